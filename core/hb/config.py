@@ -1,0 +1,143 @@
+"""config.toml: the settings of a home.
+
+Limits under `[process]` can decide an outcome: they are written into a definition at spawn, and what stands here is
+only what the next process starts with. Those under `[host]` protect this machine and decide nothing.
+
+This module reads settings and writes the file they start as. It must never change a file that is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hb.errors import HomeUnusable, Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FILE_LIMIT_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of a home. Each has a line in the table below that says what it is for."""
+
+    gas_limit: int = 10_000_000_000
+    memory_limit_pages: int = 16_384
+    result_limit_bytes: int = 16 * 1024 * 1024
+    message_limit_bytes: int = 16 * 1024 * 1024
+    module_limit_bytes: int = 64 * 1024 * 1024
+    batch_limit_messages: int = 10_000
+    batch_limit_bytes: int = 64 * 1024 * 1024
+    lock_timeout_s: float = 30.0
+    sender_key: str = "default"
+    scheduler_key: str = "default"
+
+
+@dataclass(frozen=True)
+class _Setting:
+    table: str
+    key: str
+    field: str
+    kind: type[int] | type[float] | type[str]
+    most: int
+    comment: str
+
+
+# The order is the file's.
+_SETTINGS = (
+    _Setting("process", "gas-limit", "gas_limit", int, 2**62, "gas that one message may use"),
+    _Setting("process", "memory-limit", "memory_limit_pages", int, 65_536, "pages of 64 KiB that a program may have"),
+    _Setting(
+        "process", "result-limit", "result_limit_bytes", int, 2**31, "bytes that the results of one slot may have"
+    ),
+    _Setting("host", "message-limit", "message_limit_bytes", int, 2**31, "bytes of one message"),
+    _Setting("host", "module-limit", "module_limit_bytes", int, 2**31, "bytes of one module"),
+    _Setting("host", "batch-messages", "batch_limit_messages", int, 1_000_000, "messages that are written at once"),
+    _Setting("host", "batch-bytes", "batch_limit_bytes", int, 2**31, "bytes that are written at once"),
+    _Setting("host", "lock-timeout", "lock_timeout_s", float, 1_000_000, "seconds to wait while others use the home"),
+    _Setting("keys", "sender", "sender_key", str, 64, "signs what you send and spawn, unless --as names another"),
+    _Setting("keys", "scheduler", "scheduler_key", str, 64, "signs the assignments of processes spawned here"),
+)
+_TABLE_COMMENTS = {
+    "process": "Limits of new processes: written into the definition at spawn, where they never change.",
+    "host": "Limits that protect this machine. They decide no outcome.",
+    "keys": "Keys by name, of those in keys/.",
+}
+_DEFAULTS = Config()
+
+
+def template() -> bytes:
+    """The file that a new home gets: every setting with its default and what it is for."""
+    lines = ["# Settings of this home. A line that is missing has its default."]
+    table = None
+    for setting in _SETTINGS:
+        if setting.table != table:
+            table = setting.table
+            lines += ["", f"# {_TABLE_COMMENTS[table]}", f"[{table}]"]
+        lines.append(f"{f'{setting.key} = {_shown(getattr(_DEFAULTS, setting.field))}':<32} # {setting.comment}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def load(path: Path) -> Config:
+    """The settings in the file `path`; the defaults, if there is no such file.
+
+    Raises:
+        Refused: not TOML, a setting that there is none of, or one of the wrong type or size.
+        HomeUnusable: the operating system would not let it be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_FILE_LIMIT_BYTES + 1)
+    except FileNotFoundError:
+        return _DEFAULTS
+    except OSError as error:
+        raise HomeUnusable(f"cannot read {path}: {error.strerror}") from error
+    # The file that nobody has touched needs no parser: that spares most programs loading one.
+    if content == template():
+        return _DEFAULTS
+    return _parse(content, path)
+
+
+def _parse(content: bytes, path: Path) -> Config:
+    import tomllib
+
+    try:
+        tables = tomllib.loads(content[:_FILE_LIMIT_BYTES].decode())
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"{path} is not TOML: {error}") from error
+    by_name = {(setting.table, setting.key): setting for setting in _SETTINGS}
+    values: dict[str, int | float | str] = {}
+    for table, settings in tables.items():
+        if not isinstance(settings, dict) or table not in _TABLE_COMMENTS:
+            raise _unknown(path, table, list(_TABLE_COMMENTS))
+        for key, value in settings.items():
+            setting = by_name.get((table, key))
+            if setting is None:
+                raise _unknown(path, f"{table}.{key}", [f"{known}.{name}" for known, name in by_name])
+            values[setting.field] = _checked(value, setting, path)
+    return Config(**values)  # type: ignore[arg-type]  # the table above gives each field its type
+
+
+def _checked(value: object, setting: _Setting, path: Path) -> int | float | str:
+    wanted = (int, float) if setting.kind is float else (setting.kind,)
+    size = len(value) if isinstance(value, str) else value
+    # bool is an int to Python, and not a NaN is greater than 0.
+    if isinstance(value, bool) or not isinstance(value, wanted) or not 0 < size <= setting.most:  # type: ignore[operator]
+        described = (
+            f"a text of 1 to {setting.most} characters" if setting.kind is str else f"a number, 1 to {setting.most}"
+        )
+        raise Refused(f"{path}: {setting.table}.{setting.key} must be {described}, got {str(value)[:80]!r}")
+    return value
+
+
+def _unknown(path: Path, name: str, known: list[str]) -> Refused:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1, cutoff=0.0)
+    return Refused(f"{path}: there is no setting {name[:80]!r}", hint=f"did you mean {near[0]}?" if near else None)
+
+
+def _shown(value: float | str) -> str:
+    return f'"{value}"' if isinstance(value, str) else f"{value:_}" if isinstance(value, int) else str(value)

@@ -1,0 +1,261 @@
+"""A home: the directory that holds everything hb keeps.
+
+    config.toml   settings, for a person to edit
+    keys/         signing keys, readable by their owner only
+    store/        the store
+    cache/        compiled modules; may be deleted at any time
+    lock          the lock that programs queue at to use the store
+
+This module finds, makes and opens homes. It must never make one in passing, never read the user's environment
+(what it needs is handed in), and never look into records beyond the format's version.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hb.errors import HomeUnusable, IntegrityError, NoHome, Refused
+from hb.store import keys, lock
+from hb.store.store import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hb.store.leveldb import LevelStore
+
+HOME_NAME = ".hb"
+DEFAULT_KEY = "default"
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where the parts of the home at `path` are, and the way into its store."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The file of settings."""
+        return self.path / "config.toml"
+
+    @property
+    def keys(self) -> Path:
+        """The directory of signing keys."""
+        return self.path / "keys"
+
+    @property
+    def store(self) -> Path:
+        """The directory of the store."""
+        return self.path / "store"
+
+    @property
+    def cache(self) -> Path:
+        """The directory of compiled modules."""
+        return self.path / "cache"
+
+    @property
+    def lock(self) -> Path:
+        """The file that `slice` locks."""
+        return self.path / "lock"
+
+    @contextmanager
+    def slice(self, timeout_s: float | None = None) -> Iterator[LevelStore]:
+        """The store, for the length of a `with` block in which nobody else has it.
+
+        Keep it short: one batch or one read. A slice within a slice of the same home waits for itself.
+
+        Raises:
+            HomeBusy: others held the home for longer than `timeout_s` seconds (None: wait for as long as it takes).
+            NoHome: the home is gone.
+            Refused: the store has a newer format than this hb knows.
+            IntegrityError: the store is damaged.
+            HomeUnusable: the operating system would not let it be opened.
+        """
+        from hb.store.leveldb import open_store
+
+        with lock.hold(self.lock, timeout_s), open_store(self.store) as store:
+            _check_format(store, self.path)
+            yield store
+
+    @contextmanager
+    def computing(self, process: str, timeout_s: float | None = None) -> Iterator[None]:
+        """Be the only one to compute `process`, for the length of a `with` block.
+
+        It only spares double work: two who compute the same slots come to the same bytes.
+
+        Raises:
+            HomeBusy: another one computed it for longer than `timeout_s` seconds.
+            HomeUnusable: the operating system would not let the lock be made.
+        """
+        try:
+            self.cache.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise HomeUnusable(f"cannot make {self.cache}: {error.strerror}") from error
+        with lock.hold(self.cache / f"computing-{process}.lock", timeout_s):
+            yield
+
+
+def find(
+    start: Path, explicit: Path | None = None, env_home: str | None = None, user_data: Path | None = None
+) -> Path | None:
+    """Where the home to use is, whether or not it is there yet.
+
+    It is `explicit`, else `env_home` (what $HB_HOME says; empty counts as unset), else the nearest directory `.hb` in
+    `start` or above, else `user_data`. None, if nothing is named and nothing is near: a caller that would rather not
+    look up the user's data directory in vain leaves it out at first.
+    """
+    if explicit is not None:
+        return explicit
+    if env_home:
+        return Path(env_home)
+    for directory in (start, *start.parents):
+        if (directory / HOME_NAME).is_dir():
+            return directory / HOME_NAME
+    return user_data
+
+
+def open_home(path: Path) -> Home:
+    """The home at `path`, with its parts looked at; its store is opened, and its format checked, by `Home.slice`.
+
+    Raises:
+        NoHome: there is none.
+        IntegrityError: a part without which it cannot be read is gone.
+        Refused: a part is not what it must be (a link to somewhere else, a file for a directory).
+        HomeUnusable: the operating system would not let it be looked at.
+    """
+    home = Home(path)
+    if not stat.S_ISDIR(_mode(path, follow=True)):
+        raise NoHome(f"no home at {path}", hint="make one: hb init")
+    store_mode = _mode(home.store)
+    if not store_mode:
+        if not _mode(home.config) and not _mode(home.keys):
+            raise NoHome(f"{path} is a directory, but not a home", hint="make one: hb init")
+        raise IntegrityError(f"the home {path} has lost its store", hint="put it back from a copy of the home")
+    for part, is_right, wanted in (
+        (home.store, stat.S_ISDIR, "a directory"),
+        (home.keys, stat.S_ISDIR, "a directory"),
+        (home.cache, stat.S_ISDIR, "a directory"),
+        (home.config, stat.S_ISREG, "a plain file"),
+        (home.lock, stat.S_ISREG, "a plain file"),
+    ):
+        mode = _mode(part)
+        if mode and not is_right(mode):
+            raise Refused(f"{part} must be {wanted}, in the home itself")
+    if not _mode(home.store / "CURRENT"):
+        raise IntegrityError(
+            f"the store {home.store} has lost its CURRENT file",
+            hint="put it back from a copy of the home; nothing was changed",
+        )
+    return home
+
+
+def create(path: Path, *, seed: bytes | None = None) -> Home:
+    """Make a home at `path`, with a key `default`, or open the one that is there.
+
+    It is made beside its place and then moved there: at no moment is there half a home, and of several that make it
+    at once one wins, and all get that one. `seed` is the seed of the key, 32 bytes; drawn from the system if None.
+
+    Raises:
+        Refused: there is something else at `path`.
+        IntegrityError: there is a damaged home at `path`.
+        HomeUnusable: the operating system would not let it be made.
+    """
+    # A link to another disk is fine for a home as a whole; the new home replaces what the link leads to.
+    path = Path(os.path.realpath(path))
+    try:
+        if (existing := _find_home(path)) is not None:
+            return existing
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _make(path, seed)
+    except OSError as error:
+        raise HomeUnusable(f"cannot make a home at {path}: {error.strerror}") from error
+
+
+def _find_home(path: Path) -> Home | None:
+    """The home at `path`, or None if there is nothing, or an empty directory, that one can be put in place of."""
+    try:
+        return open_home(path)
+    except NoHome as error:
+        mode = _mode(path)
+        if mode and not (stat.S_ISDIR(mode) and not any(path.iterdir())):
+            raise Refused(f"{path} is in use for something else", hint="name an empty or a new directory") from error
+        return None
+
+
+def _make(path: Path, seed: bytes | None) -> Home:
+    from shutil import rmtree
+    from tempfile import mkdtemp
+
+    # mkdtemp makes it for its owner only.
+    fresh = Home(Path(mkdtemp(prefix=f"{path.name}-", suffix=".new", dir=path.parent)))
+    try:
+        _fill(fresh, seed)
+        fresh.path.rename(path)
+    except OSError:
+        # Somebody else was faster: theirs is the home.
+        existing = _find_home(path)
+        if existing is None:
+            raise
+        return existing
+    else:
+        _sync(path.parent)
+        return Home(path)
+    finally:
+        rmtree(fresh.path, ignore_errors=True)
+
+
+def _fill(home: Home, seed: bytes | None) -> None:
+    from hb import config, keyring
+    from hb.store.leveldb import open_store
+
+    for directory in (home.keys, home.store, home.cache):
+        directory.mkdir(mode=0o700)
+    for file, content in ((home.config, config.template()), (home.lock, b"")):
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(descriptor)
+    keyring.create(home, DEFAULT_KEY, seed=seed)
+    with open_store(home.store, create=True) as store:
+        store.commit(Batch(puts={keys.FORMAT_KEY: keys.FORMAT}, sync=True))
+    for directory in (home.store, home.keys, home.path):
+        _sync(directory)
+
+
+def _sync(directory: Path) -> None:
+    """Have the names in a directory on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_format(store: LevelStore, path: Path) -> None:
+    found = store.get(keys.FORMAT_KEY)
+    if found == keys.FORMAT:
+        return
+    if found is not None and found.isdigit() and int(found[:9]) > int(keys.FORMAT):
+        raise Refused(
+            f"the home {path} has format {found[:9].decode()}; this hb knows {keys.FORMAT.decode()}",
+            hint="use a newer hb",
+        )
+    raise IntegrityError(
+        f"the home {path} has no format that an hb ever wrote", expected=keys.FORMAT, got=found and found[:80]
+    )
+
+
+def _mode(path: Path, *, follow: bool = False) -> int:
+    """What kind of thing is at `path`, as st_mode; 0 if nothing is."""
+    try:
+        return (os.stat if follow else os.lstat)(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except OSError as error:
+        raise HomeUnusable(f"cannot look at {path}: {error.strerror}") from error

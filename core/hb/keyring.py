@@ -1,0 +1,191 @@
+"""The signing keys of a home: one file a key, as JSON Web Keys (RFC 8037: kty OKP, crv Ed25519).
+
+`d` is the key's seed and `x` its public part, both base64url. A key file is for its owner alone; one that others can
+read is refused, as ssh does. This module must never overwrite or remove a key, and never let a seed out of here
+other than in a `Key`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hb import ids
+from hb.errors import HomeUnusable, NotFound, Refused
+
+if TYPE_CHECKING:
+    from hb.home import Home
+    from hb.protocol.commitment import Key
+
+SEED_BYTES = 32
+PUBLIC_BYTES = 32
+_FILE_LIMIT_BYTES = 16 * 1024
+_SUFFIX = ".json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """What may be shown of a key: its name here, its public bytes, and its address."""
+
+    name: str
+    public: bytes
+
+    @property
+    def address(self) -> str:
+        """base64url(sha256(public)): how messages name who signed them."""
+        return ids.digest(self.public)
+
+
+def create(home: Home, name: str, *, seed: bytes | None = None) -> Key:
+    """Make a key and write it to keys/NAME.json. `seed`: its 32 secret bytes; drawn from the system if None.
+
+    Raises:
+        Refused: not a name that a key can have, or the home has a key of that name already.
+        HomeUnusable: the operating system would not let it be written.
+    """
+    from hb.protocol.commitment import Key
+
+    path = _path(home, name)
+    # Looked at first for the sake of a clear answer; `_write_new` is what keeps an old key safe.
+    if os.path.lexists(path):
+        raise _taken(name)
+    seed = os.urandom(SEED_BYTES) if seed is None else seed
+    key = Key(seed)
+    record = {"crv": "Ed25519", "d": ids.encode(seed), "kty": "OKP", "x": ids.encode(key.public)}
+    _write_new(path, name, json.dumps(record, indent=2, sort_keys=True).encode() + b"\n")
+    return key
+
+
+def load(home: Home, name: str) -> Key:
+    """The key `name`, ready to sign.
+
+    Raises:
+        NotFound: the home has no key of that name.
+        Refused: the key file is readable to others, is not a plain file, or does not hold an Ed25519 key.
+        HomeUnusable: the operating system would not let it be read.
+    """
+    from hb.protocol.commitment import Key
+
+    record = _read(home, name)
+    key = Key(_bytes_of(record, "d", SEED_BYTES, name))
+    if key.public != _bytes_of(record, "x", PUBLIC_BYTES, name):
+        raise Refused(f"the key file of {name!r} is damaged: its x is not the public part of its d")
+    return key
+
+
+def public(home: Home, name: str) -> PublicKey:
+    """What may be shown of the key `name`, as its file says; loads no cryptography.
+
+    Raises:
+        NotFound, Refused, HomeUnusable: as `load`.
+    """
+    return PublicKey(name, _bytes_of(_read(home, name), "x", PUBLIC_BYTES, name))
+
+
+def names(home: Home) -> list[str]:
+    """The names of all keys, sorted.
+
+    Raises:
+        HomeUnusable: the operating system would not let the directory be read.
+    """
+    try:
+        found = [file.name for file in home.keys.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise HomeUnusable(f"cannot read {home.keys}: {error.strerror}") from error
+    stems = (file.removesuffix(_SUFFIX) for file in found if file.endswith(_SUFFIX))
+    return sorted(stem for stem in stems if _NAME.match(stem))
+
+
+def _path(home: Home, name: str) -> Path:
+    if not _NAME.match(name):
+        raise Refused(
+            f"not a name for a key: {name[:80]!r}",
+            hint="1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
+        )
+    return home.keys / f"{name}{_SUFFIX}"
+
+
+def _taken(name: str) -> Refused:
+    return Refused(f"there is a key {name!r} already", hint="keys are never overwritten: take another name")
+
+
+def _write_new(path: Path, name: str, content: bytes) -> None:
+    """Write a file that must not be there yet, so that it appears whole or not at all."""
+    from tempfile import mkstemp
+
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        # mkstemp makes it for its owner only; a name that begins with a dot is no key's.
+        descriptor, draft_name = mkstemp(prefix=".", dir=path.parent)
+        draft = Path(draft_name)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(descriptor)
+            path.hardlink_to(draft)
+        finally:
+            draft.unlink()
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except FileExistsError as error:
+        raise _taken(name) from error
+    except OSError as error:
+        raise HomeUnusable(f"cannot write {path}: {error.strerror}") from error
+
+
+def _read(home: Home, name: str) -> dict[str, Any]:
+    path = _path(home, name)
+    try:
+        # O_NONBLOCK: should it be a pipe, do not wait for who writes to it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise NotFound(f"no key {name!r} in {home.path}", hint=f"make it: hb key new {name}") from error
+    except OSError as error:
+        if path.is_symlink():
+            raise Refused(f"the key file {path} is a link; it must be a plain file") from error
+        raise HomeUnusable(f"cannot read {path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as stream:
+        _check_private(os.fstat(descriptor).st_mode, path)
+        content = stream.read(_FILE_LIMIT_BYTES + 1)
+    try:
+        record = json.loads(content[:_FILE_LIMIT_BYTES])
+    except (ValueError, RecursionError) as error:
+        raise Refused(
+            f"the key file {path} is not JSON", hint="put it back from a copy; hb cannot repair it"
+        ) from error
+    if not isinstance(record, dict) or record.get("kty") != "OKP" or record.get("crv") != "Ed25519":
+        raise Refused(f"the key file {path} holds no Ed25519 key", hint='expected "kty": "OKP" and "crv": "Ed25519"')
+    return record
+
+
+def _check_private(mode: int, path: Path) -> None:
+    if not stat.S_ISREG(mode):
+        raise Refused(f"the key file {path} is not a plain file")
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Refused(
+            f"others have access to the key file {path} (mode {stat.S_IMODE(mode):04o})", hint=f"chmod 600 {path}"
+        )
+
+
+def _bytes_of(record: dict[str, Any], member: str, length: int, name: str) -> bytes:
+    text = record.get(member)
+    try:
+        raw = ids.decode(text) if isinstance(text, str) else b""
+    except ValueError:
+        raw = b""
+    if len(raw) != length:
+        # Never show what stands there: it might be most of a secret.
+        raise Refused(f"the key file of {name!r} is damaged: its {member} is not {length} bytes in base64url")
+    return raw

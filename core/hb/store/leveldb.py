@@ -1,0 +1,166 @@
+"""The store on LevelDB.
+
+The only module that knows plyvel. LevelDB lets in one process at a time, so whoever opens a store here holds the
+home's lock and soon lets go. Two of LevelDB's own habits are undone: it must never make a store anew where one was
+lost, and never pass over damaged bytes in silence.
+"""
+
+from __future__ import annotations
+
+import sys
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from hb.errors import HomeBusy, HomeUnusable, IntegrityError
+from hb.store.store import check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from hb.errors import HbError
+    from hb.store.store import Batch
+
+if sys.version_info >= (3, 13):
+    import plyvel_next as plyvel
+else:
+    import plyvel
+
+# Measured in docs/format.md's terms: records of 1 to 2 KB that look alike compress the better, the more of them
+# share a block; a single read costs more then. 32 KiB is where the gain levels off.
+_BLOCK_BYTES = 32 * 1024
+# Memory images come as many pages of 64 KiB: LevelDB's own 4 MiB would be written out eight times slower.
+_WRITE_BUFFER_BYTES = 64 * 1024 * 1024
+# Ten bits a key spare a read of nearly every table that lacks the key.
+_BLOOM_BITS = 10
+
+
+class LevelStore:
+    """A store in one directory. Safe to use from several threads; to be closed, or used as a context manager."""
+
+    def __init__(self, path: Path, database: Any) -> None:
+        self._path = path
+        self._database = database
+        self._lock = Lock()
+        self._failed = False
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value under `key`, or None if there is none.
+
+        Raises:
+            IntegrityError: the stored bytes are damaged.
+            HomeUnusable: the operating system would not let it be read.
+        """
+        try:
+            value: bytes | None = self._database.get(key, verify_checksums=True)
+        except plyvel.Error as error:
+            raise _told(error, self._path) from error
+        return value
+
+    def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values with start <= key < stop, as of now, in order, or against it if `reverse`.
+
+        Raises:
+            IntegrityError, HomeUnusable: as `get`; also while iterating.
+        """
+        # plyvel takes an empty stop for none, and a start behind its stop for an error.
+        if start >= stop:
+            return iter(())
+        return self._pairs(
+            self._database.iterator(start=start, stop=stop, reverse=reverse, verify_checksums=True, fill_cache=False)
+        )
+
+    def commit(self, batch: Batch) -> None:
+        """Write the whole batch at once.
+
+        After a write that failed, what the log ends with is not known, and anything appended to it might be lost:
+        this store takes no further batch then, until it is opened again.
+
+        Raises:
+            Conflict: an expectation of the batch does not hold; nothing was written.
+            ValueError: a key is both put and deleted; nothing was written.
+            HomeUnusable: the operating system would not let it be written.
+        """
+        with self._lock:
+            if self._failed:
+                raise HomeUnusable(f"{self._path} failed to write before, and takes no more until it is opened again")
+            check(batch, self.get)
+            try:
+                with self._database.write_batch(sync=batch.sync) as writes:
+                    for key in batch.deletes:
+                        writes.delete(key)
+                    for key, value in batch.puts.items():
+                        writes.put(key, value)
+            except plyvel.Error as error:
+                self._failed = True
+                raise _told(error, self._path) from error
+
+    def close(self) -> None:
+        """Let go of the directory. What reads later, iterators included, raises RuntimeError."""
+        self._database.close()
+
+    def __enter__(self) -> LevelStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _pairs(self, iterator: Any) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            yield from iterator
+        except plyvel.Error as error:
+            raise _told(error, self._path) from error
+        finally:
+            iterator.close()
+
+
+def open_store(path: Path, *, create: bool = False) -> LevelStore:
+    """Open the store in the directory `path`; make it first if `create`, where there must be none yet.
+
+    Raises:
+        IntegrityError: there is no store, or what is there is damaged.
+        HomeBusy: another program has it open, past the home's lock.
+        HomeUnusable: the operating system would not let it be opened.
+    """
+    if not create:
+        _look_for_current(path)
+    try:
+        database = plyvel.DB(
+            str(path),
+            create_if_missing=create,
+            error_if_exists=create,
+            paranoid_checks=True,
+            block_size=_BLOCK_BYTES,
+            write_buffer_size=_WRITE_BUFFER_BYTES,
+            bloom_filter_bits=_BLOOM_BITS,
+        )
+    except plyvel.Error as error:
+        raise _told(error, path) from error
+    return LevelStore(path, database)
+
+
+def _look_for_current(path: Path) -> None:
+    """Refuse a store without CURRENT before LevelDB sees it: it would leave files behind, or start afresh."""
+    try:
+        (path / "CURRENT").stat()
+    except FileNotFoundError as error:
+        raise IntegrityError(
+            f"the store {path} has lost its CURRENT file",
+            hint="put it back from a copy of the home; nothing was changed",
+        ) from error
+    except OSError as error:
+        raise HomeUnusable(f"cannot read {path}: {error.strerror}") from error
+
+
+def _told(error: Exception, path: Path) -> HbError:
+    """What LevelDB said, as the kind of failure it is."""
+    raw = error.args[0] if error.args else b""
+    said = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+    if isinstance(error, plyvel.IOError):
+        if "/LOCK: " in said and ("already held" in said or "temporarily unavailable" in said):
+            return HomeBusy(f"another program has {path} open", hint="a program that uses the store past its lock?")
+        return HomeUnusable(f"cannot use {path}: {said.removeprefix('IO error: ')}")
+    return IntegrityError(f"the store {path} is damaged: {said.removeprefix('Corruption: ')}")
