@@ -1,0 +1,281 @@
+"""What LevelDB's store does beyond the suite: opening, damage, a disk that is full or closed to us."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hb.errors import HbError, HomeBusy, HomeUnusable, IntegrityError
+from hb.store.keys import EVERYTHING
+from hb.store.leveldb import open_store
+from hb.store.store import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOBODY = 65_534
+
+
+def numbered(count: int, size: int = 100) -> dict[bytes, bytes]:
+    return {b"%06d" % number: b"%d." % number * (size // 4) for number in range(count)}
+
+
+def listing(directory: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in directory.iterdir()}
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Path:
+    """A store of 2000 records, all of them in a table, closed."""
+    path = tmp_path / "store"
+    with open_store(path, create=True) as store:
+        store.commit(Batch(puts=numbered(2000), sync=True))
+    open_store(path).close()  # opening writes the log out into a table
+    return path
+
+
+def the_file(directory: Path, pattern: str) -> Path:
+    return max(directory.glob(pattern), key=lambda file: file.stat().st_size)
+
+
+def test_what_was_committed_is_there_after_opening_again(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with open_store(path, create=True) as store:
+        store.commit(Batch(puts={b"a": b"1", b"b": b"2"}))
+    with open_store(path) as store:
+        store.commit(Batch(puts={b"c": b"3"}, deletes={b"a"}, sync=True))
+    with open_store(path) as store:
+        assert dict(store.scan(*EVERYTHING)) == {b"b": b"2", b"c": b"3"}
+
+
+def test_a_closed_store_answers_nothing(tmp_path: Path) -> None:
+    with open_store(tmp_path / "store", create=True) as store:
+        store.commit(Batch(puts={b"a": b"1"}))
+        scan = store.scan(*EVERYTHING)
+        store.close()
+        for ask in (lambda: store.get(b"a"), lambda: next(scan), lambda: store.commit(Batch(puts={b"a": b"2"}))):
+            with pytest.raises(RuntimeError, match="closed"):
+                ask()
+
+
+def test_opening_does_not_make_a_store(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="has lost its CURRENT file"):
+        open_store(tmp_path / "nothing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_making_does_not_replace_a_store(full: Path) -> None:
+    with pytest.raises(IntegrityError, match="exists"):
+        open_store(full, create=True)
+    with open_store(full) as store:
+        assert dict(store.scan(*EVERYTHING)) == numbered(2000)
+
+
+def test_a_store_without_current_is_damage_and_stays_as_it_is(full: Path) -> None:
+    (full / "CURRENT").unlink()
+    before = listing(full)
+    with pytest.raises(IntegrityError, match="has lost its CURRENT file"):
+        open_store(full)
+    assert listing(full) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"xx", b"MANIFEST-999999\n", b"\0" * 20])
+def test_garbage_in_current_is_damage(full: Path, content: bytes) -> None:
+    (full / "CURRENT").write_bytes(content)
+    with pytest.raises(IntegrityError, match="is damaged"):
+        open_store(full)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\0" * 4096])
+def test_garbage_in_the_manifest_is_damage(full: Path, content: bytes) -> None:
+    the_file(full, "MANIFEST-*").write_bytes(content)
+    with pytest.raises(IntegrityError, match="is damaged"):
+        open_store(full)
+
+
+def test_a_table_gone_is_damage(full: Path) -> None:
+    the_file(full, "*.ldb").unlink()
+    with pytest.raises(IntegrityError, match="missing files"):
+        open_store(full)
+
+
+def test_a_table_cut_short_is_damage(full: Path) -> None:
+    table = the_file(full, "*.ldb")
+    os.truncate(table, table.stat().st_size // 2)
+    with pytest.raises(IntegrityError), open_store(full) as store:
+        list(store.scan(*EVERYTHING))
+
+
+def test_no_flipped_byte_of_a_table_goes_unseen(full: Path) -> None:
+    """Reads give the right bytes or say that they are damaged: never other bytes, never one record less."""
+    table = the_file(full, "*.ldb")
+    sound, expected = table.read_bytes(), numbered(2000)
+    damaged = 0
+    for position in range(0, len(sound), len(sound) // 60):
+        broken = bytearray(sound)
+        broken[position] ^= 0xFF
+        table.write_bytes(broken)
+        try:
+            with open_store(full) as store:
+                assert dict(store.scan(*EVERYTHING)) == expected
+                assert dict(store.scan(*EVERYTHING, reverse=True)) == expected
+                assert all(store.get(key) == expected[key] for key in list(expected)[::97])
+        except IntegrityError:
+            damaged += 1
+    assert damaged > 50
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_damage_at_the_end_of_a_range_does_not_pass_for_its_end(full: Path, *, reverse: bool) -> None:
+    table = the_file(full, "*.ldb")
+    broken = bytearray(table.read_bytes())
+    broken[100] ^= 0xFF  # the first block of records
+    table.write_bytes(broken)
+    with open_store(full) as store, pytest.raises(IntegrityError, match="checksum"):
+        list(store.scan(b"000000", b"000010", reverse=reverse))
+
+
+def test_a_flipped_byte_of_the_log_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with open_store(path, create=True) as store:
+        for key, value in numbered(200).items():
+            store.commit(Batch(puts={key: value}))
+    log = the_file(path, "*.log")
+    broken = bytearray(log.read_bytes())
+    broken[len(broken) // 2] ^= 0xFF
+    log.write_bytes(broken)
+    with pytest.raises(IntegrityError, match="is damaged"):
+        open_store(path)
+
+
+def test_a_torn_tail_of_the_log_loses_that_batch_whole(tmp_path: Path) -> None:
+    """A crash in the middle of a write: the batch that was being written never was, those before it are there."""
+    path = tmp_path / "store"
+    with open_store(path, create=True) as store:
+        store.commit(Batch(puts={b"first": b"1", b"both": b"1"}, sync=True))
+        store.commit(Batch(puts={b"second": b"2", b"both": b"2"}, sync=True))
+    log = the_file(path, "*.log")
+    os.truncate(log, log.stat().st_size - 3)
+    with open_store(path) as store:
+        assert dict(store.scan(*EVERYTHING)) == {b"first": b"1", b"both": b"1"}
+
+
+def test_a_bulk_writer_leaves_no_log_for_the_next_to_sort(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with open_store(path, create=True) as store:
+        store.commit(Batch(puts=numbered(200, size=10_000)))
+    assert the_file(path, "*.log").stat().st_size == 0
+    with open_store(path) as store:
+        assert dict(store.scan(*EVERYTHING)) == numbered(200, size=10_000)
+
+
+def test_a_store_that_another_program_has_open_is_busy(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    open_store(path, create=True).close()
+    program = (
+        "import sys, pathlib; from hb.store.leveldb import open_store; store = open_store(pathlib.Path(sys.argv[1]))"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"{program}; print('open', flush=True); sys.stdin.read()", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"open\n"
+        with pytest.raises(HomeBusy, match="another program has"):
+            open_store(path)
+        holder.communicate()
+    open_store(path).close()
+
+
+def as_nobody(path: Path, answers: object) -> None:
+    """Tries to open the store as another user, and sends what came of it."""
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    try:
+        open_store(path).close()
+    except HbError as error:
+        answers.send((type(error).__name__, error.message))  # type: ignore[attr-defined]
+    else:
+        answers.send(("none", ""))  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try as another user")
+@pytest.mark.parametrize("closed", ["directory", "files"])
+def test_without_permission_it_says_so(tmp_path: Path, closed: str) -> None:
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    path = tmp_path / "store"
+    open_store(path, create=True).close()
+    path.chmod(0o700 if closed == "directory" else 0o755)
+    context = get_context("fork")
+    answers, theirs = context.Pipe()
+    child = context.Process(target=as_nobody, args=(path, theirs))
+    child.start()
+    kind, sentence = answers.recv()
+    child.join()
+    assert kind == "HomeUnusable"
+    assert "Permission denied" in sentence
+    assert str(path) in sentence
+
+
+@contextmanager
+def small_disk(mount_point: Path, size: str) -> Iterator[Path]:
+    mount_point.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(mount_point)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk: {mounted.stderr.decode().strip()}")
+    try:
+        yield mount_point
+    finally:
+        subprocess.run(["umount", "-l", str(mount_point)], check=True)
+
+
+def fill(file: Path) -> None:
+    with pytest.raises(OSError, match="No space left"), file.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+
+
+def test_a_full_disk_loses_nothing_that_was_there(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        path = disk / "store"
+        with open_store(path, create=True) as store:
+            store.commit(Batch(puts=numbered(100), sync=True))
+            fill(disk / "filler")
+            with pytest.raises(HomeUnusable, match="No space left on device"):
+                store.commit(Batch(puts={b"new": os.urandom(100_000)}, sync=True))
+            # There is room again, but this log may end in half a batch: what were appended might be lost.
+            (disk / "filler").unlink()
+            assert dict(store.scan(*EVERYTHING)) == numbered(100)
+            with pytest.raises(HomeUnusable, match="takes no more until it is opened again"):
+                store.commit(Batch(puts={b"next": b"1"}, sync=True))
+        with open_store(path) as store:
+            assert dict(store.scan(*EVERYTHING)) == numbered(100)
+            store.commit(Batch(puts={b"next": b"1"}, sync=True))
+        with open_store(path) as store:
+            assert dict(store.scan(*EVERYTHING)) == numbered(100) | {b"next": b"1"}
+
+
+def test_a_disk_that_is_full_at_opening_says_so_and_loses_nothing(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        path = disk / "store"
+        with open_store(path, create=True) as store:
+            store.commit(Batch(puts=numbered(100), sync=True))
+        fill(disk / "filler")
+        for _ in range(3):
+            with pytest.raises(HomeUnusable, match="No space left on device"):
+                open_store(path)
+        (disk / "filler").unlink()
+        with open_store(path) as store:
+            assert dict(store.scan(*EVERYTHING)) == numbered(100)

@@ -1,0 +1,43 @@
+"""A store that fails when it is told to: for tests of what stands above the store.
+
+    store = FaultyStore(MemoryStore(), fail_at=3)      # the third commit fails, and every one after it
+    store = FaultyStore(inner, fail_at=3, lost_answer=True)  # ... though what it wrote is there: the answer got lost
+
+Counting starts at 1. Reads go on as before, as they do on a full disk. Look at `inner` for what was written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hb.errors import HomeUnusable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hb.store.store import Batch, Store
+
+
+class FaultyStore:
+    """Passes everything to `inner`, but fails from commit `fail_at` on; `commits` counts those that were asked for."""
+
+    def __init__(self, inner: Store, *, fail_at: int, lost_answer: bool = False) -> None:
+        self.inner = inner
+        self.fail_at = fail_at
+        self.lost_answer = lost_answer
+        self.commits = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.inner.get(key)
+
+    def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        return self.inner.scan(start, stop, reverse=reverse)
+
+    def commit(self, batch: Batch) -> None:
+        self.commits += 1
+        if self.commits < self.fail_at:
+            self.inner.commit(batch)
+            return
+        if self.lost_answer and self.commits == self.fail_at:
+            self.inner.commit(batch)
+        raise HomeUnusable(f"no space left on device (commit {self.commits}, told to fail at {self.fail_at})")
