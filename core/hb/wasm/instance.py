@@ -1,0 +1,325 @@
+"""A module at work: calls, gas, globals and memory.
+
+Responsible for turning whatever a module does into an `Outcome`, a value; and for reading and restoring all of its
+state. It is never the judge of an argument or a message, knows no store, and gives a module nothing of the host.
+One thread at a time may use an instance.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import wasmtime
+
+from hb.errors import Interrupted, Refused
+from hb.wasm import engine, fastcall
+from hb.wasm.engine import PAGE_BYTES
+
+if TYPE_CHECKING:
+    from hb.protocol.definition import Limits
+    from hb.wasm.fastcall import Number
+    from hb.wasm.module import Module
+
+HostFunction = Callable[..., Any]
+"""Called with the `Instance` and the arguments; gives a value, a list of them, or None. `HostTrap` stops the call."""
+
+# A table's elements are host memory too: 8 bytes each.
+MAX_TABLE_ELEMENTS = 1_000_000
+_MAX_FUEL = 2**63 - 1
+_MAX_MEMORY_BYTES = 2**62
+
+# The engine's trap codes, by name: the kind of failure, and the sentence that a slot's results carry. Ours, and not
+# the engine's, so that a record does not change with its release.
+_TRAPS = {
+    "UNREACHABLE": ("trap", "the program executed an unreachable instruction"),
+    "MEMORY_OUT_OF_BOUNDS": ("trap", "the program accessed memory out of bounds"),
+    "HEAP_MISALIGNED": ("trap", "the program accessed memory at an unaligned address"),
+    "TABLE_OUT_OF_BOUNDS": ("trap", "the program accessed a table out of bounds"),
+    "INDIRECT_CALL_TO_NULL": ("trap", "the program called a null function"),
+    "BAD_SIGNATURE": ("trap", "the program called a function of another type than it expected"),
+    "INTEGER_OVERFLOW": ("trap", "an integer operation overflowed"),
+    "INTEGER_DIVISION_BY_ZERO": ("trap", "the program divided an integer by zero"),
+    "BAD_CONVERSION_TO_INTEGER": ("trap", "the program converted a float that no integer can hold"),
+    "NULL_REFERENCE": ("trap", "the program used a null reference"),
+    "ALLOCATION_TOO_LARGE": ("trap", "the program allocated more than the engine can give"),
+    "STACK_OVERFLOW": ("stack-overflow", "the program used up its stack"),
+    "OUT_OF_FUEL": ("out-of-gas", "the program used up its gas"),
+}
+_UNCAUGHT = ("trap", "the program threw an exception that it did not catch")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a call failed: `kind` is trap, out-of-gas or stack-overflow; `message` is a sentence."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call did: its results (integers signed), the gas it used, and how it failed if it did."""
+
+    values: tuple[Number, ...]
+    gas: int
+    failure: Failure | None
+
+
+class HostTrap(Exception):  # noqa: N818 - it is no error of ours
+    """Raised by a host function to end the call as a failure of the program."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Instance:
+    """One instance of `module`, in a store of its own.
+
+    `start_failure` says how the module failed as it was instantiated, `start_gas` what that took; an instance that
+    failed can be asked for nothing else.
+    """
+
+    def __init__(
+        self, module: Module, limits: Limits, imports: Mapping[tuple[str, str], HostFunction] | None = None
+    ) -> None:
+        """Instantiates: memory and globals as declared, then the start function if there is one.
+
+        Raises:
+            Refused: the module declares more memory or table than the limits allow, or imports what is not given.
+            Interrupted: `engine.interrupt` came while the start function ran.
+        """
+        self.module = module
+        self.limits = limits
+        self._imports = imports or {}
+        self._fuel = min(limits.gas, _MAX_FUEL)
+        self._calls: dict[str, fastcall.Call] = {}
+        self.start_failure: Failure | None = None
+        self._store = wasmtime.Store(engine.get_engine())
+        self._limit_store()
+        self._exports = self._instantiate()
+        self.start_gas = self._fuel - self._store.get_fuel()
+        state = module.state
+        self._memory = self._exports.get(state.memory) if state.memory is not None else None
+        self._globals = [
+            fastcall.cell(self._store, self._exports[name], type_) for name, type_ in state.globals if self._exports
+        ]
+        self._public = {
+            name: fastcall.cell(self._store, self._exports[name], type_)
+            for name, type_ in module.info.globals.items()
+            if self._exports
+        }
+
+    def call(self, function: str, arguments: Sequence[Number]) -> Outcome:
+        """Calls an exported function, with all of the gas limit.
+
+        The arguments must be as many as it takes and of its types, integers signed. What the module does is never
+        raised.
+
+        Raises:
+            KeyError: no function of that name is exported.
+            Interrupted: `engine.interrupt` came while it ran.
+        """
+        call = self._calls.get(function) or self._prepare(function)
+        before = engine.interrupts()
+        self._store.set_epoch_deadline(1)
+        if engine.interrupts() != before:
+            raise Interrupted(f"{function} was interrupted")
+        try:
+            values, fuel_left, stop = call(arguments, self._fuel)
+        except HostTrap as trap:
+            return Outcome((), self._fuel - self._store.get_fuel(), trap.failure)
+        return Outcome(values, self._fuel - fuel_left, None if stop is None else _failure(stop))
+
+    def fresh(self) -> Instance:
+        """Another instance of the same module, with the same limits and imports, as it is when it starts."""
+        return Instance(self.module, self.limits, self._imports)
+
+    def read_globals(self) -> dict[str, Number]:
+        """The values of the exported mutable globals, by export name: a process's public state."""
+        return {name: fastcall.number_of(cell.type, cell.read()) for name, cell in self._public.items()}
+
+    def write_global(self, name: str, value: Number) -> None:
+        """Sets an exported mutable global. An integer may be given signed or unsigned.
+
+        Raises:
+            KeyError: there is none of that name.
+            ValueError: its type cannot hold the value; the text is a sentence.
+        """
+        cell = self._public[name]
+        cell.write(_bits(name, cell.type, value))
+
+    def raw_globals(self) -> list[list[Any]]:
+        """[type, bits] of every mutable global, exported or not, in index order; bits are an unsigned integer."""
+        return [[cell.type, cell.read()] for cell in self._globals]
+
+    @property
+    def memory_pages(self) -> int:
+        """The size of the memory now, in pages of 64 KiB; 0 if there is none."""
+        return 0 if self._memory is None else int(self._memory.size(self._store))
+
+    @property
+    def memory_address(self) -> int:
+        """Where the memory lies in this program: good until the module runs again. 0 if it is empty."""
+        if self.memory_pages == 0:
+            return 0
+        assert self._memory is not None
+        return ctypes.addressof(self._memory.data_ptr(self._store).contents)
+
+    def page(self, index: int) -> bytes:
+        """A copy of one page, 65536 bytes.
+
+        Raises:
+            IndexError: the memory has no such page.
+        """
+        if not 0 <= index < self.memory_pages:
+            raise IndexError(f"no page {index}: the memory has {self.memory_pages}")
+        return ctypes.string_at(self.memory_address + index * PAGE_BYTES, PAGE_BYTES)
+
+    def load(self, raw_globals: Sequence[Sequence[Any]], pages: int, contents: Mapping[int, bytes]) -> None:
+        """Gives a fresh instance the state that another had: exactly its globals, its memory's size and its pages.
+
+        Pages that `contents` does not have are zero.
+
+        Raises:
+            ValueError: the state is not one that this module can have; the instance must then not be used.
+        """
+        types = [cell.type for cell in self._globals]
+        if [type_ for type_, _ in raw_globals] != types:
+            raise ValueError(f"the globals are of types {[t for t, _ in raw_globals]}, the module's are of {types}")
+        fresh_pages = self.memory_pages
+        if pages < fresh_pages:
+            raise ValueError(f"a memory of {pages} pages, but the module's has {fresh_pages} when it starts")
+        self._grow(pages - fresh_pages)
+        address = self.memory_address
+        for index, content in contents.items():
+            if not 0 <= index < pages or len(content) != PAGE_BYTES:
+                raise ValueError(f"page {index} of {len(content)} bytes does not fit a memory of {pages} pages")
+            ctypes.memmove(address + index * PAGE_BYTES, content, PAGE_BYTES)
+        for index in range(fresh_pages):
+            if index not in contents and self.page(index) != _ZERO_PAGE:
+                ctypes.memset(address + index * PAGE_BYTES, 0, PAGE_BYTES)
+        for cell, (_, bits) in zip(self._globals, raw_globals, strict=True):
+            if not 0 <= bits < (2**32 if cell.type.endswith("32") else 2**64):
+                raise ValueError(f"{bits} are not the bits of a global of type {cell.type}")
+            cell.write(bits)
+
+    def write_page(self, index: int, content: bytes) -> None:
+        """Replaces one page of the memory.
+
+        Raises:
+            ValueError: the memory has no such page, or `content` is not 65536 bytes.
+        """
+        if not 0 <= index < self.memory_pages or len(content) != PAGE_BYTES:
+            raise ValueError(f"page {index} of {len(content)} bytes does not fit a memory of {self.memory_pages} pages")
+        ctypes.memmove(self.memory_address + index * PAGE_BYTES, content, PAGE_BYTES)
+
+    def write_raw_globals(self, raw_globals: Sequence[Sequence[Any]]) -> None:
+        """Sets every mutable global, from what `raw_globals` gave for this module."""
+        for cell, (_, bits) in zip(self._globals, raw_globals, strict=True):
+            cell.write(bits)
+
+    def _limit_store(self) -> None:
+        info, limits = self.module.info, self.limits
+        if info.memory is not None and info.memory.minimum > limits.memory_pages:
+            wanted = info.memory.minimum
+            raise Refused(
+                f"the module wants {wanted} pages of memory to start with; the limit is {limits.memory_pages}"
+            )
+        if info.table_elements > MAX_TABLE_ELEMENTS:
+            raise Refused(
+                f"the module wants tables of {info.table_elements} elements; the limit is {MAX_TABLE_ELEMENTS}"
+            )
+        self._store.set_limits(
+            memory_size=min(limits.memory_pages * PAGE_BYTES, _MAX_MEMORY_BYTES),
+            table_elements=MAX_TABLE_ELEMENTS,
+            instances=1,
+        )
+
+    def _instantiate(self) -> Mapping[str, Any]:
+        before = engine.interrupts()
+        self._store.set_fuel(self._fuel)
+        self._store.set_epoch_deadline(1)
+        if engine.interrupts() != before:
+            raise Interrupted("the start of the module was interrupted")
+        imports = [self._host_function(i.module, i.name, t.type) for i, t in self._import_types()]
+        try:
+            instance = wasmtime.Instance(self._store, self.module.compiled, imports)
+        except HostTrap as trap:
+            self.start_failure = trap.failure
+        except wasmtime.Trap as trap:
+            self.start_failure = _failure(trap)
+        except wasmtime.WasmtimeError as error:
+            raise Refused(f"the module cannot be instantiated: {' '.join(str(error).split())}") from error
+        else:
+            return instance.exports(self._store)
+        return {}
+
+    def _import_types(self) -> list[tuple[Any, wasmtime.ImportType]]:
+        declared = self.module.info.imports
+        return list(zip(declared, self.module.compiled.imports, strict=True)) if declared else []
+
+    def _host_function(self, module: str, name: str, type_: Any) -> wasmtime.Func:
+        function = self._imports.get((module, name))
+        if function is None or not isinstance(type_, wasmtime.FuncType):
+            raise Refused(f"the module imports {module}.{name}, which nothing provides")
+        # A reference to the instance would keep the store alive through the binding's own table, for good.
+        instance = ref(self)
+
+        def run(*arguments: Any) -> Any:
+            return function(instance(), *arguments)
+
+        return wasmtime.Func(self._store, type_, run)
+
+    def _prepare(self, function: str) -> fastcall.Call:
+        type_ = self.module.info.functions[function]
+        call = self._calls[function] = fastcall.prepare(self._store, self._exports[function], type_)
+        return call
+
+    def _grow(self, pages: int) -> None:
+        if pages:
+            if self._memory is None:
+                raise ValueError(f"{pages} pages of memory, but the module has no memory")
+            try:
+                self._memory.grow(self._store, pages)
+            except wasmtime.WasmtimeError as error:
+                raise ValueError(f"the memory cannot grow by {pages} pages: {error}") from error
+
+
+_ZERO_PAGE = bytes(PAGE_BYTES)
+
+
+def _failure(stop: fastcall.Stop) -> Failure:
+    if not isinstance(stop, wasmtime.Trap):
+        return Failure("trap", " ".join(str(stop).split())[:300])
+    code = stop.trap_code
+    if code is None:
+        return Failure(*_UNCAUGHT)
+    if code is wasmtime.TrapCode.INTERRUPT:
+        raise Interrupted("the program was interrupted")
+    kind, sentence = _TRAPS.get(code.name, ("trap", f"the program trapped: {code.name.lower().replace('_', ' ')}"))
+    return Failure(kind, sentence)
+
+
+def _bits(name: str, type_: str, value: Number) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value!r}")
+    if type_[0] == "f":
+        try:
+            number = float(value)
+            bits = fastcall.bits_of(type_, number)
+        except (OverflowError, struct.error):
+            raise ValueError(f"the global {name!r} is of type {type_} and cannot hold a number that large") from None
+        if isinstance(value, int) and math.isfinite(number) and int(number) != value:
+            raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value} exactly")
+        return bits
+    width = 32 if type_ == "i32" else 64
+    if not isinstance(value, int) or not -(2 ** (width - 1)) <= value < 2**width:
+        raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value!r}")
+    return int(value) % (1 << width)

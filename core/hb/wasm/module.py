@@ -1,0 +1,284 @@
+"""A program's image: what is in it, whether hb will run it, and its compiled form.
+
+Responsible for inspection (without the engine), for refusing with a sentence what cannot run or be saved, and for
+compiling. A module is a stranger: whatever its bytes are, what comes out of here is a value or `Refused`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hb import ids
+from hb.errors import Refused
+from hb.wasm import compiled, rewrite
+from hb.wasm.engine import get_engine
+from hb.wasm.parse import NUMERIC, Export, FunctionType, Import, Outline, memory_text, parse, section_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    import wasmtime
+
+    from hb.wasm.rewrite import State
+
+__all__ = [
+    "Export",
+    "FunctionType",
+    "Import",
+    "MemoryInfo",
+    "Module",
+    "ModuleInfo",
+    "check",
+    "from_text",
+    "inspect",
+    "load",
+]
+
+# Deeper than any program that a person or a compiler writes; the engine's own reader of text recurses.
+MAX_TEXT_DEPTH = 1000
+
+# Instructions whose effect outlives a call and that no memory image can hold.
+_UNSAVEABLE = {
+    "table.set": "table.set (changes a table)",
+    "table.grow": "table.grow (changes a table)",
+    "table.fill": "table.fill (changes a table)",
+    "table.copy": "table.copy (changes a table)",
+    "table.init": "table.init (changes a table)",
+    "data.drop": "data.drop (drops a data segment that memory.init reads)",
+    "elem.drop": "elem.drop (drops an element segment that table.init reads)",
+}
+# Without an instruction that would miss what was dropped, dropping changes nothing.
+_DROPPED_FOR = {"data.drop": "memory.init", "elem.drop": "table.init"}
+
+
+@dataclass(frozen=True)
+class MemoryInfo:
+    """The module's memory: sizes in pages of 64 KiB; `exported` is its name among the exports, if it has one."""
+
+    minimum: int
+    maximum: int | None
+    is64: bool
+    exported: str | None
+
+
+@dataclass(frozen=True)
+class ModuleInfo:
+    """What a module says of itself, in its own order.
+
+    `functions` are the exported ones by export name; `globals` the exported mutable ones (export name -> type), which
+    are a process's public keys; `hidden_globals` counts the mutable ones that are not exported. `unsaveable` lists, in
+    words, what holds state that no memory image can keep. `sections` are (name, bytes); `custom_sections` likewise.
+    """
+
+    bytes: int
+    imports: tuple[Import, ...]
+    exports: tuple[Export, ...]
+    functions: dict[str, FunctionType]
+    globals: dict[str, str]
+    hidden_globals: int
+    memory: MemoryInfo | None
+    table_elements: int
+    abi: str
+    has_start: bool
+    unsaveable: tuple[str, ...]
+    sections: tuple[tuple[str, int], ...]
+    custom_sections: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Module:
+    """A compiled module. `wasm_digest` is the ID of the bytes it was made of; `state` says where its state is found."""
+
+    info: ModuleInfo
+    wasm_digest: str
+    state: State
+    compiled: wasmtime.Module
+
+
+def inspect(wasm: bytes) -> ModuleInfo:
+    """What is in `wasm`. Loads no engine, and so does not tell whether the module is valid: `load` does.
+
+    Raises:
+        Refused: it is not a wasm module, is malformed, or uses what hb does not run.
+    """
+    return _info(len(wasm), parse(wasm))
+
+
+def check(info: ModuleInfo, provided_imports: Collection[tuple[str, str]], reserved: Collection[str] = ()) -> None:
+    """Whether a process may be made of the module.
+
+    `provided_imports` are the (module, name) pairs that its devices offer; `reserved` the names that no public global
+    may bear.
+
+    Raises:
+        Refused: it imports what nothing provides, has state that cannot be saved, or public globals of bad names.
+    """
+    missing = [i for i in info.imports if (i.module, i.name) not in provided_imports]
+    if missing:
+        raise Refused(_missing_sentence(missing))
+    if info.unsaveable:
+        raise Refused(f"the module has state that cannot be saved: {', '.join(info.unsaveable)}")
+    lowered: dict[str, str] = {}
+    for name in info.globals:
+        if name.lower() in reserved:
+            raise Refused(f"the module exports a mutable global called {name!r}, a name that is reserved in a state")
+        other = lowered.setdefault(name.lower(), name)
+        if other != name:
+            raise Refused(
+                f"the module exports the mutable globals {other!r} and {name!r}, which are the same key of a state"
+            )
+
+
+def load(wasm: bytes, cache: Path | None = None) -> Module:
+    """The compiled module of `wasm`, its state exported. Compiled forms are kept in the directory `cache`.
+
+    What is found in the cache is used only if it is whole and nobody but its owner can have written it.
+
+    Raises:
+        Refused: the module is malformed, not valid, or uses what the engine does not run.
+    """
+    digest = ids.digest(wasm)
+    found = compiled.find(cache, digest) if cache is not None else None
+    if found is not None:
+        description, native = found
+        return Module(_info_from_json(description["info"]), digest, _state_from_json(description["state"]), native)
+    outline = parse(wasm)
+    info = _info(len(wasm), outline)
+    rewritten, state = rewrite.export_state(wasm, outline)
+    native = _compile(rewritten, wasm)
+    if cache is not None:
+        compiled.keep(cache, digest, {"info": _info_to_json(info), "state": [state.memory, state.globals]}, native)
+    return Module(info, digest, state, native)
+
+
+def from_text(wat: str) -> bytes:
+    """The binary form of a module in the text format.
+
+    Raises:
+        Refused: it is not well-formed; the sentence has the engine's own, with line and column.
+    """
+    import wasmtime
+
+    depth = deepest = 0
+    for parenthesis in (c for c in wat if c in "()"):
+        depth += 1 if parenthesis == "(" else -1
+        deepest = max(deepest, depth)
+    if deepest > MAX_TEXT_DEPTH:
+        raise Refused(f"not a usable wasm text: {deepest} parentheses deep, at most {MAX_TEXT_DEPTH} are allowed")
+    try:
+        return bytes(wasmtime.wat2wasm(wat))
+    except (wasmtime.WasmtimeError, UnicodeEncodeError) as error:
+        raise Refused(f"not a valid wasm text: {_one_line(error)}") from error
+
+
+def _compile(rewritten: bytes, original: bytes) -> wasmtime.Module:
+    import wasmtime
+
+    try:
+        return wasmtime.Module(get_engine(), rewritten)
+    except wasmtime.WasmtimeError as error:
+        reason: Exception = error
+    try:
+        # For its offsets: those of the rewritten form mean nothing to the reader.
+        wasmtime.Module.validate(get_engine(), original)
+    except wasmtime.WasmtimeError as error:
+        reason = error
+    raise Refused(f"not a valid wasm module: {_one_line(reason)}") from reason
+
+
+def _one_line(error: Exception) -> str:
+    """The last and most particular of the engine's reasons, with the place if it gives one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines)[:300] if lines else type(error).__name__
+
+
+def _missing_sentence(missing: list[Import]) -> str:
+    named = ", ".join(f"{i.module}.{i.name} ({i.kind} {i.type})" for i in missing[:5])
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    sentence = f"the module imports what none of its devices provides: {named}{more}"
+    if {i.module for i in missing} == {"a"} and all(len(i.name) <= 2 for i in missing):
+        sentence += "; names as short as these are minified, and need the loader that they were made for"
+    return sentence
+
+
+def _info(size: int, outline: Outline) -> ModuleInfo:
+    mutable = {g.item: g.type for g in outline.globals if g.mutable}
+    exported = {e.item for e in outline.exports if e.kind == "global"}
+    functions = {e.name: _function_type(outline, e) for e in outline.exports if e.kind == "function"}
+    return ModuleInfo(
+        bytes=size,
+        imports=tuple(outline.imports),
+        exports=tuple(outline.exports),
+        functions=functions,
+        globals={e.name: mutable[e.item] for e in outline.exports if e.kind == "global" and e.item in mutable},
+        hidden_globals=len(mutable.keys() - exported),
+        memory=_memory_info(outline),
+        table_elements=sum(outline.tables),
+        abi="ao" if {"handle", "malloc"} <= functions.keys() else "function",
+        has_start=outline.start is not None,
+        unsaveable=tuple(_unsaveable(outline)),
+        sections=tuple((section_name(s.number), s.end - s.body) for s in outline.sections if s.number != 0),
+        custom_sections=tuple(outline.custom),
+    )
+
+
+def _function_type(outline: Outline, export: Export) -> FunctionType:
+    if export.item >= len(outline.functions):
+        there_are = len(outline.functions)
+        raise Refused(
+            f"not a usable wasm module: the export {export.name[:60]!r} names function {export.item} of {there_are}"
+        )
+    return outline.types[outline.functions[export.item]]
+
+
+def _memory_info(outline: Outline) -> MemoryInfo | None:
+    if not outline.memories:
+        return None
+    memory = outline.memories[0]
+    exported = next((e.name for e in outline.exports if e.kind == "memory" and e.item == 0), None)
+    return MemoryInfo(memory.minimum, memory.maximum, memory.is64, exported)
+
+
+def _unsaveable(outline: Outline) -> Iterator[str]:
+    for name, what in _UNSAVEABLE.items():
+        if name in outline.instructions and _DROPPED_FOR.get(name, name) in outline.instructions:
+            yield what
+    for number, type_, mutable in outline.globals:
+        if mutable and type_ not in NUMERIC:
+            yield f"global {number} (mutable, of type {type_})"
+    if len(outline.memories) > 1:
+        yield f"{len(outline.memories)} memories (one can be saved)"
+    for memory in outline.memories:
+        if memory.shared:
+            yield f"shared memory ({memory_text(memory)})"
+
+
+def _info_to_json(info: ModuleInfo) -> dict[str, Any]:
+    return {
+        **vars(info),
+        "functions": {n: [f.params, f.results] for n, f in info.functions.items()},
+        "memory": info.memory and vars(info.memory),
+    }
+
+
+def _info_from_json(fields: dict[str, Any]) -> ModuleInfo:
+    memory = fields["memory"]
+    return ModuleInfo(
+        **{
+            **fields,
+            "imports": tuple(Import(*i) for i in fields["imports"]),
+            "exports": tuple(Export(*e) for e in fields["exports"]),
+            "functions": {n: FunctionType(tuple(p), tuple(r)) for n, (p, r) in fields["functions"].items()},
+            "memory": None if memory is None else MemoryInfo(**memory),
+            "unsaveable": tuple(fields["unsaveable"]),
+            "sections": tuple((n, s) for n, s in fields["sections"]),
+            "custom_sections": tuple((n, s) for n, s in fields["custom_sections"]),
+        }
+    )
+
+
+def _state_from_json(fields: list[Any]) -> State:
+    memory, globals_ = fields
+    return rewrite.State(memory, tuple((name, type_) for name, type_ in globals_))
