@@ -1,0 +1,204 @@
+"""The Typer app: global options, the table of commands, and how one command line is run.
+
+A command's module is imported when the command is named, not before: what `hb state` does not need is not loaded.
+Must hold no AO logic.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hb_cli import exits, failure
+from hb_cli.context import Session, session_of
+
+# In the order in which a newcomer needs them.
+COMMANDS = (
+    "init",
+    "spawn",
+    "send",
+    "compute",
+    "state",
+    "inspect",
+    "list",
+    "key",
+    "message",
+    "module",
+    "completion",
+)
+
+# What Typer raises for a command line that it cannot parse; the version at hand keeps it here or there.
+_CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+class _LazyCommands(MutableMapping[str, Any]):
+    """The commands by name; each is imported and built when it is asked for."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+        self.shared_options: list[Any] = []
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        if name not in self._built:
+            module = import_module(f"hb_cli.commands.{name}")
+            command = typer.main.get_command(module.app)
+            command.name = name
+            self._share(command)
+            self._built[name] = command
+        return self._built[name]
+
+    def _share(self, command: Any) -> None:
+        command.params.extend(self.shared_options)
+        for child in getattr(command, "commands", {}).values():
+            self._share(child)
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._built[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Commands(TyperGroup):
+    """A group whose commands are lazy, and which all take the global options that the group itself takes."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        lazy = _LazyCommands()
+        lazy.shared_options = [option for option in self.params if option.name != "version"]
+        self.commands = lazy
+
+
+def _remember_home(ctx: typer.Context, value: str | None) -> None:
+    if value is not None:
+        session_of(ctx).home = value
+
+
+def _remember_json(ctx: typer.Context, value: bool) -> None:
+    if value:
+        session_of(ctx).json = True
+
+
+def _remember_lock_timeout(ctx: typer.Context, value: float | None) -> None:
+    if value is not None:
+        session_of(ctx).lock_timeout_s = value
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        from hb_cli import output
+
+        output.line(f"hb {version('hb-ao')}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=_Commands,
+    add_completion=False,
+    rich_markup_mode=None,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def hb(
+    ctx: typer.Context,
+    home: Annotated[
+        str | None,
+        typer.Option(
+            "--home",
+            metavar="DIR",
+            help="The home to use. Default: $HB_HOME, else the nearest .hb above, else your data directory.",
+            callback=_remember_home,
+            expose_value=False,
+        ),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print JSON: one object, or one a line; errors too.",
+            callback=_remember_json,
+            expose_value=False,
+            show_default=False,
+        ),
+    ] = False,
+    lock_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--lock-timeout",
+            metavar="SECONDS",
+            min=0,
+            help="Give up (exit 11) when another hb holds the home this long.",
+            callback=_remember_lock_timeout,
+            expose_value=False,
+        ),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version.",
+            callback=_print_version,
+            expose_value=False,
+            is_eager=True,
+            show_default=False,
+        ),
+    ] = False,
+) -> None:
+    """Run AO processes on this machine: spawn, send, compute, and look at any state they ever had.
+
+    \b
+    Examples:
+      hb init
+      PID=$(hb spawn counter.wasm --name counter --initial-state '{"counter": 0}')
+      hb send counter Increment
+      hb state counter counter
+      hb inspect counter
+
+    \b
+    PROCESS is a name, a process ID, or its first 4 characters or more.
+    A slot is a number, `now`, `now~1` (the one before), or a message's ID.
+    """
+    if ctx.invoked_subcommand is None:
+        from hb_cli import output
+
+        output.say(ctx.get_help())
+        raise typer.Exit(exits.USAGE)
+
+
+def run(arguments: list[str], session: Session) -> int:
+    """Parses and runs one command line; returns its exit code.
+
+    Raises:
+        HbError: the command failed; `failure.report` says it. Whatever else it raises is a bug.
+    """
+    command = typer.main.get_command(app)
+    if "_HB_COMPLETE" in os.environ:
+        from hb_cli import completion
+
+        return completion.answer(command, session)
+    try:
+        with command.make_context("hb", list(arguments), obj=session) as ctx:
+            code = command.invoke(ctx)
+    except typer.Exit as done:
+        return done.exit_code
+    except _CommandLineError as error:
+        return failure.report_usage(error, session, arguments)
+    return code if isinstance(code, int) else exits.DONE

@@ -1,0 +1,82 @@
+"""`hb compute`: computes what is scheduled, and may keep doing so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hb_cli import arguments, context, options, output, progress
+
+if TYPE_CHECKING:
+    from hb.node import Node, SlotView
+    from hb_cli.context import Session
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(cls=arguments.Command)
+def compute(
+    ctx: typer.Context,
+    process: options.Processes = None,
+    all_processes: Annotated[bool, typer.Option("--all", help="All processes of the home.")] = False,
+    slot: options.Slot = "now",
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Keep the process live and compute what is sent to it, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Compute processes up to a slot.
+
+    `hb state` and `hb send --wait` compute what they need by themselves; this does it ahead of them.
+
+    What is computed is stored, also when it is interrupted: the next compute goes on from there.
+
+    \b
+    Examples:
+      hb compute counter
+      hb compute counter --slot 1000
+      hb compute --all
+      hb compute counter --follow
+    """
+    session = context.session_of(ctx)
+    if bool(process) == all_processes:
+        raise arguments.misuse("give processes, or --all")
+    if follow and (all_processes or len(process or []) != 1 or slot != "now"):
+        raise arguments.misuse("--follow takes one process, and no --slot")
+    if follow:
+        _follow(session, context.open_node(session), (process or [""])[0])
+        return
+    bar = progress.Bar()
+    node = context.open_node(session, on_slot=bar.advance)
+    # Names are looked up before anything is computed: a wrong one stops the command, not half of it.
+    targets = (
+        [view.process for view in node.processes()] if all_processes else [node.resolve(name) for name in process or []]
+    )
+    for pid in targets:
+        with bar:
+            reached = node.compute(pid, slot)
+        _tell(session, pid, reached)
+
+
+def _tell(session: Session, process: str, slot: int) -> None:
+    if session.for_person:
+        output.line(f"{process} is computed to slot {slot}")
+    else:
+        output.json_line({"process": process, "slot": slot})
+
+
+def _follow(session: Session, node: Node, process: str) -> None:
+    """Prints each slot when it is computed. Ends by Ctrl-C, as `Interrupted`."""
+    from hb_cli import views
+
+    if not session.for_person:
+        node.follow(process, lambda slot: output.json_line(views.slot_fields(slot)))
+        return
+    from hb_cli import render
+
+    session.note("following; Ctrl-C ends it")
+
+    def show(slot: SlotView) -> None:
+        output.show(render.slot_line(slot))
+
+    node.follow(process, show)

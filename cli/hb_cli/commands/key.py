@@ -1,0 +1,102 @@
+"""`hb key`: makes and shows the keys that sign."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hb_cli import arguments, completion, context, output
+
+if TYPE_CHECKING:
+    from hb.keyring import PublicKey
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="""Make and show the keys that sign messages.
+
+    \b
+    Examples:
+      hb key new alice
+      hb send counter Increment --as alice
+    """,
+)
+
+
+@app.command("new", cls=arguments.Command)
+def new(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call the key.", show_default=False)],
+) -> None:
+    """Make a key and print its address.
+
+    \b
+    Example:
+      hb key new alice
+    """
+    from hb import keyring
+
+    session = context.session_of(ctx)
+    home = context.writable_home(session)
+    keyring.create(home, name)
+    key = keyring.public(home, name)
+    if session.json:
+        output.json_line(_fields(key))
+    else:
+        output.line(key.address)
+
+
+@app.command("list", cls=arguments.Command)
+def list_keys(ctx: typer.Context) -> None:
+    """List the home's keys and their addresses.
+
+    \b
+    Example:
+      hb key list
+    """
+    from hb import keyring
+
+    session = context.session_of(ctx)
+    home = context.existing_home(session)
+    keys = [keyring.public(home, name) for name in keyring.names(home)]
+    if session.for_person:
+        from hb_cli import render
+
+        output.show(render.keys([(key.name, key.address) for key in keys]))
+        return
+    for key in keys:
+        output.json_line(_fields(key))
+
+
+@app.command("show", cls=arguments.Command)
+def show(
+    ctx: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="The key.", autocompletion=completion.keys, show_default=False),
+    ],
+) -> None:
+    """Show a key's public part: address and keyid. The secret stays in the home.
+
+    \b
+    Example:
+      hb key show alice
+    """
+    from hb import keyring
+
+    session = context.session_of(ctx)
+    key = keyring.public(context.existing_home(session), name)
+    if session.for_person:
+        from hb_cli import render
+
+        output.show(render.fields(_fields(key), title="key"))
+        return
+    output.json_line(_fields(key))
+
+
+def _fields(key: PublicKey) -> dict[str, str]:
+    from hb import ids
+
+    return {"name": key.name, "address": key.address, "keyid": ids.encode(key.public), "algorithm": "ed25519"}

@@ -1,0 +1,48 @@
+"""`hb list`: the processes of the home."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from hb_cli import arguments, context, output
+
+if TYPE_CHECKING:
+    from hb.node import ProcessView
+    from hb.protocol.message import Message
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command("list", cls=arguments.Command)
+def list_processes(ctx: typer.Context) -> None:
+    """List the processes of the home. It only looks: slots that are not computed yet stay so.
+
+    \b
+    Examples:
+      hb list
+      hb list --json | jq -r .process
+    """
+    session = context.session_of(ctx)
+    views = context.open_node(session).processes()
+    if session.for_person:
+        from hb_cli import render
+
+        output.show(render.processes(views, output.screen_width()))
+        return
+    for view in views:
+        output.json_line(_fields(view))
+
+
+def _fields(view: ProcessView) -> Message:
+    return {
+        "process": view.process,
+        "names": list(view.names),
+        "slots": view.slots,
+        "computed": view.computed,
+        "image": view.image,
+        "devices": list(view.devices),
+        "spawned": view.spawned_ms,
+        "latest": view.latest_ms,
+    }

@@ -1,0 +1,219 @@
+"""`hb send`: gives a process a message, or a batch of them, and prints the slots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hb.errors import Refused
+from hb_cli import arguments, context, exits, options, output, progress
+
+if TYPE_CHECKING:
+    from hb.config import Config
+    from hb.node import Node, Scheduled
+    from hb.protocol.message import Message
+    from hb_cli.context import Session
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_LINE_KEYS = ("action", "anchor", "data", "parameters", "tags")
+
+
+_Action = Annotated[str | None, typer.Argument(metavar="ACTION", help="What to do.", show_default=False)]
+_Parameters = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PARAMETER...",
+        help="With what: JSON numbers and strings are what they say; all else is text.",
+        show_default=False,
+    ),
+]
+_Data = Annotated[str | None, typer.Option("--data", metavar="TEXT|@FILE|-", help="The message's data.")]
+_Wait = Annotated[bool, typer.Option("--wait", help="Compute the slot, and print its results too.")]
+_Batch = Annotated[
+    str | None,
+    typer.Option("--batch", metavar="FILE|-", help="Take the messages from a file, as JSON, one a line."),
+]
+
+
+@app.command(cls=arguments.Command)
+def send(
+    ctx: typer.Context,
+    *,
+    process: options.Process,
+    action: _Action = None,
+    parameter: _Parameters = None,
+    data: _Data = None,
+    tag: options.Tags = None,
+    as_key: options.AsKey = None,
+    wait: _Wait = False,
+    batch: _Batch = None,
+    anchor: options.Anchor = None,
+    timestamp: options.Timestamp = None,
+    block_height: options.BlockHeight = 0,
+) -> int:
+    """Send a message to a process, and print its slot alone.
+
+    The slot is on disk when it is printed. With --wait the slot is computed, and its results are printed too; if they
+    are an error, the exit code is 15.
+
+    \b
+    Examples:
+      hb send counter Increment
+      hb send counter Add 5 --as alice --wait
+      hb send ledger Say --data @letter.txt --tag Subject=Hello
+      hb send counter --batch messages.ndjson
+
+    \b
+    A line of a batch (all keys are optional; a message with `commitments` is taken as it is signed):
+      {"action": "Add", "parameters": [5], "data": "...", "tags": {"Subject": "Hello"}, "anchor": "..."}
+    """
+    session = context.session_of(ctx)
+    if batch is not None and (action is not None or data is not None or tag or anchor is not None):
+        raise arguments.misuse(
+            "--batch takes the messages from its file alone: no ACTION, --data, --tag or --anchor beside it"
+        )
+    home = context.existing_home(session)
+    limit_bytes = context.settings(home).message_limit_bytes
+    bar = progress.Bar()
+    node = context.open_node(session, home, bar.advance)
+    pid = node.resolve(process)
+    if batch is None:
+        message = build(action, parameter or [], anchor=anchor, tags=arguments.tags(tag or []))
+        if data is not None:
+            message["data"] = arguments.binary(arguments.text_or_file(data, limit_bytes=limit_bytes, what="data"))
+        messages = [message]
+    else:
+        messages = _batch(batch, context.settings(home))
+    environment = context.surroundings(timestamp, block_height)
+    sent = node.send(pid, messages, signer=context.signer(home, as_key), environment=environment)
+    _tell_retries(session, sent)
+    if wait:
+        return _wait(session, node, sent, bar)
+    _print_slots(session, sent)
+    return exits.DONE
+
+
+def build(action: str | None, words: list[str], *, anchor: str | None, tags: Message) -> Message:
+    """The message that ACTION and the PARAMETER words of a command line make; its anchor is random if not given."""
+    from hb.node import build_message
+
+    for word in (action, anchor, *words):
+        arguments.encoded(word or "", "an argument")
+    anchor = arguments.random_anchor() if anchor is None else anchor
+    return build_message(action, [arguments.parameter(word) for word in words], tags=tags, anchor=anchor)
+
+
+def _batch(name: str, settings: Config) -> list[Message]:
+    """The messages of a batch, all of them read before any is sent.
+
+    Raises:
+        Refused: the batch is too large, or a line of it is no message; names the line.
+    """
+    content = arguments.read(name, limit_bytes=settings.batch_limit_bytes, what="the batch")
+    messages: list[Message] = []
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        if len(messages) == settings.batch_limit_messages:
+            raise Refused(
+                f"the batch has more messages than the limit of {settings.batch_limit_messages:,}",
+                hint="split it, or raise batch-messages in the home's config.toml",
+            )
+        try:
+            messages.append(_line_message(line))
+        except Refused as error:
+            raise Refused(f"line {number} of the batch: {error.message}", hint=error.hint or _NOTHING_SENT) from error
+    return messages
+
+
+_NOTHING_SENT = "nothing of the batch was scheduled"
+
+
+def _line_message(line: bytes) -> Message:
+    from hb.node import build_message
+
+    given = arguments.json_message(line, "a message")
+    if "commitments" in given:
+        from hb.protocol import commitment
+
+        if not commitment.verify(given):
+            raise Refused("nobody signed this message")
+        return given
+    unknown = sorted(set(given) - set(_LINE_KEYS))
+    if unknown:
+        raise Refused(f"a message has no key {unknown[0]!r}; it may have {', '.join(_LINE_KEYS)}")
+    parameters, tags = given.get("parameters", []), given.get("tags", {})
+    if not isinstance(parameters, list):
+        raise Refused("`parameters` must be a list")
+    if not isinstance(tags, dict):
+        raise Refused("`tags` must be an object")
+    action, anchor, data = given.get("action"), given.get("anchor"), given.get("data")
+    for key, value in (("action", action), ("anchor", anchor)):
+        if value is not None and not isinstance(value, str):
+            raise Refused(f"`{key}` must be text")
+    random = arguments.random_anchor()
+    return build_message(action, parameters, data=data, tags=tags, anchor=anchor or random)  # type: ignore[arg-type]
+
+
+def _tell_retries(session: Session, sent: list[Scheduled]) -> None:
+    for scheduled in sent:
+        if not scheduled.fresh:
+            session.note(f"slot {scheduled.slot} has this message already; it was not scheduled again")
+
+
+def _fields(scheduled: Scheduled) -> Message:
+    return {
+        "process": scheduled.process,
+        "slot": scheduled.slot,
+        "message": scheduled.message,
+        "assignment": scheduled.assignment,
+        "fresh": scheduled.fresh,
+    }
+
+
+def _print_slots(session: Session, sent: list[Scheduled]) -> None:
+    for scheduled in sent:
+        if session.json:
+            output.json_line(_fields(scheduled))
+        else:
+            output.line(str(scheduled.slot))
+
+
+def _wait(session: Session, node: Node, sent: list[Scheduled], bar: progress.Bar) -> int:
+    """Computes what was sent and prints the results; returns the exit code that they call for."""
+    if not sent:
+        return exits.DONE
+    slots = [scheduled.slot for scheduled in sent]
+    if not session.json and len(sent) == 1:
+        # Known before the compute begins, so that an interrupt leaves it on the screen.
+        _print_slots(session, sent)
+    try:
+        with bar:
+            node.compute(sent[0].process, max(slots))
+    except BaseException:
+        if session.json or len(sent) > 1:
+            _print_slots(session, sent)
+        raise
+    wanted = set(slots)
+    views = {view.slot: view for view in node.history(sent[0].process, min(slots), max(slots)) if view.slot in wanted}
+    for scheduled in sent:
+        view = views[scheduled.slot]
+        _print_results(session, scheduled, view.results or {}, view.state or {}, slot_too=len(sent) > 1)
+    failed = any((view.results or {}).get("type") == "error" for view in views.values())
+    return exits.PROGRAM_FAILED if failed else exits.DONE
+
+
+def _print_results(session: Session, scheduled: Scheduled, results: Message, state: Message, *, slot_too: bool) -> None:
+    if session.json:
+        output.json_line({**_fields(scheduled), "results": results, "state": state})
+        return
+    if slot_too:
+        output.line(str(scheduled.slot))
+    if session.for_person:
+        from hb_cli import render
+
+        output.show(render.results_panel(scheduled.slot, results))
+    else:
+        output.json_line(results)

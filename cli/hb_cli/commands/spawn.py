@@ -1,0 +1,202 @@
+"""`hb spawn`: makes a process from an image and a definition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hb import ids
+from hb.errors import Refused
+from hb_cli import arguments, context, options, output
+
+if TYPE_CHECKING:
+    from hb.config import Config
+    from hb.node import Scheduled
+    from hb.protocol.definition import Limits
+    from hb.protocol.message import Message
+    from hb_cli.context import Session
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_DEFINITION_LIMIT_BYTES = 4 * 1024 * 1024
+
+_Module = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODULE",
+        help="A .wasm file, a .wat file (compiled on the spot), or - for standard input.",
+        show_default=False,
+    ),
+]
+_Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="A name for the process.")]
+_InitialState = Annotated[
+    str | None,
+    typer.Option("--initial-state", metavar="JSON|@FILE|-", help="The state before the first message."),
+]
+_Devices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="An execution device; several make a stack. Default: wasm64@1.0.",
+        show_default=False,
+    ),
+]
+_Definition = Annotated[
+    str | None,
+    typer.Option("--definition", metavar="FILE.toml", help="A file that says all this; options go over it."),
+]
+_Gas = Annotated[int | None, typer.Option("--gas-limit", metavar="N", min=1, help="Gas that a message may use.")]
+_Memory = Annotated[
+    int | None,
+    typer.Option("--memory-limit", metavar="PAGES", min=1, help="64 KiB pages that the program may have."),
+]
+_Results = Annotated[
+    int | None,
+    typer.Option("--result-limit", metavar="BYTES", min=1, help="Bytes that a slot's results may have."),
+]
+
+
+@dataclass
+class _Request:
+    """What is asked for. An image is bytes, or the ID of a stored one; limits are by their names in the TOML form."""
+
+    image: bytes | str | None = None
+    name: str | None = None
+    devices: list[str] = field(default_factory=list)
+    initial_state: Message | None = None
+    tags: Message = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
+    anchor: str | None = None
+
+
+@app.command(cls=arguments.Command)
+def spawn(
+    ctx: typer.Context,
+    *,
+    module: _Module = None,
+    name: _Name = None,
+    initial_state: _InitialState = None,
+    tag: options.Tags = None,
+    device: _Devices = None,
+    definition: _Definition = None,
+    anchor: options.Anchor = None,
+    as_key: options.AsKey = None,
+    gas_limit: _Gas = None,
+    memory_limit: _Memory = None,
+    result_limit: _Results = None,
+    timestamp: options.Timestamp = None,
+    block_height: options.BlockHeight = 0,
+) -> None:
+    """Make a process, and print its ID alone.
+
+    \b
+    Examples:
+      PID=$(hb spawn counter.wasm)
+      hb spawn counter.wat --name counter --initial-state '{"counter": 0}' --as alice
+      hb spawn --definition counter.toml
+
+    \b
+    A definition in TOML (`hb inspect PROCESS --definition` writes one):
+      name = "counter"
+      image = "counter.wasm"
+      devices = ["wasm64@1.0"]
+      [initial-state]
+      counter = 0
+    """
+    session = context.session_of(ctx)
+    if module is None and definition is None:
+        raise arguments.misuse("give a MODULE, or a --definition that names an image")
+    # All that can be refused without a home is looked at before one is made.
+    table = {} if definition is None else _read_definition(definition)
+    given_tags = arguments.tags(tag or [])
+    home = context.writable_home(session)
+    settings = context.settings(home)
+    asked = _from_table(table, Path(definition or "").parent, settings, wants_image=module is None)
+    if module is not None:
+        asked.image = arguments.read_module(module, limit_bytes=settings.module_limit_bytes)
+    if initial_state is not None:
+        asked.initial_state = _state(initial_state, settings)
+    given_limits = {"gas": gas_limit, "memory-pages": memory_limit, "result-bytes": result_limit}
+    asked.limits |= {key: limit for key, limit in given_limits.items() if limit is not None}
+    asked.tags |= given_tags
+    asked.devices = device or asked.devices
+    asked.name = name or asked.name
+    asked.anchor = asked.anchor if anchor is None else anchor
+    assert asked.image is not None
+    spawned = context.open_node(session, home).spawn(
+        asked.image,
+        signer=context.signer(home, as_key),
+        environment=context.surroundings(timestamp, block_height),
+        devices=asked.devices,
+        initial_state=asked.initial_state,
+        tags=asked.tags,
+        limits=_limits(asked.limits, settings),
+        anchor=asked.anchor,
+        name=asked.name,
+    )
+    _tell(session, spawned, asked.name)
+
+
+def _tell(session: Session, spawned: Scheduled, name: str | None) -> None:
+    if not spawned.fresh:
+        session.note("this process is here already; nothing was spawned")
+    if not session.json:
+        output.line(spawned.process)
+        return
+    told: Message = {
+        "process": spawned.process,
+        "slot": spawned.slot,
+        "assignment": spawned.assignment,
+        "fresh": spawned.fresh,
+    }
+    output.json_line(told | ({"name": name} if name else {}))
+
+
+def _state(word: str, settings: Config) -> Message:
+    data = arguments.text_or_file(word, limit_bytes=settings.message_limit_bytes, what="the initial state")
+    return arguments.json_message(data, "the initial state")
+
+
+def _limits(asked: dict[str, int], settings: Config) -> Limits:
+    from hb.protocol.definition import Limits
+
+    return Limits(
+        gas=asked.get("gas", settings.gas_limit),
+        memory_pages=asked.get("memory-pages", settings.memory_limit_pages),
+        result_bytes=asked.get("result-bytes", settings.result_limit_bytes),
+    )
+
+
+def _read_definition(name: str) -> dict[str, Any]:
+    import tomllib
+
+    content = arguments.read(name, limit_bytes=_DEFINITION_LIMIT_BYTES, what="the definition")
+    try:
+        return tomllib.loads(arguments.text(content, f"the definition {name!r}"))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise Refused(f"the definition {name!r} is not TOML: {error}") from error
+
+
+def _from_table(table: dict[str, Any], directory: Path, settings: Config, *, wants_image: bool) -> _Request:
+    """What a definition's TOML asks for; its image is a file beside it, or the ID of an image that is stored."""
+    from hb.protocol import definition as definitions
+
+    asked = _Request(name=table.pop("name", None)) if table else _Request()
+    if asked.name is not None and not isinstance(asked.name, str):
+        raise Refused("`name` in the definition must be text")
+    image = table.get("image")
+    if not table:
+        return asked
+    wanted = definitions.from_table({"image": "", **table})
+    for key, value in wanted.items():
+        setattr(asked, key, value)
+    if wants_image and isinstance(image, str):
+        stored = ids.is_id(image)
+        asked.image = (
+            image if stored else arguments.read_module(str(directory / image), limit_bytes=settings.module_limit_bytes)
+        )
+    return asked

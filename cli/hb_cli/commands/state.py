@@ -1,0 +1,89 @@
+"""`hb state`: the state of a process at any slot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hb.errors import NotFound
+from hb_cli import arguments, context, options, output, progress
+
+if TYPE_CHECKING:
+    from hb.node import StateView
+    from hb.protocol.message import Message, Value
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(cls=arguments.Command)
+def state(
+    ctx: typer.Context,
+    process: options.Process,
+    path: Annotated[
+        str | None,
+        typer.Argument(metavar="PATH", help="A key, or keys joined by /: that value alone.", show_default=False),
+    ] = None,
+    slot: options.Slot = "now",
+) -> None:
+    """Show the state of a process at any slot.
+
+    That is: its public keys, and the results of that slot.
+
+    A slot that is not computed yet is computed first. With PATH the value is printed alone: text as it is, all else
+    as JSON.
+
+    \b
+    Examples:
+      hb state counter
+      hb state counter counter
+      hb state counter --slot 1 counter
+      hb state counter results/output/1
+    """
+    session = context.session_of(ctx)
+    with progress.Bar() as bar:
+        view = context.open_node(session, on_slot=bar.advance).state(process, slot)
+    if path is not None:
+        _print_value(find(view.state, path, view), is_json=session.json, for_person=session.for_person)
+    elif session.for_person:
+        from hb_cli import render
+
+        output.show(render.state(view, process))
+    else:
+        output.json_line({**view.state, "hashpath": view.hashpath})
+
+
+def find(state: Message, path: str, view: StateView) -> Value:
+    """The value at `path` in `state`: keys joined by `/`; the elements of a list are 1, 2, ...
+
+    Raises:
+        NotFound: there is none; says where the path ends, and what there is.
+    """
+    at: Value = {**state, "hashpath": view.hashpath}
+    walked: list[str] = []
+    for key in path.strip("/").split("/"):
+        inside = at if isinstance(at, dict) else dict(enumerate_elements(at)) if isinstance(at, list) else {}
+        name = key if key in inside else key.lower()
+        if name not in inside:
+            where = f" in {'/'.join(walked)!r}" if walked else ""
+            there_are = ", ".join(list(inside)[:20]) or "nothing in it"
+            raise NotFound(f"no {key!r}{where} in the state at slot {view.slot}", hint=f"there is: {there_are}")
+        at = inside[name]
+        walked.append(key)
+    return at
+
+
+def enumerate_elements(values: list[Value]) -> list[tuple[str, Value]]:
+    """The elements of a list under the keys that AO gives them: 1, 2, ..."""
+    return [(str(position), value) for position, value in enumerate(values, 1)]
+
+
+def _print_value(value: Value, *, is_json: bool, for_person: bool) -> None:
+    if isinstance(value, str) and not is_json:
+        output.line(value)
+    elif for_person and isinstance(value, dict | list):
+        from hb_cli import render
+
+        output.show(render.value(value))
+    else:
+        output.json_line(value)

@@ -1,0 +1,123 @@
+"""What one run of `hb` knows of its surroundings: global options, the environment variables, the home.
+
+The only place of the program that reads environment variables and the working directory for the core. Must hold no
+AO logic.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hb.errors import NoHome
+from hb_cli import output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import typer
+
+    from hb.config import Config
+    from hb.environment import Environment
+    from hb.home import Home
+    from hb.node import Node
+    from hb.protocol.commitment import Key
+
+
+@dataclass
+class Session:
+    """The global options of this run, as far as they are read; `lock_timeout_s` None means the home's own setting."""
+
+    environ: Mapping[str, str]
+    json: bool = False
+    home: str | None = None
+    lock_timeout_s: float | None = None
+
+    @property
+    def for_person(self) -> bool:
+        """Whether stdout gets a person's view rather than a script's."""
+        return not self.json and output.is_terminal(sys.stdout)
+
+    def note(self, text: str) -> None:
+        """Says `text` on stderr, unless --json asked for a script's manners."""
+        if not self.json:
+            output.note(text)
+
+
+def session_of(ctx: typer.Context) -> Session:
+    """The session that `ctx` belongs to."""
+    session = ctx.find_root().obj
+    assert isinstance(session, Session)
+    return session
+
+
+def home_path(session: Session) -> Path:
+    """Where the home is, or would be made: --home, $HB_HOME, the nearest `.hb` above, the user's data directory."""
+    from hb import home
+
+    explicit = Path(session.home) if session.home else None
+    found = home.find(Path.cwd(), explicit, session.environ.get("HB_HOME"))
+    if found is not None:
+        return found
+    import platformdirs
+
+    return platformdirs.user_data_path("hb", appauthor=False)
+
+
+def existing_home(session: Session) -> Home:
+    """The home, which must be there.
+
+    Raises:
+        NoHome: there is none.
+    """
+    from hb import home
+
+    return home.open_home(home_path(session))
+
+
+def writable_home(session: Session) -> Home:
+    """The home; made first where there is none, which stderr then says."""
+    from hb import home
+
+    path = home_path(session)
+    try:
+        return home.open_home(path)
+    except NoHome:
+        made = home.create(path)
+        session.note(f"made a home at {path}")
+        return made
+
+
+def open_node(session: Session, home: Home | None = None, on_slot: Callable[[int, int], None] | None = None) -> Node:
+    """The node of `home` (default: the one that is there). `on_slot` hears of each slot computed, and of the last."""
+    from hb.node import Node
+
+    home = existing_home(session) if home is None else home
+    return Node(home, lock_timeout_s=session.lock_timeout_s, on_slot=on_slot)
+
+
+def settings(home: Home) -> Config:
+    """What the config.toml of `home` says."""
+    from hb import config
+
+    return config.load(home.config)
+
+
+def signer(home: Home, name: str | None) -> Key:
+    """The key called `name`, to sign with; by default the one that the settings name as the sender.
+
+    Raises:
+        NotFound: the home has no such key.
+    """
+    from hb import keyring
+
+    return keyring.load(home, name or settings(home).sender_key)
+
+
+def surroundings(timestamp_ms: int | None, block_height: int) -> Environment:
+    """This machine's clock and randomness, but for what the user fixed."""
+    from hb.environment import system_environment
+
+    return system_environment(timestamp_ms=timestamp_ms, block_height=block_height)

@@ -1,0 +1,131 @@
+"""The history of a process as a table on a terminal, written as it comes in, fitted to the terminal's width.
+
+Must never print, and never hold more of a history than the rows of one chunk.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from hb_cli import render
+from hb_cli.output import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from hb.node import SlotView
+
+_CHUNK_ROWS = 200
+_GAP = 2
+_LEGEND = "= the slot changed nothing · --slot N shows one slot in full"
+
+# Columns by how much a reader would miss them: the width each takes, and the least width of terminal that shows it.
+_FIXED = {"when": (19, 120), "sender": (10, 56), "gas": (9, 84), "hashpath": (13, 100)}
+_TIME_ONLY = {"when": (8, 72)}
+# What is left is shared by these, in these proportions.
+_FLEXIBLE = {"message": 4, "result": 3, "state": 4}
+_RIGHT = frozenset({"slot", "gas"})
+
+
+def layout(terminal_width: int, last_slot: int) -> dict[str, int]:
+    """The columns to show on a terminal of `terminal_width`, in order, and the width of each."""
+    widths = {"slot": max(4, len(str(last_slot)))}
+    for name in ("when", "sender", *_FLEXIBLE, "gas", "hashpath"):
+        if name in _FLEXIBLE:
+            widths[name] = 0
+            continue
+        for width, least in filter(None, (_FIXED.get(name), _TIME_ONLY.get(name))):
+            if terminal_width >= least:
+                widths[name] = width
+                break
+    free = terminal_width - sum(widths.values()) - _GAP * (len(widths) - 1)
+    share = sum(_FLEXIBLE.values())
+    for name, part in _FLEXIBLE.items():
+        widths[name] = max(4, free * part // share)
+    return widths
+
+
+def legend() -> Text:
+    """What the signs in the table mean."""
+    return Text(_LEGEND, "dim")
+
+
+def tables(
+    slots: Iterable[SlotView], widths: Mapping[str, int], sender_name: Callable[[str | None], str]
+) -> Iterator[Table]:
+    """The history in tables of a few hundred rows; only the first has a header, so that they read as one."""
+    rows = iter(slots)
+    is_first = True
+    while chunk := list(islice(rows, _CHUNK_ROWS)):
+        yield _chunk(chunk, widths, sender_name, is_first)
+        is_first = False
+
+
+def _chunk(
+    slots: list[SlotView], widths: Mapping[str, int], sender_name: Callable[[str | None], str], has_header: bool
+) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1),
+        show_header=has_header,
+        header_style="dim",
+    )
+    for name, width in widths.items():
+        table.add_column(
+            name, width=width, no_wrap=True, overflow="ellipsis", justify="right" if name in _RIGHT else "left"
+        )
+    for slot in slots:
+        cells = _cells(slot, widths, sender_name)
+        table.add_row(*(cells[name] for name in widths))
+    return table
+
+
+def _cells(slot: SlotView, widths: Mapping[str, int], sender_name: Callable[[str | None], str]) -> dict[str, Text]:
+    when = render.moment(
+        slot.timestamp_ms, "%H:%M:%S" if widths.get("when") == _TIME_ONLY["when"][0] else "%Y-%m-%d %H:%M:%S"
+    )
+    return {
+        "slot": Text(str(slot.slot), "bold"),
+        "when": Text(when, "dim"),
+        "sender": Text(printable(sender_name(slot.sender)), "magenta"),
+        "message": render.request(slot),
+        "result": render.outcome(slot.results if slot.computed else None, 400),
+        "state": _state(slot),
+        "gas": Text(_gas(slot.gas), "dim"),
+        "hashpath": Text(_short_hashpath(slot.hashpath), "dim"),
+    }
+
+
+def _state(slot: SlotView) -> Text:
+    if not slot.computed or slot.state is None:
+        return Text("")
+    text = render.pairs(slot.state)
+    return Text(f"= {text}", "dim") if slot.changed is False else Text(text)
+
+
+def _short_hashpath(hashpath: str | None) -> str:
+    """The first characters of both halves: what came before, and the assignment that was added to it."""
+    if hashpath is None:
+        return ""
+    before, slash, added = hashpath.partition("/")
+    return printable(before[:6] + slash + added[:6])
+
+
+def _gas(gas: int | None) -> str:
+    """Exact where it fits its column, else in thousands, millions or billions."""
+    if gas is None:
+        return ""
+    exact = f"{gas:,}"
+    for unit in "kMGT":
+        if len(exact) <= _FIXED["gas"][0]:
+            break
+        gas = gas // 1000
+        exact = f"{gas:,} {unit}"
+    return exact

@@ -1,0 +1,155 @@
+"""Data on stdout, talk on stderr: bytes, JSON, colour, and readers that go away.
+
+All that hb prints passes here (Rich views get their console here), so that nothing a stranger wrote reaches a
+terminal as a control sequence. Must never read a home, and never decide what a command says.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from hb.errors import HbError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rich.console import Console, RenderableType
+
+# Joiners that scripts and emoji are made of; every other invisible character is shown as its escape.
+_HARMLESS = frozenset("\u200c\u200d")
+_SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person looks at `stream`."""
+    return stream is not None and stream.isatty()
+
+
+def has_colour(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
+    """Whether `stream` gets colour: NO_COLOR, FORCE_COLOR and isatty decide, in that order."""
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return True
+    return is_terminal(stream) and environ.get("TERM") != "dumb"
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """`text` with every character that is not plainly visible written as an escape, except those in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character in _HARMLESS or character in keep else _escape(character)
+        for character in text
+    )
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if character in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[character]
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def write(data: bytes) -> None:
+    """Writes `data` to stdout as it is, and flushes.
+
+    Raises:
+        BrokenPipeError: the reader went away.
+        HbError: stdout is closed or full.
+    """
+    stream = sys.stdout
+    if stream is None:
+        raise HbError("standard output is closed: there is nowhere to write the result")
+    try:
+        stream.flush()
+        stream.buffer.write(data)
+        stream.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise HbError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def line(text: str) -> None:
+    """Writes one line to stdout: raw into a pipe, its control characters escaped (but LF and TAB) on a terminal."""
+    if is_terminal(sys.stdout):
+        text = printable(text, keep="\n\t")
+    write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def json_line(value: object) -> None:
+    """Writes `value` (a message, or a list or scalar of one) to stdout as canonical JSON on one line."""
+    from hb.protocol import message
+
+    write(message.dumps(value) + b"\n")  # type: ignore[arg-type]
+
+
+def note(text: str) -> None:
+    """Says `text` on stderr, one line, for a person. A stderr that cannot be written is nobody's failure."""
+    say(printable(f"hb: {text}"))
+
+
+def say(text: str) -> None:
+    """Writes `text` and a line end to stderr as it is."""
+    stream = sys.stderr
+    if stream is None:
+        return
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except (OSError, ValueError):
+        return
+
+
+def console(stream: TextIO, environ: Mapping[str, str] | None = None) -> Console:
+    """A Rich console on `stream` that takes text as it is: no markup, no emoji names, no highlighting."""
+    from rich.console import Console
+
+    environ = os.environ if environ is None else environ
+    colour = has_colour(stream, environ)
+    return Console(
+        file=stream,
+        color_system="auto" if colour else None,
+        force_terminal=True if colour else None,
+        no_color=not colour,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        soft_wrap=False,
+    )
+
+
+def screen_width() -> int:
+    """The width of the terminal that stdout is, in columns."""
+    return console(sys.stdout).width
+
+
+def show(view: RenderableType) -> None:
+    """Prints a Rich view on stdout, which is a terminal."""
+    show_each([view])
+
+
+def show_each(views: Iterable[RenderableType]) -> None:
+    """Prints Rich views on stdout, which is a terminal, one after the other as they come.
+
+    Raises:
+        HbError: the terminal is gone.
+    """
+    stream = sys.stdout
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+    screen = console(stream)
+    for view in views:
+        try:
+            screen.print(view)
+            stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise HbError(f"standard output cannot be written: {error.strerror}") from error

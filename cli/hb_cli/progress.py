@@ -1,0 +1,72 @@
+"""A progress bar on stderr, where stderr is a terminal: slots done, slots a second, time left.
+
+Must never write to stdout, and never load Rich for work that is done at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from hb_cli import output
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.progress import Progress, TaskID
+
+_PATIENCE_S = 0.5
+_REDRAW_S = 0.1
+
+
+class Bar:
+    """Hears of each slot that is computed, and shows a bar when that takes longer than half a second."""
+
+    def __init__(self) -> None:
+        self._is_wanted = output.is_terminal(sys.stderr)
+        self._since = self._drawn = monotonic()
+        self._first: int | None = None
+        self._shown: tuple[Progress, TaskID] | None = None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._shown is not None:
+            self._shown[0].stop()
+            self._shown = None
+
+    def advance(self, slot: int, target: int) -> None:
+        """`slot` is computed, on the way to `target`."""
+        if not self._is_wanted:
+            return
+        now = monotonic()
+        if self._first is None:
+            self._first = slot - 1
+        if now - self._drawn < (_REDRAW_S if self._shown else _PATIENCE_S):
+            return
+        self._drawn = now
+        if self._shown is None:
+            self._shown = _open()
+        bar, task = self._shown
+        done = slot - self._first
+        rate = done / max(now - self._since, 1e-9)
+        bar.update(task, completed=done, total=target - self._first, slot=slot, target=target, rate=f"{rate:,.0f}")
+
+
+def _open() -> tuple[Progress, TaskID]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("slot {task.fields[slot]} of {task.fields[target]}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]} slots/s"),
+        TimeRemainingColumn(compact=True),
+        console=output.console(sys.stderr),
+        transient=True,
+    )
+    bar.start()
+    return bar, bar.add_task("computing", total=None, slot=0, target=0, rate="0")
