@@ -6,16 +6,54 @@ never decide whom to trust, and takes keys only from its caller.
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from hmac import digest as mac_digest
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from hb import ids
-from hb.errors import Refused
+from hb.errors import BadSignature, Refused
+from hb.protocol import coverage, httpsig, tabm
+from hb.protocol.coverage import COMMITMENTS_KEY
+from hb.protocol.message import normalise_message
 
 if TYPE_CHECKING:
-    from hb.protocol.message import Message
+    from collections.abc import Callable, Iterator
+
+    from hb.protocol.httpsig import Fields
+    from hb.protocol.message import Message, Value
+
+Which: TypeAlias = Literal["all", "every", "none"]
+
+DEVICE = "httpsig@1.0"
+ED25519 = "ed25519"
+RSA_PSS = "rsa-pss-sha512"
+MAC = "hmac-sha256"
 
 SEED_BYTES = 32
+PUBLIC_BYTES = 32
+SIGNATURE_BYTES = 64
+
+MAX_COMMITMENTS = 32
+"""The most commitments of one message."""
+
+_MAC_KEY = b"ao"
+_MAC_PARAMS = b';alg="hmac-sha256";keyid="ao"'
+_RSA_EXPONENT = 65537
+_RSA_BYTES = range(256, 513)  # the modulus: 2048 to 4096 bits
+
+_SIGNED_KEYS = frozenset(("alg", "commitment-device", "committer", "signature", "signature-input"))
+_PARAMETERS = frozenset(("alg", "created", "expired", "expires", "keyid", "nonce", "tag"))
+
+# NAME=("component" ...);name=value...
+_INPUT = re.compile(
+    r"([a-z0-9-]+)=(\((?:[^\"\\()]|\"(?:[^\"\\]|\\[\"\\])*\")*\))((?:;[a-z]+=(?:\"[^\"\\]*\"|-?[0-9]+))*)", re.DOTALL
+)
+_COMPONENT = re.compile(r"\"((?:[^\"\\]|\\[\"\\])*)\"", re.DOTALL)
+_PARAMETER = re.compile(r";([a-z]+)=(?:\"([^\"\\]*)\"|(-?[0-9]+))")
 
 
 class Key:
@@ -71,31 +109,359 @@ class Key:
         return f"Key({self.address})"
 
 
+# Signing
+
+
 def sign(message: Message, key: Key) -> Message:
-    """`message` in normal form with `key`'s commitment added."""
-    raise NotImplementedError
+    """`message` in normal form, with `key`'s commitment to all of it added, and the hmac commitment made anew.
+
+    Commitments of other keys stay, and must verify. A nested message that bears commitments is signed as it stands:
+    whoever signs around it has verified it.
+
+    Raises:
+        Refused: a signature would not cover all of the message (see `coverage`), or it has too many commitments.
+        BadSignature: a commitment that the message bears already does not verify.
+    """
+    message = normalise_message(message)
+    others = _others(message, key) if message.get(COMMITMENTS_KEY) else {}
+    content = without_commitments(message)
+    fields = _covered_fields(content)
+    components = httpsig.signed_components(fields)
+    listed = httpsig.component_list(components)
+    lines = httpsig.component_lines(fields, components)
+    params = f';alg="{ED25519}";keyid="{key.keyid}"'
+    signature = key.sign(httpsig.with_params(lines, listed, params.encode()))
+    name = signature_name(key.address)
+    signed = {
+        **others,
+        ids.digest(signature): {
+            "alg": ED25519,
+            "commitment-device": DEVICE,
+            "committer": key.address,
+            "signature": f"{name}=:{b64encode(signature).decode()}:",
+            "signature-input": f"{name}={listed.decode()}{params}",
+        },
+    }
+    if len(signed) >= MAX_COMMITMENTS:
+        raise Refused(f"a message can bear no more than {MAX_COMMITMENTS} commitments")
+    mac_id = _mac_of_lines(lines, listed) if _same_order(components) else _mac_id(fields)
+    content[COMMITMENTS_KEY] = cast("dict[str, Value]", {**signed, mac_id: _mac_commitment(signed)})
+    return content
 
 
-def verify(message: Message) -> list[str]:
-    """The addresses of those whose commitments `message` bears, every one of them verified."""
-    raise NotImplementedError
+def without_commitments(message: Message) -> Message:
+    """`message` without its commitments."""
+    return {key: value for key, value in message.items() if key != COMMITMENTS_KEY}
 
 
-def message_id(message: Message, which: str = "all") -> str:
-    """The ID of `message`: by its signed commitments (`all`), by every commitment (`every`), or by none (`none`)."""
-    raise NotImplementedError
+def signature_name(address: str) -> str:
+    """What the signatures of the key with this address are called in a message's signature fields."""
+    return "http-sig-" + ids.decode(address)[1:9].hex()
+
+
+def _others(message: Message, key: Key) -> dict[str, dict[str, str]]:
+    """The signed commitments of `message` that are not `key`'s, all of them verified."""
+    verify(message)
+    commitments = cast("dict[str, dict[str, str]]", message[COMMITMENTS_KEY])
+    return {name: entry for name, entry in commitments.items() if entry.get("committer", key.address) != key.address}
+
+
+def _covered_fields(content: Message) -> Fields:
+    """The signed form of a message without commitments, which no other message has."""
+    encoded = tabm.encode(content)
+    fields = httpsig.encode(encoded)
+    coverage.check(content, encoded, fields)
+    return fields
+
+
+# The hmac commitment
+
+
+def _mac_commitment(signed: dict[str, dict[str, str]]) -> dict[str, str]:
+    """The hmac commitment that goes with the `signed` ones, by their IDs: it repeats all their signatures."""
+    entry = {"alg": MAC, "commitment-device": DEVICE}
+    if signed:
+        for field in ("signature", "signature-input"):
+            texts = {signed[name][field].partition("=")[0]: signed[name][field] for name in sorted(signed)}
+            entry[field] = ", ".join([texts[name] for name in sorted(texts)])
+    return entry
+
+
+def _same_order(components: list[str]) -> bool:
+    """Whether `components`, sorted before the `@` was added, are also sorted with it."""
+    return not any(component.startswith("@") for component in components) or components == sorted(components)
+
+
+def _mac_id(fields: Fields) -> str:
+    """The MAC over all of `fields`, which is the unsigned ID of the message that they are of."""
+    components = httpsig.mac_components(fields)
+    return _mac_of_lines(httpsig.component_lines(fields, components), httpsig.component_list(components))
+
+
+def _mac_of_lines(lines: bytes, listed: bytes) -> str:
+    return ids.encode(mac_digest(_MAC_KEY, httpsig.with_params(lines, listed, _MAC_PARAMS), "sha256"))
+
+
+# IDs
+
+
+def message_id(message: Message, which: Which = "all") -> str:
+    """The ID of `message`, 43 characters.
+
+    By its signed commitments (`all`), by every commitment, the hmac one too (`every`), or by its content alone
+    (`none`). IDs of commitments are taken as they stand: `verify` says whether they are true.
+
+    Raises:
+        Refused: the message cannot be encoded.
+    """
+    names = (
+        []
+        if which == "none"
+        else [name for name, entry in _entries(message) if which == "every" or "committer" in entry]
+    )
+    if len(names) == 1:
+        return names[0]
+    if names:
+        return ids.digest(", ".join(sorted(names)).encode())
+    return _mac_id(httpsig.encode(tabm.encode(without_commitments(normalise_message(message)))))
 
 
 def committers(message: Message) -> list[str]:
-    """The addresses that `message`'s commitments claim, sorted; nothing is verified."""
-    raise NotImplementedError
+    """The addresses that `message`'s commitments claim, each once, sorted; nothing is verified."""
+    return sorted({str(entry["committer"]) for _, entry in _entries(message) if "committer" in entry})
+
+
+def _entries(message: Message) -> Iterator[tuple[str, dict[str, Value]]]:
+    commitments = message.get(COMMITMENTS_KEY)
+    if isinstance(commitments, dict):
+        for name, entry in commitments.items():
+            if isinstance(entry, dict):
+                yield name, entry
+
+
+# Verifying
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What one signed commitment says: who signed which components, under which parameters, how."""
+
+    committer: str
+    algorithm: str
+    public: bytes
+    signature: bytes
+    components: list[str]
+    listed: bytes
+    params: bytes
+
+
+def verify(message: Message) -> list[str]:
+    """The addresses of those whose commitments `message` bears, each once, sorted; every commitment is verified.
+
+    A message passes if all its commitments do, and those of all messages nested in it: each signature is over every
+    field of the message's signed form, no other message has that form (see `coverage`), the commitment's ID,
+    committer and key agree, it has no key that is not covered, and one hmac commitment repeats what all the others
+    say. So whatever is altered, added or left out is noticed. A message without commitments is nobody's: [].
+
+    Raises:
+        BadSignature: some commitment does not verify. Nothing of the message can be relied on.
+        Refused: it is no message, or needs `cryptography` to be verified, which is not installed.
+    """
+    return _verified(normalise_message(message))
+
+
+def _verified(message: Message) -> list[str]:
+    for key, value in message.items():
+        if key != COMMITMENTS_KEY:
+            _verify_nested(value)
+    commitments = message.get(COMMITMENTS_KEY)
+    if commitments is None or commitments == {}:
+        return []
+    if not isinstance(commitments, dict) or len(commitments) > MAX_COMMITMENTS:
+        raise BadSignature("the message's commitments are no map, or too many")
+    try:
+        fields = _covered_fields(without_commitments(message))
+    except Refused as flaw:
+        raise BadSignature(f"the message's commitments cannot cover it: {flaw.message}", hint=flaw.hint) from None
+    signed = {
+        name: _standard(name, entry)
+        for name, entry in commitments.items()
+        if not isinstance(entry, dict) or entry.get("alg") != MAC
+    }
+    for name, entry in signed.items():
+        _verify_signed(name, entry, fields)
+    expected: Value = cast("Value", {**signed, _mac_id(fields): _mac_commitment(signed)})
+    if commitments != expected:
+        raise BadSignature("the message's hmac commitment is not over the message and its other commitments")
+    return sorted({entry["committer"] for entry in signed.values()})
+
+
+def _verify_nested(value: Value) -> None:
+    if isinstance(value, dict):
+        _verified(value)
+    elif isinstance(value, list):
+        for item in value:
+            _verify_nested(item)
+
+
+def _standard(name: str, entry: Value) -> dict[str, str]:
+    """`entry` as a signed commitment of the one form there is."""
+    if isinstance(entry, dict) and entry.keys() == _SIGNED_KEYS and all(type(text) is str for text in entry.values()):
+        return cast("dict[str, str]", entry)
+    raise BadSignature(f"commitment {name[:43]} is of no known form: it has other keys, or values that are no text")
+
+
+def _verify_signed(name: str, entry: dict[str, str], fields: Fields) -> None:
+    claim = _claim(name, entry)
+    expected = httpsig.signed_components(fields)
+    if sorted(claim.components) != sorted(expected):
+        missing = sorted(set(expected).symmetric_difference(claim.components))
+        raise BadSignature(f"commitment {name[:43]} does not cover exactly the message: {', '.join(missing)[:200]}")
+    lines = httpsig.component_lines(fields, claim.components)
+    base = httpsig.with_params(lines, claim.listed, claim.params)
+    if not _VERIFIERS[claim.algorithm](claim.public, base, claim.signature):
+        raise BadSignature(f"commitment {name[:43]}: the signature of {claim.committer} is not over this message")
+
+
+def _claim(name: str, entry: dict[str, str]) -> _Claim:
+    """What the commitment `name` says, its parts agreeing with each other."""
+    parsed = _INPUT.fullmatch(entry["signature-input"])
+    if parsed is None:
+        raise BadSignature(f"commitment {name[:43]}: its signature-input is malformed")
+    label, listed, params = parsed.groups()
+    components = [_unquoted(found) for found in _COMPONENT.findall(listed)]
+    values = {parameter: text or number for parameter, text, number in _PARAMETER.findall(params)}
+    public = _decoded(name, values.get("keyid", ""))
+    signature = _signature(name, label, entry["signature"])
+    claims = (
+        (entry["alg"] in _VERIFIERS, f"the algorithm {entry['alg'][:40]!r} is unknown"),
+        (entry["alg"] == values.get("alg"), "its algorithm is not that of its signature-input"),
+        (entry["commitment-device"] == DEVICE, f"its device is not {DEVICE}"),
+        (entry["committer"] == ids.digest(public), "its committer is not the address of its key"),
+        (label == signature_name(ids.digest(public)), "its signature is not named after its key"),
+        (name == ids.digest(signature), "its ID is not that of its signature"),
+        (values.keys() <= _PARAMETERS and len(values) == params.count(";"), "its parameters are malformed"),
+        (httpsig.component_list(components).decode() == listed, "its list of components is malformed"),
+    )
+    for holds, sentence in claims:
+        if not holds:
+            raise BadSignature(f"commitment {name[:43]}: {sentence}")
+    return _Claim(entry["committer"], entry["alg"], public, signature, components, listed.encode(), params.encode())
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def _decoded(name: str, text: str) -> bytes:
+    try:
+        return ids.decode(text)
+    except ValueError:
+        raise BadSignature(f"commitment {name[:43]}: its keyid is not base64url") from None
+
+
+def _signature(name: str, label: str, text: str) -> bytes:
+    """The bytes of the signature `text`, which is `LABEL=:<base64>:` and nothing else."""
+    try:
+        raw = b64decode(text[len(label) + 2 : -1], validate=True)
+    except (Base64Error, ValueError):
+        raw = b""
+    if text != f"{label}=:{b64encode(raw).decode()}:":
+        raise BadSignature(f"commitment {name[:43]}: its signature is malformed")
+    return raw
+
+
+def _verify_ed25519(public: bytes, base: bytes, signature: bytes) -> bool:
+    from nacl.bindings import crypto_sign_open
+    from nacl.exceptions import BadSignatureError
+
+    if len(public) != PUBLIC_BYTES or len(signature) != SIGNATURE_BYTES:
+        return False
+    try:
+        crypto_sign_open(signature + base, public)
+    except BadSignatureError:
+        return False
+    return True
+
+
+def _verify_rsa(public: bytes, base: bytes, signature: bytes) -> bool:
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric import padding, rsa
+        from cryptography.hazmat.primitives.hashes import SHA512
+    except ImportError:
+        raise Refused(
+            f"verifying {RSA_PSS} needs the package `cryptography`, which is not installed",
+            hint="pip install 'hb-ao[rsa]'",
+        ) from None
+
+    if len(public) not in _RSA_BYTES:
+        return False
+    pss = padding.PSS(mgf=padding.MGF1(SHA512()), salt_length=padding.PSS.AUTO)
+    try:
+        key = rsa.RSAPublicNumbers(_RSA_EXPONENT, int.from_bytes(public, "big")).public_key()
+        key.verify(signature, base, pss, SHA512())
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+_VERIFIERS: dict[str, Callable[[bytes, bytes, bytes], bool]] = {ED25519: _verify_ed25519, RSA_PSS: _verify_rsa}
+
+
+# The stored form
 
 
 def pack(message: Message) -> Message:
-    """The stored form of `message`: without what `unpack` can restore."""
-    raise NotImplementedError
+    """The stored form of `message`: its hmac commitment empty where it repeats what the others say, as it does.
+
+    A message in its `body` is packed too. Anything that is not of the standard form stays as it is.
+
+    Raises:
+        Refused: a commitment is an empty map, which is what the stored form has in place of the hmac one.
+    """
+    packed = dict(message)
+    body = message.get("body")
+    if isinstance(body, dict):
+        packed["body"] = pack(body)
+    commitments = message.get(COMMITMENTS_KEY)
+    if isinstance(commitments, dict):
+        packed[COMMITMENTS_KEY] = _packed(commitments)
+    return packed
+
+
+def _packed(commitments: dict[str, Value]) -> dict[str, Value]:
+    if {} in commitments.values():
+        raise Refused("a commitment that says nothing is none")
+    macs = [name for name, entry in commitments.items() if isinstance(entry, dict) and entry.get("alg") == MAC]
+    signed = _signed_texts(commitments, macs)
+    if len(macs) != 1 or not signed or commitments[macs[0]] != _mac_commitment(signed):
+        return commitments
+    return {**commitments, macs[0]: {}}
 
 
 def unpack(message: Message) -> Message:
     """The message that `pack` made `message` of."""
-    raise NotImplementedError
+    unpacked = dict(message)
+    body = message.get("body")
+    if isinstance(body, dict):
+        unpacked["body"] = unpack(body)
+    commitments = message.get(COMMITMENTS_KEY)
+    if isinstance(commitments, dict):
+        empty = [name for name, entry in commitments.items() if entry == {}]
+        signed = _signed_texts(commitments, empty)
+        if len(empty) == 1 and signed:
+            mac = cast("Value", _mac_commitment(signed))
+            unpacked[COMMITMENTS_KEY] = {**commitments, empty[0]: mac}
+    return unpacked
+
+
+def _signed_texts(commitments: dict[str, Value], without: list[str]) -> dict[str, dict[str, str]]:
+    """The commitments but those in `without`, if all of them have the texts that a signed one has; else none."""
+    signed = {name: entry for name, entry in commitments.items() if name not in without}
+    for entry in signed.values():
+        if not isinstance(entry, dict):
+            return {}
+        if type(entry.get("signature")) is not str or type(entry.get("signature-input")) is not str:
+            return {}
+    return cast("dict[str, dict[str, str]]", signed)

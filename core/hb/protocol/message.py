@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Decimal, Inexact, localcontext
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, localcontext
 from typing import TypeAlias, cast
 
 from hb import ids
@@ -41,6 +41,7 @@ ID_KEY_BYTES = frozenset({32, 42, 43})
 PRIVATE_PREFIX = "priv"
 
 _PLAIN_DIGITS = 640  # the least that an interpreter may be told to limit the text of integers to
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,17 @@ _FLOAT_NAMES = {"nan": math.nan, "infinity": math.inf, "-infinity": -math.inf}
 # The normal form
 
 
+def is_id_key(key: str) -> bool:
+    """Whether `key` is as long as an ID, in bytes of UTF-8. Source: HyperBEAM `hb.hrl`, `IS_ID`."""
+    return (len(key) if key.isascii() else len(key.encode("utf-8", "surrogatepass"))) in ID_KEY_BYTES
+
+
 def normal_key(key: str) -> str:
     """`key` as messages spell it: lower case, unless it is as long as an ID.
 
     Source: HyperBEAM `hb_ao:normalize_key`.
     """
-    size = len(key) if key.isascii() else len(key.encode("utf-8", "surrogatepass"))
-    return key if size in ID_KEY_BYTES else key.lower()
+    return key if is_id_key(key) else key.lower()
 
 
 def normalise(value: object) -> Value:
@@ -381,7 +386,7 @@ def int_text(value: int) -> str:
     try:
         return str(value)
     except ValueError:  # longer than the interpreter's limit, which guards against quadratic time
-        with localcontext(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps={Inexact: True}):
+        with localcontext(_EXACT):
             return str(_decimal(value))
 
 

@@ -1,0 +1,103 @@
+"""What a signature covers: refuses messages of which two could bear the same one.
+
+The signed form loses things: it trims a field's spaces, lets a line break pass for a space, takes a nested value with
+a line break in it for several fields, and makes some keys anew. A message in which that matters could be altered
+without its signature noticing. Such a message is neither signed nor accepted as signed. This module must never
+judge what a message means, and knows no key.
+
+A nested message that bears commitments of its own is not looked into: whoever verifies the outer one verifies it too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hb.errors import Refused
+from hb.protocol.httpsig import IDS_KEY, MAX_FIELD_BYTES, NOT_FIELDS
+from hb.protocol.message import is_id_key
+from hb.protocol.tabm import DROPPED_KEYS, TYPES_KEY
+
+if TYPE_CHECKING:
+    from hb.protocol.httpsig import Fields
+    from hb.protocol.message import Message, Value
+    from hb.protocol.tabm import Tabm
+
+COMMITMENTS_KEY = "commitments"
+
+UNCOVERED_KEYS = frozenset({*NOT_FIELDS, *DROPPED_KEYS, TYPES_KEY, IDS_KEY})
+"""Keys that a signed message cannot have: the signed form leaves them out, or makes them itself."""
+
+_UNCOVERED_NESTED_KEYS = frozenset({*DROPPED_KEYS, TYPES_KEY, "content-disposition"})
+
+_TYPE_MARKS: frozenset[str | bytes] = frozenset({"(ao-type-", b"(ao-type-"})
+
+
+def check(message: Message, tabm: Tabm, fields: Fields) -> None:
+    """Make sure that no other message has the signed form `fields` of `message`, whose TABM is `tabm`.
+
+    `message` is in normal form and without its commitments.
+
+    Raises:
+        Refused: there may be another. The sentence names the key and why.
+    """
+    for key, value in message.items():
+        if key in UNCOVERED_KEYS or key.startswith("@") or not key:
+            raise Refused(f"a signed message cannot have the key {key!r}: its signature does not cover it")
+        if type(value) is dict or type(value) is list:
+            _check_value(value, key)
+    for name, raw in fields.items():
+        if b"\n" in raw or raw.startswith(b" ") or raw.endswith(b" "):
+            raise Refused(
+                f"the value of {name} has a line break, or a space at an end: a signature does not cover these",
+                hint="put such text into `data`",
+            )
+        if not name.isascii() or "\n" in name:
+            raise Refused(f"a signed message cannot have the key {name!r}: a signature cannot name it")
+    _check_content_type(tabm, fields)
+    for key, content in tabm.items():
+        if type(content) is dict or len(content) > MAX_FIELD_BYTES or key not in fields:
+            _check_part(key, content, key)
+
+
+def _check_content_type(tabm: Tabm, fields: Fields) -> None:
+    given = tabm.get("content-type")
+    if given is not None and (fields.get("content-type") != given or given.startswith(b"multipart/")):
+        raise Refused("a signed message cannot have a content-type of its own when its body has parts")
+    if tabm.get("inline-body-key") == b"data" and "data" in tabm and "body" not in tabm:
+        raise Refused(
+            "inline-body-key: data says what is so without it, and a signature does not cover it: leave it out"
+        )
+
+
+def _check_value(value: Value, path: str) -> None:
+    """Refuse, in a nested value, what its TABM does not tell from something else."""
+    if isinstance(value, list):
+        for item in value:
+            _check_value(item, path)
+            if isinstance(item, (str, bytes)) and item[:9] in _TYPE_MARKS:
+                raise Refused(f"{path} holds the text {item[:40]!r}, which reads as another type when signed")
+    elif isinstance(value, dict) and COMMITMENTS_KEY not in value:
+        for key, item in value.items():
+            if key in _UNCOVERED_NESTED_KEYS or not key:
+                raise Refused(f"a signed message cannot have the key {key!r} in {path}: a signature does not cover it")
+            _check_value(item, f"{path}/{key}")
+
+
+def _check_part(key: str, content: bytes | Tabm, path: str) -> None:
+    """Refuse, in what goes into the body, names and values that would read as something else there."""
+    if is_id_key(key) and not isinstance(content, dict):
+        if "=" in key:
+            raise Refused(f"a signed message cannot have the key {key!r}: it reads as another when signed")
+        return
+    if "/" in key or "\r" in key or "\n" in key:
+        raise Refused(f"a signed message cannot have {path!r} in its body: it reads as another path")
+    if not isinstance(content, dict) or COMMITMENTS_KEY in content:
+        return
+    for name, value in content.items():
+        if isinstance(value, dict) or len(value) > MAX_FIELD_BYTES:
+            _check_part(name, value, f"{path}/{name}")
+        elif (b"\r\n" in value and name != "body") or ": " in name or "\r" in name or "\n" in name:
+            raise Refused(
+                f"{path}/{name} has a line break: within a nested message a signature does not cover these",
+                hint="put such text into the message's `body`",
+            )
