@@ -1,0 +1,48 @@
+"""`stack@1.0`: several devices as one, each step taken by all of them in the order of `device-stack`.
+
+It hands the base from device to device and must never look into it.
+
+Source: HyperBEAM's `dev_stack`, in its fold mode.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hb.devices.device import Base, Device, Machine, get_device
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hb.protocol.message import Message
+
+
+def _devices(base: Base) -> Iterator[Device]:
+    for name in base["process"]["device-stack"]:
+        yield get_device(name)
+
+
+def init(base: Base, request: Message, machine: Machine) -> Base:
+    """Every device's `init`, in order."""
+    for device in _devices(base):
+        base = device.init(base, request, machine)
+    return base
+
+
+def restore(base: Base, request: Message, machine: Machine) -> Base:
+    """Every device's `restore`, in order."""
+    for device in _devices(base):
+        base = device.restore(base, request, machine)
+    return base
+
+
+def compute(base: Base, request: Message, machine: Machine) -> Base:
+    """Every device's `compute`, in order; one that fails ends the fold, and its results are the slot's."""
+    for device in _devices(base):
+        base = device.compute(base, request, machine)
+        if base.get("results", {}).get("type") == "error":
+            break
+    return base
+
+
+DEVICE = Device(name="stack@1.0", init=init, restore=restore, compute=compute)

@@ -1,0 +1,178 @@
+"""`wasm64@1.0`: a message calls an exported function of the image.
+
+The function is the message's `function`, else its `action`; the arguments are its `parameters`. The image's exported
+mutable globals are the process's public keys. What a module does, a trap included, is a value in `results`: nothing of
+it may be raised.
+
+Source: HyperBEAM's `dev_wasm`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine
+from hb.errors import Refused
+from hb.protocol import definition as definitions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hb.protocol.message import Message, Value
+    from hb.wasm.instance import Instance
+
+    Number = int | float
+
+# The least and the most that an argument of an integer type may be: signed or unsigned, as its author thinks of it.
+_RANGES = {"i32": (-(2**31), 2**32 - 1), "i64": (-(2**63), 2**64 - 1)}
+_FLOATS = frozenset({"f32", "f64"})
+_NUMBERS = _FLOATS | _RANGES.keys()
+
+
+class _NotAnArgumentError(Exception):
+    """A parameter that cannot be the argument it stands for; the text says why."""
+
+
+def instantiate(base: Base, request: Message, machine: Machine) -> Base:
+    """The base with a fresh instance of its image.
+
+    Raises:
+        Refused: the image imports what nothing provides, has a public key of a reserved name, or fails when it starts.
+    """
+    from hb.wasm.instance import Instance
+    from hb.wasm.module import check
+
+    definition = base["process"]
+    module = machine.load_module(definition["image"])
+    check(module.info, set())
+    reserved = sorted(set(module.info.globals) & STATE_KEYS) + sorted(
+        g for g in module.info.globals if g.startswith("priv")
+    )
+    if reserved:
+        raise Refused(f"the module exports a global called {reserved[0]!r}, which is a key that every state has")
+    instance = Instance(module, definitions.limits(definition))
+    if instance.start_failure is not None:
+        raise Refused(f"the module fails when it starts: {instance.start_failure.message}")
+    return {**base, "priv": Live(instance)}
+
+
+def init(base: Base, request: Message, machine: Machine) -> Base:
+    """A fresh instance, its public globals set from the definition's `initial-state`.
+
+    Raises:
+        Refused: as `instantiate`, or the initial state names no public global or has a value of the wrong type.
+    """
+    base = instantiate(base, request, machine)
+    instance = _instance(base)
+    for name, value in base["process"].get("initial-state", {}).items():
+        _set_public_global(instance, name, value)
+    return {**base, **instance.read_globals()}
+
+
+def compute(base: Base, request: Message, machine: Machine) -> Base:
+    """Calls what the request's message names; `results` is `{type, output, gas}` or `{type, error, kind, gas}`."""
+    instance = _instance(base)
+    message = request["body"]
+    assert isinstance(message, dict)
+    function = message.get("function", message.get("action"))
+    if not isinstance(function, str):
+        return _failed(base, "no-function", "the message names no function: it has neither `function` nor `action`")
+    signature = instance.module.info.functions.get(function)
+    if signature is None:
+        there_are = ", ".join(sorted(instance.module.info.functions)) or "none"
+        return _failed(base, "unknown-function", f"no function {function!r} is exported; there are: {there_are}")
+    try:
+        arguments = _arguments(function, signature.params, message.get("parameters", []))
+    except _NotAnArgumentError as why:
+        return _failed(base, "wrong-arguments", str(why))
+    wordless = sorted(set(signature.results) - _NUMBERS)
+    if wordless:
+        return _failed(
+            base, "wrong-results", f"{function!r} gives a value of type {wordless[0]}, which no message can carry"
+        )
+    outcome = instance.call(function, arguments)
+    if outcome.failure is not None:
+        return _failed(base, outcome.failure.kind, outcome.failure.message, outcome.gas)
+    results = {"type": "ok", "output": list(outcome.values), "gas": outcome.gas}
+    return {**base, **instance.read_globals(), "results": results}
+
+
+def _instance(base: Base) -> Instance:
+    instance = base["priv"].instance
+    assert instance is not None
+    return instance  # type: ignore[no-any-return]
+
+
+def _failed(base: Base, kind: str, sentence: str, gas: int = 0) -> Base:
+    return {**base, "results": {"type": "error", "error": sentence, "kind": kind, "gas": gas}}
+
+
+def _set_public_global(instance: Instance, name: str, value: Value) -> None:
+    public = instance.module.info.globals
+    if name not in public:
+        there_are = ", ".join(sorted(public)) or "none"
+        raise Refused(
+            f"initial-state sets {name!r}, but the module exports no mutable global of that name; it exports: {there_are}"
+        )
+    try:
+        instance.write_global(name, _number(public[name], value))
+    except _NotAnArgumentError as why:
+        raise Refused(f"initial-state cannot set {name!r}: {why}") from why
+
+
+def _arguments(function: str, types: Sequence[str], parameters: Value) -> list[Number]:
+    if not isinstance(parameters, list):
+        raise _NotAnArgumentError(f"`parameters` must be a list, got {_kind_of(parameters)}")
+    if len(parameters) != len(types):
+        wanted = f"{len(types)} argument{'' if len(types) == 1 else 's'}"
+        raise _NotAnArgumentError(f"{function!r} takes {wanted} ({', '.join(types) or 'none'}), got {len(parameters)}")
+    numbers = []
+    for position, (wasm_type, parameter) in enumerate(zip(types, parameters, strict=True), 1):
+        try:
+            numbers.append(_number(wasm_type, parameter))
+        except _NotAnArgumentError as why:
+            raise _NotAnArgumentError(f"argument {position} of {function!r}: {why}") from why
+    return numbers
+
+
+def _number(wasm_type: str, value: Value) -> Number:
+    """`value` as a number that the wasm type holds; a float that is whole may stand for an integer.
+
+    Raises:
+        _NotAnArgumentError: it is no number, or none that the type can hold.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _NotAnArgumentError(f"expected {wasm_type}, got {_kind_of(value)}")
+    if wasm_type in _FLOATS:
+        try:
+            return float(value)
+        except OverflowError:
+            raise _NotAnArgumentError(f"expected {wasm_type}, got an integer too large for it") from None
+    if wasm_type not in _RANGES:
+        raise _NotAnArgumentError(f"a message cannot carry a value of type {wasm_type}")
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise _NotAnArgumentError(f"expected {wasm_type}, got {value!r}")
+        value = int(value)
+    least, most = _RANGES[wasm_type]
+    if not least <= value <= most:
+        raise _NotAnArgumentError(f"expected {wasm_type}, from {least} to {most}, got a value outside")
+    return value if value <= most // 2 else value - (most + 1)
+
+
+def _kind_of(value: Value) -> str:
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    kinds = {
+        bool: "a boolean",
+        type(None): "null",
+        bytes: "bytes",
+        list: "a list",
+        dict: "a message",
+        int: "an integer",
+        float: "a float",
+    }
+    return kinds.get(type(value), "an atom")
+
+
+DEVICE = Device(name="wasm64@1.0", init=init, restore=instantiate, compute=compute)

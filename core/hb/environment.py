@@ -1,0 +1,43 @@
+"""All that a schedule takes from the world: the time, randomness, and the block that an assignment names.
+
+It enters through one value, so that everything below is a function of what it is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NO_BLOCK = "A" * 43
+"""The block hash of assignments made where there are no blocks: 32 zero bytes."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The world as a schedule sees it.
+
+    `now_ms` gives milliseconds since 1970; `random_bytes(n)` gives n bytes. `timestamp_ms`, where it is set, is what
+    assignments say in place of the clock.
+    """
+
+    now_ms: Callable[[], int]
+    random_bytes: Callable[[int], bytes]
+    timestamp_ms: int | None = None
+    block_height: int = 0
+    block_hash: str = NO_BLOCK
+
+
+def system_environment(*, timestamp_ms: int | None = None, block_height: int = 0) -> Environment:
+    """The environment of this machine: its clock and its random source."""
+    from os import urandom
+    from time import time_ns
+
+    return Environment(
+        now_ms=lambda: time_ns() // 1_000_000,
+        random_bytes=urandom,
+        timestamp_ms=timestamp_ms,
+        block_height=block_height,
+    )

@@ -1,0 +1,526 @@
+"""A home at work: the verbs that a person or a program has over the processes in it.
+
+It wires the parts and holds the store for short slices only. It must never print, read the user's environment, or
+know what the bytes of a record are.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hb import ids
+from hb.devices.device import Machine, canonical_name
+from hb.environment import Environment, system_environment
+from hb.errors import Interrupted, NotFound, Refused
+from hb.process import cache, compute, history, scheduler, transition
+from hb.process.compute import Workshop
+from hb.process.history import SlotView
+from hb.process.scheduler import Scheduled
+from hb.protocol import definition as definitions
+from hb.protocol.commitment import Key, message_id, sign, verify
+from hb.protocol.definition import Limits
+from hb.protocol.message import Message, Value, dumps, normalise
+from hb.store import keys
+from hb.store.store import Batch, Store
+from hb.wasm.engine import run_interruptibly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from threading import Event
+
+    from hb.config import Config
+    from hb.home import Home
+    from hb.wasm.module import Module
+
+__all__ = [
+    "Environment",
+    "Node",
+    "ProcessView",
+    "Scheduled",
+    "SlotView",
+    "StateView",
+    "build_message",
+    "system_environment",
+]
+
+SCHEDULE_MESSAGES = 1000
+"""So many messages are signed and synced as one batch at the most: others wait no longer than that takes."""
+
+VIEW_SLOTS = 1000
+"""So many slots of a history are read in one slice."""
+
+FOLLOW_SECONDS = 0.02
+"""How often a follower looks whether anything was scheduled: at one file's time, not into the store."""
+
+PREFIX_CHARACTERS = 4
+
+
+@dataclass(frozen=True)
+class StateView:
+    """The state of a process at a slot: the message that it is, its hashpath, and the slot's record."""
+
+    process: str
+    slot: int
+    state: Message
+    hashpath: str
+    record: Message
+
+
+@dataclass(frozen=True)
+class ProcessView:
+    """A process as a list shows it. `slots` are scheduled; `computed` is the newest computed one, or None."""
+
+    process: str
+    names: list[str]
+    slots: int
+    computed: int | None
+    image: str
+    devices: list[str]
+    spawned_ms: int
+    latest_ms: int
+
+
+def build_message(
+    action: str | None = None,
+    parameters: Sequence[Value] = (),
+    *,
+    data: str | bytes | None = None,
+    tags: Message | None = None,
+    anchor: str | None = None,
+) -> Message:
+    """An unsigned message to a process. What is not given is not in it; tags come first, so that they name nothing else.
+
+    Raises:
+        Refused: a tag has the name of a key that a message has anyway.
+    """
+    fields: Message = {}
+    for key, value in (("action", action), ("data", data), ("anchor", anchor)):
+        if value is not None:
+            fields[key] = value
+    if parameters:
+        fields["parameters"] = list(parameters)
+    named = normalise(tags or {})
+    assert isinstance(named, dict)
+    for key in named:
+        if key in _MESSAGE_KEYS or key in fields:
+            raise Refused(f"a tag cannot be called {key!r}: a message has a key of that name")
+    return {**named, **fields}
+
+
+_MESSAGE_KEYS = frozenset({"commitments", "data-protocol", "target", "type", "variant"})
+_MESSAGE_CONSTANTS: Message = {"data-protocol": "ao", "type": "Message", "variant": "ao.N.1"}
+
+
+class Node:
+    """The processes of one home.
+
+    `lock_timeout_s` is how long to wait for the home where others hold it (None: as its settings say). `on_slot` hears
+    of every slot that is computed: its number, and the slot that the compute is to end at.
+    """
+
+    def __init__(
+        self, home: Home, *, lock_timeout_s: float | None = None, on_slot: Callable[[int, int], None] | None = None
+    ) -> None:
+        self.home = home
+        self._lock_timeout_s = lock_timeout_s
+        self._on_slot = on_slot
+        self._config: Config | None = None
+        self._modules: dict[str, Module] = {}
+
+    @property
+    def config(self) -> Config:
+        """The home's settings, read when they are first asked for."""
+        if self._config is None:
+            from hb import config
+
+            self._config = config.load(self.home.config)
+        return self._config
+
+    def default_limits(self) -> Limits:
+        """The limits that a definition gets where a spawn names none: the home's settings."""
+        config = self.config
+        return Limits(
+            gas=config.gas_limit, memory_pages=config.memory_limit_pages, result_bytes=config.result_limit_bytes
+        )
+
+    def spawn(
+        self,
+        image: bytes | str,
+        *,
+        signer: Key,
+        environment: Environment,
+        devices: Sequence[str] = (),
+        initial_state: Message | None = None,
+        tags: Message | None = None,
+        limits: Limits | None = None,
+        anchor: str | None = None,
+        name: str | None = None,
+    ) -> Scheduled:
+        """Makes a process from an image: its bytes, or the ID of one that is stored.
+
+        The definition is signed by `signer` and is the message in slot 0. A spawn that is repeated with the same
+        anchor is the same process, and is not made twice. Its module has run once, at slot 0, before it is accepted.
+
+        Raises:
+            Refused: the module, the initial state, a device, a tag, a limit or the name is not acceptable.
+            NotFound: no image with that ID is stored.
+        """
+        wasm, image_id = self._with_id(image) if isinstance(image, bytes) else self._stored_image(image)
+        scheduler_key = self._scheduler_key()
+        definition = sign(
+            definitions.build(
+                image=image_id,
+                scheduler=scheduler_key.address,
+                devices=[canonical_name(device) for device in devices] or ["wasm64@1.0"],
+                initial_state=initial_state,
+                anchor=ids.encode(environment.random_bytes(16)) if anchor is None else anchor,
+                tags=tags or {},
+                limits=limits or self.default_limits(),
+            ),
+            signer,
+        )
+        definitions.check(definition)
+        process = message_id(definition)
+        batch, scheduled, assignment = scheduler.open_schedule(
+            process, definition, key=scheduler_key, environment=environment
+        )
+        machine = self._machine({image_id: wasm})
+        run_interruptibly(lambda stop: transition.initialise(definition, assignment, machine))
+        batch.puts[keys.definition_key(process)] = dumps(definition)
+        batch.puts[keys.image_key(image_id)] = wasm
+        with self._slice() as store:
+            already = self._spawned_before(store, process)
+            if name is not None:
+                self._name(store, batch, name, process)
+            if already is None:
+                store.commit(batch)
+            elif name is not None:
+                store.commit(Batch(puts={keys.name_key(name): process.encode()}, sync=True))
+        self._announce()
+        return already or scheduled
+
+    def send(
+        self, process: str, messages: Sequence[Message], *, signer: Key | None, environment: Environment
+    ) -> list[Scheduled]:
+        """Gives each message the next slot of a process, in order; each is on disk when this returns.
+
+        Unsigned messages get their target and are signed by `signer`; those that carry commitments are taken as they
+        are, if they verify. All are looked at before any is scheduled.
+
+        Raises:
+            Refused: a message is not acceptable; none of them was scheduled.
+            BadSignature: a message's commitment does not verify; none of them was scheduled.
+            NotFound: there is no such process.
+        """
+        key = self._scheduler_key()
+        with self._slice() as store:
+            target = self._resolve(store, process)
+            definition = compute.get_definition(store, target)
+        if definition["scheduler"] != key.address:
+            raise Refused(f"process {target} is scheduled by {definition['scheduler']!r}, and this home has not that key")
+        if len(messages) > self.config.batch_limit_messages:
+            raise Refused(f"{self.config.batch_limit_messages} messages may be sent at once, got {len(messages)}")
+        signed = [self._prepare(message, target, signer) for message in messages]
+        answers: list[Scheduled] = []
+        for start in range(0, len(signed), SCHEDULE_MESSAGES):
+            with self._slice() as store:
+                part = signed[start : start + SCHEDULE_MESSAGES]
+                answers += scheduler.schedule(store, target, part, key=key, environment=environment)
+        self._announce()
+        return answers
+
+    def compute(self, process: str, slot: str | int = "now") -> int:
+        """Computes a process up to `slot`, and returns that slot's number.
+
+        Raises:
+            NotFound: there is no such process or slot.
+            Interrupted: the user wants to stop; what was computed until then is stored.
+            IntegrityError: what is stored is damaged.
+        """
+        with self._slice() as store:
+            pid = self._resolve(store, process)
+            target = history.resolve_slot(store, pid, slot)
+            if compute.is_computed(store, pid, target):
+                return target
+        run_interruptibly(lambda stop: compute.compute(self._workshop(target, stop), pid, target))
+        return target
+
+    def follow(self, process: str, on_slot: Callable[[SlotView], None]) -> None:
+        """Keeps a process live, computes what is scheduled, as it is, and tells of each slot, until interrupted.
+
+        Raises:
+            Interrupted: the user wants to stop; this is how it ends.
+            NotFound, IntegrityError: as `compute`.
+        """
+        with self._slice() as store:
+            pid = self._resolve(store, process)
+            start = cache.latest(store, pid)
+        run_interruptibly(lambda stop: self._follow(pid, 0 if start is None else start + 1, on_slot, stop))
+
+    def state(self, process: str, slot: str | int = "now") -> StateView:
+        """The state of a process at `slot`, which is computed if it was not.
+
+        Raises:
+            NotFound, Interrupted, IntegrityError: as `compute`.
+        """
+        with self._slice() as store:
+            pid = self._resolve(store, process)
+            number = history.resolve_slot(store, pid, slot)
+            found = self._find_state(store, pid, number)
+        if found is not None:
+            return found
+        self.compute(pid, number)
+        with self._slice() as store:
+            found = self._find_state(store, pid, number)
+        assert found is not None
+        return found
+
+    def history(self, process: str, first: str | int = 0, last: str | int = "now") -> Iterator[SlotView]:
+        """The slots `first` to `last`, both included, as they are: those not computed yet are pending.
+
+        Raises:
+            NotFound: there is no such process or slot.
+            IntegrityError: what is stored is damaged.
+        """
+        with self._slice() as store:
+            pid = self._resolve(store, process)
+            start, end = history.resolve_slot(store, pid, first), history.resolve_slot(store, pid, last)
+        return self._history(pid, start, end)
+
+    def processes(self) -> list[ProcessView]:
+        """All processes of the home, the one that was spawned first first."""
+        with self._slice() as store:
+            names = self._names(store)
+            views = [self._process(store, keys.text_of(key), names) for key, _ in store.scan(*keys.heads())]
+        return sorted(views, key=lambda view: (view.spawned_ms, view.process))
+
+    def process(self, process: str) -> ProcessView:
+        """One process, as `processes` shows it.
+
+        Raises:
+            NotFound: there is no such process.
+        """
+        with self._slice() as store:
+            return self._process(store, self._resolve(store, process), self._names(store))
+
+    def definition(self, process: str) -> Message:
+        """The definition of a process.
+
+        Raises:
+            NotFound: there is no such process.
+        """
+        with self._slice() as store:
+            return compute.get_definition(store, self._resolve(store, process))
+
+    def resolve(self, process: str) -> str:
+        """The process ID that `process` stands for: itself, a name, or a prefix that only one has.
+
+        Raises:
+            NotFound: nothing has that name or prefix.
+            Refused: several have that prefix.
+        """
+        with self._slice() as store:
+            return self._resolve(store, process)
+
+    def names(self) -> dict[str, str]:
+        """All names, and the process ID that each stands for."""
+        with self._slice() as store:
+            return self._names(store)
+
+    def stored_message(self, name: str) -> Message:
+        """The scheduled message with the ID `name`; the message of slot 0 is the definition.
+
+        Raises:
+            NotFound: no schedule here has it.
+        """
+        with self._slice() as store:
+            for key, raw in store.scan(*keys.message_slots(name)):
+                body = scheduler.get_assignment(store, keys.process_of(key), keys.decode_slot(raw))["body"]
+                assert isinstance(body, dict)
+                return body
+        raise NotFound(f"no message {name} here")
+
+    # -- how it is done
+
+    def _slice(self) -> AbstractContextManager[Store]:
+        return self.home.slice(self._timeout_s())
+
+    def _timeout_s(self) -> float | None:
+        return self._lock_timeout_s if self._lock_timeout_s is not None else self.config.lock_timeout_s
+
+    def _scheduler_key(self) -> Key:
+        from hb import keyring
+
+        return keyring.load(self.home, self.config.scheduler_key)
+
+    def _announce(self) -> None:
+        """Lets those who follow a process know that something was scheduled."""
+        os.utime(self.home.lock)
+
+    def _with_id(self, image: bytes) -> tuple[bytes, str]:
+        limit = self.config.module_limit_bytes
+        if len(image) > limit:
+            raise Refused(f"a module may have {limit} bytes, got {len(image)}")
+        return image, message_id({"body": image})
+
+    def _stored_image(self, image: str) -> tuple[bytes, str]:
+        with self._slice() as store:
+            return _get_image(store, image), image
+
+    def _machine(self, images: dict[str, bytes] | None = None) -> Machine:
+        def load_module(image: str) -> Module:
+            from hb.wasm import module
+
+            if image not in self._modules:
+                wasm = (images or {}).get(image)
+                if wasm is None:
+                    with self._slice() as store:
+                        wasm = _get_image(store, image)
+                self._modules[image] = module.load(wasm, self.home.cache)
+            return self._modules[image]
+
+        return Machine(load_module)
+
+    def _workshop(self, target: int, stop: Event) -> Workshop:
+        on_slot = self._on_slot
+        return Workshop(
+            open_store=self._slice,
+            lock=lambda process: self.home.computing(process, None),
+            machine=self._machine(),
+            on_slot=(lambda slot: None) if on_slot is None else (lambda slot: on_slot(slot, target)),
+            stopped=stop.is_set,
+        )
+
+    def _spawned_before(self, store: Store, process: str) -> Scheduled | None:
+        return scheduler.find_scheduled(store, process, process)
+
+    def _name(self, store: Store, batch: Batch, name: str, process: str) -> None:
+        check_name(name)
+        holder = store.get(keys.name_key(name))
+        if holder is not None and holder != process.encode():
+            raise Refused(f"the name {name!r} is taken by process {holder.decode()}", hint="give another --name")
+        batch.puts[keys.name_key(name)] = process.encode()
+
+    def _prepare(self, message: Message, target: str, signer: Key | None) -> Message:
+        """The signed message that is scheduled for `message`."""
+        if "commitments" in message:
+            if not verify(message):
+                raise Refused("nobody signed the message")
+            if message.get("target") != target:
+                raise Refused(f"the message's target must be {target}, got {message.get('target')!r}")
+            signed = message
+        elif signer is None:
+            raise Refused("the message is not signed, and no key was given to sign it with")
+        else:
+            signed = sign({**_MESSAGE_CONSTANTS, **message, "target": target}, signer)
+        size, limit = len(dumps(signed)), self.config.message_limit_bytes
+        if size > limit:
+            raise Refused(f"a message may have {limit} bytes, got {size}")
+        return signed
+
+    def _resolve(self, store: Store, process: str) -> str:
+        if ids.is_id(process):
+            if store.get(keys.head_key(process)) is not None:
+                return process
+        else:
+            named = store.get(keys.name_key(process)) if process else None
+            if named is not None:
+                return named.decode()
+            if len(process) >= PREFIX_CHARACTERS:
+                return self._resolve_prefix(store, process)
+        raise NotFound(f"no process {process!r} here", hint="hb list shows those there are")
+
+    def _resolve_prefix(self, store: Store, prefix: str) -> str:
+        found = [keys.text_of(key) for key, _ in store.scan(*keys.definitions(prefix))]
+        if not found:
+            raise NotFound(
+                f"no process is called {prefix!r}, or has an ID that begins so", hint="hb list shows those there are"
+            )
+        if len(found) > 1:
+            raise Refused(f"{prefix!r} is the beginning of {len(found)} process IDs: {', '.join(found[:10])}")
+        return found[0]
+
+    def _names(self, store: Store) -> dict[str, str]:
+        return {keys.text_of(key): raw.decode() for key, raw in store.scan(*keys.names())}
+
+    def _process(self, store: Store, process: str, names: dict[str, str]) -> ProcessView:
+        definition = compute.get_definition(store, process)
+        head = scheduler.get_head(store, process)
+        spawned = scheduler.get_assignment(store, process, 0)["timestamp"]
+        assert isinstance(spawned, int)
+        return ProcessView(
+            process=process,
+            names=[name for name, pid in names.items() if pid == process],
+            slots=head.slot + 1,
+            computed=cache.latest(store, process),
+            image=str(definition["image"]),
+            devices=definitions.execution_devices(definition),
+            spawned_ms=spawned,
+            latest_ms=head.timestamp_ms,
+        )
+
+    def _find_state(self, store: Store, process: str, slot: int) -> StateView | None:
+        record = cache.read(store, process, slot)
+        if record is None:
+            return None
+        public, results = record["state"], record["results"]
+        assert isinstance(public, dict)
+        state: Message = {
+            **public,
+            "at-slot": slot,
+            "device": transition.PROCESS_DEVICE,
+            "process": compute.get_definition(store, process),
+            "results": results,
+        }
+        image = cache.image_digest(store, process, slot)
+        if image is not None:
+            state["image"] = image
+        return StateView(process, slot, state, str(record["hashpath"]), record)
+
+    def _history(self, process: str, start: int, end: int) -> Iterator[SlotView]:
+        for first in range(start, end + 1, VIEW_SLOTS):
+            with self._slice() as store:
+                views = list(history.slot_views(store, process, first, min(end, first + VIEW_SLOTS - 1)))
+            yield from views
+
+    def _follow(self, process: str, first: int, on_slot: Callable[[SlotView], None], stop: Event) -> None:
+        live = None
+        while True:
+            seen_ns = self.home.lock.stat().st_mtime_ns
+            with self._slice() as store:
+                newest = scheduler.get_head(store, process).slot
+            shop = self._workshop(newest, stop)
+            with shop.lock(process):
+                live = live or compute.open_worker(shop, process, newest)
+                compute.advance(shop, live, newest, last_image=False)
+            for view in self._history(process, first, newest):
+                on_slot(view)
+            first = newest + 1
+            while self.home.lock.stat().st_mtime_ns == seen_ns:
+                if stop.wait(FOLLOW_SECONDS):
+                    compute.keep_image(shop, live)
+                    raise Interrupted(f"stopped following at slot {newest}")
+
+
+def check_name(name: str) -> None:
+    """Whether `name` can be given to a process.
+
+    Raises:
+        Refused: it cannot; says what a name is.
+    """
+    from re import compile as pattern
+
+    if ids.is_id(name) or not pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z").match(name):
+        raise Refused(
+            f"a name has 1 to 64 of A-Z a-z 0-9 . _ -, begins with a letter or digit and is no ID, got {name!r}"
+        )
+
+
+def _get_image(store: Store, image: str) -> bytes:
+    wasm = store.get(keys.image_key(image))
+    if wasm is None:
+        raise NotFound(f"no image {image} is stored here")
+    return wasm

@@ -1,0 +1,167 @@
+"""The process cache: slot records, and the memory images that a live instance can be made from again.
+
+What is here is derivable from the schedule, so it is written in batches that need no sync of their own. It must never
+run a module.
+
+Source: HyperBEAM's `dev_process_cache` (`write`, `read`, `latest`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from hb import ids
+from hb.errors import IntegrityError, Refused
+from hb.protocol.message import Message, dumps, loads
+from hb.store import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hb.store.store import Batch, Store
+
+Part = Literal["record", "image"]
+PAGE_BYTES = 65536
+RawGlobals = list[list[str | int]]
+
+
+@dataclass(frozen=True)
+class Image:
+    """An instance's memory and mutable globals at one slot, by content.
+
+    `globals` are `[type, bits]` of every mutable global in index order, `pages` the size of the memory in pages of
+    64 KiB, and `held` the digest of every page that is not all zeros, by page number.
+    """
+
+    globals: RawGlobals
+    pages: int
+    held: Mapping[int, str]
+
+    def encode(self) -> bytes:
+        """The image record; its digest is what a slot record names."""
+        held: Message = {str(page): digest for page, digest in self.held.items()}
+        return dumps({"globals": [list(pair) for pair in self.globals], "held": held, "pages": self.pages})
+
+
+def write(batch: Batch, process: str, slot: int, record: bytes) -> None:
+    """Puts the record of `slot` into `batch`."""
+    batch.puts[keys.slot_record_key(process, slot)] = record
+
+
+def write_image(batch: Batch, process: str, slot: int, image: bytes, pages: Mapping[str, bytes]) -> None:
+    """Puts the image record of `slot`, and the contents of pages by digest, into `batch`; pages are compressed here."""
+    batch.puts[keys.memory_image_key(process, slot)] = image
+    for digest, content in pages.items():
+        batch.puts[keys.page_key(digest)] = compress(content)
+
+
+def read(store: Store, process: str, slot: int) -> Message | None:
+    """The record of `slot`, or None where the slot is not computed.
+
+    Raises:
+        IntegrityError: the stored bytes are no slot record.
+    """
+    raw = read_bytes(store, process, slot)
+    return None if raw is None else parse(raw, "slot record", process, slot)
+
+
+def read_bytes(store: Store, process: str, slot: int) -> bytes | None:
+    """The record of `slot` as it is stored and hashed."""
+    return store.get(keys.slot_record_key(process, slot))
+
+
+def latest(store: Store, process: str, *, limit: int = keys.LAST_SLOT, required: Part = "record") -> int | None:
+    """The newest slot at or below `limit` that has the `required` part, or None."""
+    slots = keys.memory_images if required == "image" else keys.slot_records
+    for key, _ in store.scan(*slots(process, 0, limit), reverse=True):
+        slot = keys.slot_of(key)
+        if required == "record" or read_bytes(store, process, slot) is not None:
+            return slot
+    return None
+
+
+def records(store: Store, process: str, first: int, last: int) -> Iterator[tuple[int, Message]]:
+    """The records of slots `first` to `last`, both included, in order; slots that are not computed are left out."""
+    for key, raw in store.scan(*keys.slot_records(process, first, last)):
+        slot = keys.slot_of(key)
+        yield slot, parse(raw, "slot record", process, slot)
+
+
+def image_digest(store: Store, process: str, slot: int) -> str | None:
+    """The digest of the memory image of `slot`, or None where none is stored."""
+    raw = store.get(keys.memory_image_key(process, slot))
+    return None if raw is None else ids.digest(raw)
+
+
+def read_image(store: Store, process: str, slot: int) -> Image:
+    """The memory image of `slot`, which is there.
+
+    Raises:
+        IntegrityError: it is not there, or its bytes are no image record.
+    """
+    raw = store.get(keys.memory_image_key(process, slot))
+    if raw is None:
+        raise IntegrityError("the memory image is gone", process=process, slot=slot)
+    fields = parse(raw, "memory image", process, slot)
+    try:
+        held = {int(page): digest for page, digest in fields["held"].items()}  # type: ignore[union-attr]
+        return Image(globals=fields["globals"], pages=fields["pages"], held=held)  # type: ignore[arg-type]
+    except (KeyError, AttributeError, ValueError) as error:
+        raise IntegrityError("the memory image lacks what an image has", process=process, slot=slot) from error
+
+
+def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int, bytes]:
+    """The contents of the pages that `image` holds, each checked against its digest.
+
+    Raises:
+        IntegrityError: a page is gone, or is not what its digest says.
+    """
+    pages = {}
+    for page, digest in image.held.items():
+        packed = store.get(keys.page_key(digest))
+        if packed is None:
+            raise IntegrityError(f"memory page {page} is gone", process=process, slot=slot, expected=digest)
+        content = decompress(packed)
+        if content is None or ids.digest(content) != digest:
+            got = "bytes that do not decompress" if content is None else ids.digest(content)
+            raise IntegrityError(
+                f"memory page {page} is not what it was", process=process, slot=slot, expected=digest, got=got
+            )
+        pages[page] = content
+    return pages
+
+
+def compress(page: bytes) -> bytes:
+    """A page as it is stored: zlib at its quickest level."""
+    from zlib import compress as zlib_compress
+
+    return zlib_compress(page, 1)
+
+
+def decompress(packed: bytes) -> bytes | None:
+    """The page that `packed` holds, or None where it holds none; never more than a page, whatever it claims."""
+    from zlib import decompressobj
+    from zlib import error as zlib_error
+
+    unpacker = decompressobj()
+    try:
+        page = unpacker.decompress(packed, PAGE_BYTES)
+    except zlib_error:
+        return None
+    return page if unpacker.eof and len(page) == PAGE_BYTES else None
+
+
+def parse(raw: bytes, what: str, process: str, slot: int | None) -> Message:
+    """The message in the stored bytes of `what`.
+
+    Raises:
+        IntegrityError: they hold none.
+    """
+    try:
+        message = loads(raw)
+    except Refused as error:
+        raise IntegrityError(f"the {what} is not readable ({error.message})", process=process, slot=slot) from error
+    if not isinstance(message, dict):
+        raise IntegrityError(f"the {what} is no message", process=process, slot=slot)
+    return message

@@ -1,0 +1,206 @@
+"""Computing a process up to a slot: the cache, else the latest restorable state, then slot by slot.
+
+The store is opened for one read or one batch at a time and held by nobody while a module runs. It must never
+schedule anything.
+
+Source: HyperBEAM's `dev_process` (`compute`, `compute_loop`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from hb.errors import IntegrityError, Interrupted, NotFound
+from hb.process import cache, scheduler, worker
+from hb.store import keys
+from hb.store.store import Batch, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from hb.devices.device import Machine
+    from hb.process.worker import Computed, Worker
+    from hb.protocol.message import Message
+
+RUN_SLOTS = 1000
+"""So many assignments are read at once, and so many records written at once, at the most."""
+
+RUN_BYTES = 32 << 20
+RUN_SECONDS = 1.0
+"""Computed slots are written when they have so many bytes of memory images, or so long after the last write."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What computing needs of the world.
+
+    `open_store` opens the home for a short slice; `lock` keeps two computes of one process from doing the same work;
+    `on_slot` hears of each computed slot, `stopped` says whether the user wants to stop.
+    """
+
+    open_store: Callable[[], AbstractContextManager[Store]]
+    lock: Callable[[str], AbstractContextManager[None]]
+    machine: Machine
+    on_slot: Callable[[int], None] = lambda slot: None
+    stopped: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class _Run:
+    """A stretch of the schedule that is being computed, and what of it is to be written."""
+
+    assignments: list[Message]
+    known: dict[int, bytes]
+    batch: Batch = field(default_factory=Batch)
+    image_bytes: int = 0
+    since: float = field(default_factory=monotonic)
+
+    def is_full(self) -> bool:
+        return self.image_bytes >= RUN_BYTES or monotonic() - self.since >= RUN_SECONDS
+
+
+def get_definition(store: Store, process: str) -> Message:
+    """The definition of a process.
+
+    Raises:
+        NotFound: there is no such process.
+        IntegrityError: the stored bytes are no definition.
+    """
+    raw = store.get(keys.definition_key(process))
+    if raw is None:
+        raise NotFound(f"no process {process} here")
+    return cache.parse(raw, "definition", process, None)
+
+
+def is_computed(store: Store, process: str, slot: int) -> bool:
+    """Whether the cache has the state of `slot`."""
+    return cache.read_bytes(store, process, slot) is not None
+
+
+def compute(shop: Workshop, process: str, slot: int) -> None:
+    """Sees to it that the state of `slot`, which is scheduled, is in the cache.
+
+    Raises:
+        NotFound: there is no such process.
+        IntegrityError: the schedule or the cache is damaged, or a slot computed again came out differently.
+        Interrupted: the user wants to stop; what was computed until then is stored.
+    """
+    with shop.open_store() as store:
+        if is_computed(store, process, slot):
+            return
+    with shop.lock(process):
+        with shop.open_store() as store:
+            if is_computed(store, process, slot):
+                return
+        advance(shop, open_worker(shop, process, slot), slot, last_image=True)
+
+
+def open_worker(shop: Workshop, process: str, limit: int) -> Worker:
+    """A worker at the latest restorable slot at or below `limit`, or a new one at slot 0, which is then stored."""
+    with shop.open_store() as store:
+        definition = get_definition(store, process)
+        restorable = cache.latest(store, process, limit=limit, required="image")
+        if restorable is None:
+            first = scheduler.get_assignment(store, process, 0)
+        else:
+            record = cache.read_bytes(store, process, restorable)
+            image = cache.read_image(store, process, restorable)
+            pages = cache.read_pages(store, image, process, restorable)
+    if restorable is not None:
+        assert record is not None
+        return worker.resume(process, definition, record, image, pages, shop.machine)
+    live, computed = worker.begin(process, definition, first, shop.machine)
+    run = _Run([], {})
+    _keep(run, process, computed)
+    _write(shop, run)
+    shop.on_slot(0)
+    return live
+
+
+def advance(shop: Workshop, live: Worker, slot: int, *, last_image: bool) -> None:
+    """Computes on until the worker is at `slot`; the last state gets a memory image if `last_image`.
+
+    Raises:
+        IntegrityError: as `compute`.
+        Interrupted: as `compute`; the worker is of no further use.
+    """
+    run = _next_run(shop, live, slot, _Run([], {}))
+    while live.slot < slot:
+        try:
+            for computed in _steps(shop, live, run):
+                _keep(run, live.process, computed)
+        except BaseException:
+            _write(shop, run)
+            raise
+        if live.slot >= slot:
+            break
+        run = _next_run(shop, live, slot, run)
+    if last_image:
+        _put_image(run.batch, live)
+    run.batch.sync = True
+    _write(shop, run)
+
+
+def keep_image(shop: Workshop, live: Worker) -> None:
+    """Stores a memory image of the slot that the worker is at, unless it has one."""
+    run = _Run([], {}, Batch(sync=True))
+    _put_image(run.batch, live)
+    _write(shop, run)
+
+
+def _put_image(batch: Batch, live: Worker) -> None:
+    last = live.image()
+    if last is not None:
+        cache.write_image(batch, live.process, last.slot, last.record, last.pages)
+
+
+def _next_run(shop: Workshop, live: Worker, slot: int, done: _Run) -> _Run:
+    """Writes what was computed and reads on, in one slice."""
+    first, last = live.slot + 1, min(slot, live.slot + RUN_SLOTS)
+    with shop.open_store() as store:
+        _commit(store, done)
+        following = list(scheduler.assignments(store, live.process, first, last))
+        known = {keys.slot_of(key): raw for key, raw in store.scan(*keys.slot_records(live.process, first, last))}
+    return _Run(following, known)
+
+
+def _steps(shop: Workshop, live: Worker, run: _Run) -> Iterator[Computed]:
+    for assignment in run.assignments:
+        if shop.stopped():
+            raise Interrupted(f"interrupted at slot {live.slot}; all slots up to it are computed")
+        yield live.step(assignment)
+        shop.on_slot(live.slot)
+        if run.is_full():
+            break
+
+
+def _keep(run: _Run, process: str, computed: Computed) -> None:
+    """Puts what was computed into the run's batch, unless the cache had it: then it must be the same bytes."""
+    known = run.known.get(computed.slot)
+    if known is None:
+        cache.write(run.batch, process, computed.slot, computed.record)
+    elif known != computed.record:
+        raise IntegrityError(
+            "a slot computed again came out differently",
+            process=process,
+            slot=computed.slot,
+            expected=known.decode("utf-8", "replace"),
+            got=computed.record.decode(),
+        )
+    if computed.image is not None:
+        cache.write_image(run.batch, process, computed.slot, computed.image.record, computed.image.pages)
+        run.image_bytes += sum(map(len, computed.image.pages.values()))
+
+
+def _write(shop: Workshop, run: _Run) -> None:
+    if run.batch.puts:
+        with shop.open_store() as store:
+            _commit(store, run)
+
+
+def _commit(store: Store, run: _Run) -> None:
+    if run.batch.puts:
+        store.commit(run.batch)

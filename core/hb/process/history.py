@@ -1,0 +1,131 @@
+"""A process's past, as it is: slot by slot, what came in and what it gave.
+
+It only looks: it must never compute or write.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hb import ids
+from hb.errors import NotFound, Refused
+from hb.process import cache, scheduler
+from hb.protocol.commitment import committers, message_id
+from hb.store import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hb.protocol.message import Message, Value
+    from hb.store.store import Store
+
+_REFERENCE = re.compile(r"now(?:~([0-9]{1,20}))?\Z")
+_NUMBER = re.compile(r"[0-9]{1,20}\Z")
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """One slot: its assignment, and what computing it gave where it is computed (else those are None).
+
+    `sender` is the address that signed the message; `state` the public keys; `changed` says whether the slot left
+    anything other than it was, and `image` whether a memory image of it is stored.
+    """
+
+    process: str
+    slot: int
+    timestamp_ms: int
+    sender: str | None
+    message: str
+    assignment: str
+    action: str | None
+    parameters: list[Value]
+    computed: bool = False
+    hashpath: str | None = None
+    results: Message | None = None
+    state: Message | None = None
+    changed: bool | None = None
+    gas: int | None = None
+    image: bool = False
+
+
+def resolve_slot(store: Store, process: str, reference: str | int) -> int:
+    """The slot that `reference` stands for: a number, `now`, `now~K`, or the ID of a scheduled message.
+
+    Raises:
+        Refused: it is none of these.
+        NotFound: the schedule has no such slot or message.
+    """
+    head = scheduler.get_head(store, process)
+    text = str(reference)
+    if (match := _REFERENCE.match(text)) is not None:
+        slot = head.slot - int(match[1] or 0)
+    elif _NUMBER.match(text):
+        slot = int(text)
+    elif ids.is_id(text):
+        found = scheduler.find_slot(store, process, text)
+        if found is None:
+            raise NotFound(f"no message {text} in the schedule of process {process}")
+        slot = found
+    else:
+        raise Refused(f"a slot is a number, now, now~K or a message ID, got {text!r}")
+    if not 0 <= slot <= head.slot:
+        raise NotFound(f"slot {text} is not scheduled: process {process} has slots 0 to {head.slot}")
+    return slot
+
+
+def slot_views(store: Store, process: str, first: int, last: int) -> Iterator[SlotView]:
+    """The slots `first` to `last`, both included and both scheduled, in order.
+
+    Raises:
+        IntegrityError: what is stored of one of them is damaged.
+    """
+    records = dict(cache.records(store, process, first, last))
+    images = {keys.slot_of(key) for key, _ in store.scan(*keys.memory_images(process, first, last))}
+    for assignment in scheduler.assignments(store, process, first, last):
+        slot = assignment["slot"]
+        assert isinstance(slot, int)
+        yield view(process, assignment, records.get(slot), image=slot in images)
+
+
+def view(process: str, assignment: Message, record: Message | None, *, image: bool) -> SlotView:
+    """A slot's assignment and, where there is one, its record as one value."""
+    message = assignment["body"]
+    slot, timestamp_ms = assignment["slot"], assignment["timestamp"]
+    assert isinstance(message, dict)
+    assert isinstance(slot, int)
+    assert isinstance(timestamp_ms, int)
+    senders = committers(message)
+    action = message.get("action", message.get("function"))
+    parameters = message.get("parameters", [])
+    seen = SlotView(
+        process=process,
+        slot=slot,
+        timestamp_ms=timestamp_ms,
+        sender=senders[0] if senders else None,
+        message=message_id(message),
+        assignment=message_id(assignment),
+        action=action if isinstance(action, str) else None,
+        parameters=parameters if isinstance(parameters, list) else [parameters],
+    )
+    return seen if record is None else _with_record(seen, record, image=image)
+
+
+def _with_record(seen: SlotView, record: Message, *, image: bool) -> SlotView:
+    from dataclasses import replace
+
+    results, state, changed = record["results"], record["state"], record["changed"]
+    assert isinstance(results, dict)
+    assert isinstance(state, dict)
+    gas = results.get("gas")
+    return replace(
+        seen,
+        computed=True,
+        hashpath=str(record["hashpath"]),
+        results=results,
+        state=state,
+        changed=bool(changed),
+        gas=gas if isinstance(gas, int) else None,
+        image=image,
+    )

@@ -1,0 +1,251 @@
+"""The worker that keeps one process live: one instance serves slot after slot.
+
+It turns assignments into slot records, puts memory and globals back after a message that failed, and says when a
+memory image is worth its bytes. It must never read or write a store: what it needs is given, what it makes returned.
+
+Source: HyperBEAM's `dev_process_worker`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hb import ids
+from hb.devices.device import Base, Live, Machine
+from hb.errors import IntegrityError
+from hb.process import transition
+from hb.process.cache import Image, parse
+from hb.protocol import definition as definitions
+from hb.protocol import hashpath as hashpaths
+from hb.protocol.commitment import message_id
+from hb.protocol.message import Message, dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hb.wasm.instance import Instance
+    from hb.wasm.memory import Mirror
+
+SMALL_PAGES = 16
+"""A memory of up to so many 64 KiB pages is compared and imaged at every slot. DO NOT CHANGE: slot records tell."""
+
+IMAGE_GAS = 100_000_000
+"""A larger memory is imaged when its messages used so much gas since the last image: some 0.1 s of replay."""
+
+IMAGE_SLOTS = 64
+"""A larger memory is imaged after so many slots at the latest."""
+
+_ZERO_PAGE = bytes(65536)
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """A memory image as it is stored: its record, and the contents, by digest, of the pages that are new in it."""
+
+    slot: int
+    record: bytes
+    pages: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What computing one slot gives to be stored: its record, and a memory image where one is worth its bytes."""
+
+    slot: int
+    record: bytes
+    image: StoredImage | None
+
+
+class Worker:
+    """A process at `slot`, live, and ready for the next assignment. Used from one thread at a time."""
+
+    def __init__(
+        self, process: str, base: Base, hashpath: str, previous: str, machine: Machine, image: Image | None = None
+    ) -> None:
+        """A worker whose instance is exactly what `base` says.
+
+        `previous` is the digest of the record of the base's slot, and `image` the stored image of it, if it has one.
+        """
+        from hb.wasm.engine import ENGINE
+        from hb.wasm.memory import Mirror
+
+        self.process = process
+        self.hashpath = hashpath
+        self._engine = ENGINE
+        self._base = base
+        self._machine = machine
+        self._previous = previous
+        self._result_bytes = definitions.limits(base["process"]).result_bytes
+        # The mirror holds memory and globals at `_mirrored`; `_since` leads from there to the base.
+        self._mirror: Mirror = Mirror(self._instance)
+        self._mirrored = base
+        self._since: list[Message] = []
+        self._gas_since = 0
+        self._held = {} if image is None else dict(image.held)
+        self._dirty = set(range(self._instance.memory_pages)) if image is None else set()
+        self._imaged_slot = None if image is None else self.slot
+
+    @property
+    def slot(self) -> int:
+        """The slot that the process is at."""
+        slot: int = self._base["at-slot"]
+        return slot
+
+    @property
+    def _instance(self) -> Instance:
+        instance: Instance = self._base["priv"].instance
+        return instance
+
+    def step(self, assignment: Message) -> Computed:
+        """Computes the next slot.
+
+        Raises:
+            IntegrityError: the assignment is not the next one of this process.
+            Interrupted: the user wants to stop; the worker is of no further use.
+        """
+        self._check_next(assignment)
+        before = self._base
+        pages_before = self._instance.memory_pages
+        after = transition.compute_slot(before, assignment, self._machine)
+        if transition.failed(after):
+            self._put_back(after)
+            changed = False
+        else:
+            self._base = after
+            self._since.append(assignment)
+            self._gas_since += after["results"].get("gas", 0)
+            changed = self._take_in(before, pages_before)
+        return self.describe(assignment, changed=changed)
+
+    def image(self) -> StoredImage | None:
+        """A memory image of the slot that the process is at, or None where it has one already."""
+        return None if self._imaged_slot == self.slot else self._make_image()
+
+    def _check_next(self, assignment: Message) -> None:
+        expected = (self.process, self.slot + 1)
+        got = (assignment.get("process"), assignment.get("slot"))
+        if expected != got:
+            raise IntegrityError(
+                "the schedule's next assignment is another",
+                process=self.process,
+                slot=self.slot + 1,
+                expected=expected,
+                got=got,
+            )
+
+    def _is_small(self) -> bool:
+        return self._instance.memory_pages <= SMALL_PAGES
+
+    def _take_in(self, before: Base, pages_before: int) -> bool:
+        """Whether the slot changed anything; a large memory is not compared, and counts as changed."""
+        if not self._is_small():
+            return True
+        globals_changed = self._mirror.globals_changed()
+        pages_changed = self._mirror_here()
+        return (
+            globals_changed
+            or bool(pages_changed)
+            or self._instance.memory_pages != pages_before
+            or not _same(transition.public_state(before), transition.public_state(self._base))
+        )
+
+    def _mirror_here(self) -> list[int]:
+        """Brings the mirror to the base; returns the pages that differed."""
+        changed = self._mirror.accept()
+        self._dirty.update(changed)
+        self._mirrored = self._base
+        self._since = []
+        return changed
+
+    def _put_back(self, failed: Base) -> None:
+        """Makes memory and globals those of the slot before `failed`: from the mirror, and by what came since."""
+        base = {**self._mirrored, "priv": Live(self._mirror.restore())}
+        for assignment in self._since:
+            base = transition.compute_slot(base, assignment, self._machine)
+        self._base = {**failed, "priv": base["priv"]}
+        self._mirror_here()
+
+    def describe(self, assignment: Message, *, changed: bool) -> Computed:
+        """What the slot that the process is at gives to be stored; to be asked for once a slot."""
+        self.hashpath = hashpaths.step(self.hashpath, assignment)
+        image = self._make_image() if self._image_is_due() else None
+        fields: Message = {
+            "assignment": message_id(assignment),
+            "changed": changed,
+            "engine": self._engine,
+            "hashpath": self.hashpath,
+            "previous": self._previous,
+            "results": self._base["results"],
+            "slot": self.slot,
+            "state": transition.public_state(self._base),
+        }
+        if image is not None and self._is_small():
+            fields["image"] = ids.digest(image.record)
+        record = dumps(fields)
+        self._previous = ids.digest(record)
+        return Computed(self.slot, record, image)
+
+    def _image_is_due(self) -> bool:
+        return (
+            self.slot == 0
+            or self._is_small()
+            or self._gas_since >= IMAGE_GAS
+            or self.slot - (self._imaged_slot or 0) >= IMAGE_SLOTS
+        )
+
+    def _make_image(self) -> StoredImage:
+        self._mirror_here()
+        pages: dict[str, bytes] = {}
+        for number in sorted(self._dirty):
+            content = self._instance.page(number)
+            if content == _ZERO_PAGE:
+                self._held.pop(number, None)
+            else:
+                digest = self._held[number] = ids.digest(content)
+                pages[digest] = content
+        self._dirty.clear()
+        self._gas_since = 0
+        self._imaged_slot = self.slot
+        image = Image(self._instance.raw_globals(), self._instance.memory_pages, self._held)
+        return StoredImage(self.slot, image.encode(), pages)
+
+
+def begin(process: str, definition: Message, assignment: Message, machine: Machine) -> tuple[Worker, Computed]:
+    """A worker at slot 0, made from the definition, and what slot 0 gives to be stored.
+
+    Raises:
+        Refused: the definition cannot be run.
+    """
+    base = transition.initialise(definition, assignment, machine)
+    worker = Worker(process, base, hashpaths.base(definition), "", machine)
+    return worker, worker.describe(assignment, changed=True)
+
+
+def resume(
+    process: str, definition: Message, record: bytes, image: Image, pages: Mapping[int, bytes], machine: Machine
+) -> Worker:
+    """A worker at the slot of a record, made from the memory image of that slot.
+
+    `record` is the stored record, and `pages` are the contents of `image`.
+
+    Raises:
+        IntegrityError: the record is none, or it and the image are not what this module's state can be.
+    """
+    fields = parse(record, "slot record", process, None)
+    slot, public, results = fields.get("slot"), fields.get("state"), fields.get("results")
+    if not (isinstance(slot, int) and isinstance(public, dict) and isinstance(results, dict)):
+        raise IntegrityError("the slot record lacks what a record has", process=process)
+    base = transition.restore(definition, slot, public, results, machine)
+    try:
+        base["priv"].instance.load(image.globals, image.pages, pages)
+    except ValueError as error:
+        raise IntegrityError(
+            f"the memory image does not fit the module: {error}", process=process, slot=slot
+        ) from error
+    return Worker(process, base, str(fields["hashpath"]), ids.digest(record), machine, image)
+
+
+def _same(one: Message, other: Message) -> bool:
+    """Whether two states are the same bytes; a NaN is the same as itself here."""
+    return one == other or dumps(one) == dumps(other)
