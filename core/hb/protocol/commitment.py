@@ -84,6 +84,16 @@ class Key:
         """The ID of the public key."""
         return ids.digest(self.public)
 
+    @cached_property
+    def signature_name(self) -> str:
+        """What this key's signatures are called in a message's signature fields."""
+        return signature_name(self.address)
+
+    @cached_property
+    def params(self) -> str:
+        """The parameters of this key's signatures, as a signature base ends with them."""
+        return f';alg="{ED25519}";keyid="{self.keyid}"'
+
     def sign(self, message: bytes) -> bytes:
         """The 64-byte Ed25519 signature of `message`.
 
@@ -127,11 +137,9 @@ def sign(message: Message, key: Key) -> Message:
     content = without_commitments(message)
     fields = _covered_fields(content)
     components = httpsig.signed_components(fields)
-    listed = httpsig.component_list(components)
-    lines = httpsig.component_lines(fields, components)
-    params = f';alg="{ED25519}";keyid="{key.keyid}"'
-    signature = key.sign(httpsig.with_params(lines, listed, params.encode()))
-    name = signature_name(key.address)
+    lines = httpsig.component_lines(fields)
+    signature = key.sign(httpsig.signature_base(lines, components, key.params.encode()))
+    name = key.signature_name
     signed = {
         **others,
         ids.digest(signature): {
@@ -139,13 +147,12 @@ def sign(message: Message, key: Key) -> Message:
             "commitment-device": DEVICE,
             "committer": key.address,
             "signature": f"{name}=:{b64encode(signature).decode()}:",
-            "signature-input": f"{name}={listed.decode()}{params}",
+            "signature-input": f"{name}={httpsig.component_list(components).decode()}{key.params}",
         },
     }
     if len(signed) >= MAX_COMMITMENTS:
         raise Refused(f"a message can bear no more than {MAX_COMMITMENTS} commitments")
-    mac_id = _mac_of_lines(lines, listed) if _same_order(components) else _mac_id(fields)
-    content[COMMITMENTS_KEY] = cast("dict[str, Value]", {**signed, mac_id: _mac_commitment(signed)})
+    content[COMMITMENTS_KEY] = cast("dict[str, Value]", {**signed, _mac_id(lines): _mac_commitment(signed)})
     return content
 
 
@@ -180,26 +187,19 @@ def _covered_fields(content: Message) -> Fields:
 def _mac_commitment(signed: dict[str, dict[str, str]]) -> dict[str, str]:
     """The hmac commitment that goes with the `signed` ones, by their IDs: it repeats all their signatures."""
     entry = {"alg": MAC, "commitment-device": DEVICE}
-    if signed:
+    if len(signed) == 1:
+        (only,) = signed.values()
+        entry["signature"], entry["signature-input"] = only["signature"], only["signature-input"]
+    elif signed:
         for field in ("signature", "signature-input"):
             texts = {signed[name][field].partition("=")[0]: signed[name][field] for name in sorted(signed)}
             entry[field] = ", ".join([texts[name] for name in sorted(texts)])
     return entry
 
 
-def _same_order(components: list[str]) -> bool:
-    """Whether `components`, sorted before the `@` was added, are also sorted with it."""
-    return not any(component.startswith("@") for component in components) or components == sorted(components)
-
-
-def _mac_id(fields: Fields) -> str:
-    """The MAC over all of `fields`, which is the unsigned ID of the message that they are of."""
-    components = httpsig.mac_components(fields)
-    return _mac_of_lines(httpsig.component_lines(fields, components), httpsig.component_list(components))
-
-
-def _mac_of_lines(lines: bytes, listed: bytes) -> str:
-    return ids.encode(mac_digest(_MAC_KEY, httpsig.with_params(lines, listed, _MAC_PARAMS), "sha256"))
+def _mac_id(lines: dict[str, bytes]) -> str:
+    """The MAC over all the fields of a message, by their `lines`: its unsigned ID."""
+    return ids.encode(mac_digest(_MAC_KEY, httpsig.signature_base(lines, sorted(lines), _MAC_PARAMS), "sha256"))
 
 
 # IDs
@@ -223,7 +223,8 @@ def message_id(message: Message, which: Which = "all") -> str:
         return names[0]
     if names:
         return ids.digest(", ".join(sorted(names)).encode())
-    return _mac_id(httpsig.encode(tabm.encode(without_commitments(normalise_message(message)))))
+    fields = httpsig.encode(tabm.encode(without_commitments(normalise_message(message))))
+    return _mac_id(httpsig.component_lines(fields))
 
 
 def committers(message: Message) -> list[str]:
@@ -251,7 +252,6 @@ class _Claim:
     public: bytes
     signature: bytes
     components: list[str]
-    listed: bytes
     params: bytes
 
 
@@ -280,7 +280,7 @@ def _verified(message: Message) -> list[str]:
     if not isinstance(commitments, dict) or len(commitments) > MAX_COMMITMENTS:
         raise BadSignature("the message's commitments are no map, or too many")
     try:
-        fields = _covered_fields(without_commitments(message))
+        lines = httpsig.component_lines(_covered_fields(without_commitments(message)))
     except Refused as flaw:
         raise BadSignature(f"the message's commitments cannot cover it: {flaw.message}", hint=flaw.hint) from None
     signed = {
@@ -289,8 +289,8 @@ def _verified(message: Message) -> list[str]:
         if not isinstance(entry, dict) or entry.get("alg") != MAC
     }
     for name, entry in signed.items():
-        _verify_signed(name, entry, fields)
-    expected: Value = cast("Value", {**signed, _mac_id(fields): _mac_commitment(signed)})
+        _verify_signed(name, entry, lines)
+    expected: Value = cast("Value", {**signed, _mac_id(lines): _mac_commitment(signed)})
     if commitments != expected:
         raise BadSignature("the message's hmac commitment is not over the message and its other commitments")
     return sorted({entry["committer"] for entry in signed.values()})
@@ -311,14 +311,12 @@ def _standard(name: str, entry: Value) -> dict[str, str]:
     raise BadSignature(f"commitment {name[:43]} is of no known form: it has other keys, or values that are no text")
 
 
-def _verify_signed(name: str, entry: dict[str, str], fields: Fields) -> None:
+def _verify_signed(name: str, entry: dict[str, str], lines: dict[str, bytes]) -> None:
     claim = _claim(name, entry)
-    expected = httpsig.signed_components(fields)
-    if sorted(claim.components) != sorted(expected):
-        missing = sorted(set(expected).symmetric_difference(claim.components))
-        raise BadSignature(f"commitment {name[:43]} does not cover exactly the message: {', '.join(missing)[:200]}")
-    lines = httpsig.component_lines(fields, claim.components)
-    base = httpsig.with_params(lines, claim.listed, claim.params)
+    if sorted(claim.components) != sorted(lines):
+        differing = sorted(lines.keys() ^ set(claim.components))
+        raise BadSignature(f"commitment {name[:43]} does not cover just the message: {', '.join(differing)[:200]}")
+    base = httpsig.signature_base(lines, claim.components, claim.params)
     if not _VERIFIERS[claim.algorithm](claim.public, base, claim.signature):
         raise BadSignature(f"commitment {name[:43]}: the signature of {claim.committer} is not over this message")
 
@@ -346,7 +344,7 @@ def _claim(name: str, entry: dict[str, str]) -> _Claim:
     for holds, sentence in claims:
         if not holds:
             raise BadSignature(f"commitment {name[:43]}: {sentence}")
-    return _Claim(entry["committer"], entry["alg"], public, signature, components, listed.encode(), params.encode())
+    return _Claim(entry["committer"], entry["alg"], public, signature, components, params.encode())
 
 
 def _unquoted(text: str) -> str:

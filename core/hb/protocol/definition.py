@@ -7,6 +7,42 @@ whether the image exists and suits its devices is not known here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict, cast
+
+from hb import ids
+from hb.errors import Refused
+from hb.protocol.coverage import UNCOVERED_KEYS
+from hb.protocol.message import from_plain, normal_key, normalise_message, to_plain
+
+if TYPE_CHECKING:
+    from hb.protocol.message import Message, Value
+
+PROCESS_DEVICE = "process@1.0"
+SCHEDULER_DEVICE = "scheduler@1.0"
+STACK_DEVICE = "stack@1.0"
+
+_FIXED: Message = {
+    "device": PROCESS_DEVICE,
+    "type": "Process",
+    "data-protocol": "ao",
+    "variant": "ao.N.1",
+    "scheduler-device": SCHEDULER_DEVICE,
+}
+
+GAS_KEY, MEMORY_KEY, RESULT_KEY = "gas-limit", "memory-limit", "result-limit"
+
+_MAX_LIMITS = {GAS_KEY: 2**63 - 1, MEMORY_KEY: 2**32, RESULT_KEY: 2**32}
+"""The most that each limit may be: fuel is a signed 64-bit count, a memory64 has at most 2^48 bytes."""
+
+RESERVED = frozenset(
+    {
+        *_FIXED,
+        *("scheduler", "execution-device", "device-stack", "image", "initial-state", "anchor"),
+        *(GAS_KEY, MEMORY_KEY, RESULT_KEY),
+        *UNCOVERED_KEYS,
+    }
+)
+"""Keys that a tag may not take: a definition has them already, or no signed message can have them."""
 
 
 @dataclass(frozen=True)
@@ -20,3 +56,214 @@ class Limits:
     gas: int
     memory_pages: int
     result_bytes: int
+
+
+def build(
+    *,
+    image: str,
+    scheduler: str,
+    devices: list[str],
+    initial_state: Message | None,
+    anchor: str,
+    tags: dict[str, Value],
+    limits: Limits,
+) -> Message:
+    """The definition of a process, yet to be signed; its `all` ID will be the process ID.
+
+    `image` is the ID of the message whose body is the module, `scheduler` an address. One device executes by itself,
+    several as a stack, in this order.
+
+    Raises:
+        Refused: a tag has a reserved key, or `check` refuses the result.
+    """
+    for key in tags:
+        if normal_key(key) in RESERVED:
+            raise Refused(f"a tag cannot be called {key!r}: a definition has that key for itself")
+    definition: Message = {
+        **tags,
+        **_FIXED,
+        "scheduler": scheduler,
+        "image": image,
+        "anchor": anchor,
+        GAS_KEY: limits.gas,
+        MEMORY_KEY: limits.memory_pages,
+        RESULT_KEY: limits.result_bytes,
+    }
+    if len(devices) == 1:
+        definition["execution-device"] = devices[0]
+    else:
+        definition["execution-device"] = STACK_DEVICE
+        definition["device-stack"] = cast("list[Value]", list(devices))
+    if initial_state is not None:
+        definition["initial-state"] = initial_state
+    definition = normalise_message(definition)
+    check(definition)
+    return definition
+
+
+def check(definition: Message) -> None:
+    """Make sure that `definition` says all that running a process needs, in the right types.
+
+    Raises:
+        Refused: a key is missing, of the wrong type, or says what only another kind of process could.
+    """
+    for key, value in _FIXED.items():
+        if definition.get(key) != value:
+            raise Refused(f"a definition's {key} is {value!r}, this one's is {_shown(definition.get(key))}")
+    for key in ("scheduler", "image"):
+        value = definition.get(key)
+        if not isinstance(value, str) or not ids.is_id(value):
+            raise Refused(f"a definition's {key} is an ID of 43 characters, this one's is {_shown(value)}")
+    anchor = definition.get("anchor")
+    if not isinstance(anchor, str) or not anchor:
+        raise Refused(f"a definition's anchor is text, this one's is {_shown(anchor)}")
+    state = definition.get("initial-state", {})
+    if not isinstance(state, dict):
+        raise Refused(f"a definition's initial-state is a map, this one's is {_shown(state)}")
+    execution_devices(definition)
+    limits(definition)
+
+
+def execution_devices(definition: Message) -> list[str]:
+    """The devices that execute the process's messages, in order.
+
+    Raises:
+        Refused: the definition names none, or a stack of something else than devices.
+    """
+    device = definition.get("execution-device")
+    stack = definition.get("device-stack")
+    if device != STACK_DEVICE:
+        if not isinstance(device, str) or not device or stack is not None:
+            raise Refused(f"a definition's execution-device is one device or a stack, this one's is {_shown(device)}")
+        return [device]
+    if not isinstance(stack, list) or not stack:
+        raise Refused(f"a definition's device-stack is a list of devices, this one's is {_shown(stack)}")
+    for entry in stack:
+        if not isinstance(entry, str) or not entry or entry == STACK_DEVICE:
+            raise Refused(f"a definition's device-stack is a list of devices, one of this one's is {_shown(entry)}")
+    return cast("list[str]", list(stack))
+
+
+def limits(definition: Message) -> Limits:
+    """The limits that `definition` sets.
+
+    Raises:
+        Refused: one is missing, no integer, below 1, or beyond what can be kept.
+    """
+    for key, most in _MAX_LIMITS.items():
+        value = definition.get(key)
+        if type(value) is not int or not 1 <= value <= most:
+            raise Refused(f"a definition's {key} is an integer from 1 to {most}, this one's is {_shown(value)}")
+    return Limits(*(cast(int, definition[key]) for key in (GAS_KEY, MEMORY_KEY, RESULT_KEY)))
+
+
+def tags(definition: Message) -> dict[str, Value]:
+    """What `definition` says beyond the keys that every definition has."""
+    return {key: value for key, value in definition.items() if key not in RESERVED}
+
+
+def _shown(value: Value) -> str:
+    return "missing" if value is None else repr(value)[:80]
+
+
+# The shape that a person writes it in
+
+
+class Arguments(TypedDict, total=False):
+    """What a table may say, as arguments for spawning; a limit that it does not set is None."""
+
+    name: str
+    image: str
+    devices: list[str]
+    anchor: str
+    initial_state: Message
+    tags: dict[str, Value]
+    limits: dict[str, int]
+
+
+_LIMIT_NAMES = {"gas": GAS_KEY, "memory-pages": MEMORY_KEY, "result-bytes": RESULT_KEY}
+_EXPECTED: dict[type, str] = {str: "text", list: "a list of texts", dict: "a table"}
+_TABLE_KEYS: dict[str, type] = {
+    "name": str,
+    "image": str,
+    "anchor": str,
+    "devices": list,
+    "initial-state": dict,
+    "tags": dict,
+}
+
+
+def to_table(definition: Message) -> dict[str, object]:
+    """`definition` as a table of plain maps, lists, texts and numbers, which TOML and JSON can write.
+
+    What TOML has no value for is in its JSON form.
+    """
+    set_limits = limits(definition)
+    table: dict[str, object] = {
+        "image": definition["image"],
+        "devices": execution_devices(definition),
+        "anchor": definition["anchor"],
+        "limits": {
+            "gas": set_limits.gas,
+            "memory-pages": set_limits.memory_pages,
+            "result-bytes": set_limits.result_bytes,
+        },
+    }
+    if "initial-state" in definition:
+        table["initial-state"] = _without_null(to_plain(definition["initial-state"]))
+    others = tags(definition)
+    if others:
+        table["tags"] = _without_null(to_plain(others))
+    return table
+
+
+def _without_null(plain: object) -> object:
+    if isinstance(plain, dict):
+        return {key: _without_null(item) for key, item in plain.items()}
+    if isinstance(plain, list):
+        return [_without_null(item) for item in plain]
+    return {"$atom": "null"} if plain is None else plain
+
+
+def from_table(table: dict[str, object]) -> Arguments:
+    """What `table` (parsed TOML or JSON) says about a process to spawn, only the keys that it has.
+
+    `image` is as written: an ID, or a path that the caller knows how to read.
+
+    Raises:
+        Refused: a key is unknown (the sentence names the nearest known one) or of the wrong type.
+    """
+    known = [*_TABLE_KEYS, "limits"]
+    for key in table:
+        if key not in known:
+            raise _unknown("a definition", key, known)
+    arguments: dict[str, object] = {}
+    for key, kind in _TABLE_KEYS.items():
+        if key in table:
+            value = table[key]
+            texts = not isinstance(value, list) or all(isinstance(item, str) for item in value)
+            if not isinstance(value, kind) or not texts:
+                raise Refused(f"a definition's {key} is {_EXPECTED[kind]}, this one's is {repr(value)[:80]}")
+            arguments[key.replace("-", "_")] = from_plain(value)
+    if "limits" in table:
+        arguments["limits"] = _limits_table(table["limits"])
+    return cast(Arguments, arguments)
+
+
+def _limits_table(table: object) -> dict[str, int]:
+    if not isinstance(table, dict):
+        raise Refused(f"a definition's limits are a table, these are {repr(table)[:80]}")
+    for name, value in table.items():
+        if name not in _LIMIT_NAMES:
+            raise _unknown("a definition's limits", name, list(_LIMIT_NAMES))
+        if type(value) is not int or not 1 <= value <= _MAX_LIMITS[_LIMIT_NAMES[name]]:
+            most = _MAX_LIMITS[_LIMIT_NAMES[name]]
+            raise Refused(f"the limit {name} is an integer from 1 to {most}, this is {repr(value)[:80]}")
+    return {name.replace("-", "_"): value for name, value in table.items()}
+
+
+def _unknown(where: str, key: str, known: list[str]) -> Refused:
+    from difflib import get_close_matches
+
+    near = get_close_matches(key, known, n=1)
+    return Refused(f"{where} has no key {key[:40]!r}", hint=f"did you mean {near[0]!r}?" if near else None)

@@ -10,8 +10,9 @@ them (`dev_codec_httpsig`, `dev_codec_httpsig_conv`).
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 from hb import ids
 from hb.errors import Refused
@@ -19,7 +20,7 @@ from hb.protocol.message import is_id_key
 from hb.protocol.tabm import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from hb.protocol.tabm import Tabm
 
@@ -53,18 +54,21 @@ def encode(tabm: Tabm) -> Fields:
     for name, value in tabm.items():
         if name in NOT_FIELDS:
             continue
-        if type(value) is dict:
+        if isinstance(value, dict):
             body[name] = value
         elif is_id_key(name):
-            id_fields[name] = cast(bytes, value)
+            id_fields[name] = value
         elif len(value) > MAX_FIELD_BYTES or name in (inline, "body"):
             body[name] = value
         else:
-            fields[name] = cast(bytes, value)
+            fields[name] = value
     if id_fields:
         # IDs keep their capitals, which the name of a field cannot; so they are the keys of one field's dictionary.
-        listed = b", ".join([b"%b=%b" % (name.encode(), quoted(id_fields[name])) for name in sorted(id_fields)])
-        (fields if len(listed) <= MAX_FIELD_BYTES else cast(Fields, body))[IDS_KEY] = listed
+        listed = b", ".join([name.encode() + b"=" + quoted(id_fields[name]) for name in sorted(id_fields)])
+        if len(listed) <= MAX_FIELD_BYTES:
+            fields[IDS_KEY] = listed
+        else:
+            body[IDS_KEY] = listed
     if body:
         _add_body(fields, body, inline)
     return fields
@@ -125,8 +129,13 @@ def _part(path: str, content: bytes | Fields, inline: str | None) -> bytes:
         return b"content-disposition: %b\r\n\r\n%b" % (_disposition(f"{path}/body", None), body)
     headers = {**content, "content-disposition": _disposition(path, inline)}
     headers.pop("body", None)
-    head = _CRLF.join([b"%b: %b" % (name.encode(), headers[name]) for name in sorted(headers)])
-    return head if body is None else b"%b\r\n\r\n%b" % (head, body)
+    head = _CRLF.join([_header_start(name) + headers[name] for name in sorted(headers)])
+    return head if body is None else head + _CRLF + _CRLF + body
+
+
+@lru_cache(maxsize=1024)
+def _header_start(name: str) -> bytes:
+    return name.encode() + b": "
 
 
 def _disposition(path: str, inline: str | None) -> bytes:
@@ -143,45 +152,42 @@ def signed_components(fields: Fields) -> list[str]:
 
 def mac_components(fields: Fields) -> list[str]:
     """The components of the MAC over all of `fields`: sorted after the `@` is added."""
-    return sorted(signed_components(fields))
+    return sorted([f"@{name}" if name in DERIVED else name for name in fields])
 
 
 def component_list(components: Sequence[str]) -> bytes:
     """The structured-field list that names `components`."""
-    return b"(%b)" % b" ".join([_component_name(component) for component in components])
+    return b"(" + b" ".join([_component_name(component) for component in components]) + b")"
 
 
-def component_lines(fields: Fields, components: Iterable[str]) -> bytes:
-    """The lines of a signature base that say what `components` are.
-
-    Raises:
-        Refused: a component is no field of the message.
-    """
-    lines = []
-    for component in components:
-        name = component.removeprefix("@")
-        value = fields.get(name)
-        if value is None:
-            raise Refused(f"{component[:80]!r} is no field of the message")
-        lines.append(b"%b: %b" % (quoted(name.encode()), value.strip(b" ").replace(b"\n", b" ")))
-    return b"\n".join(lines)
+def component_lines(fields: Fields) -> dict[str, bytes]:
+    """The line of a signature base that each of `fields` has, by its component."""
+    return {
+        f"@{name}" if name in DERIVED else name: _line_start(name) + value.strip(b" ").replace(b"\n", b" ")
+        for name, value in fields.items()
+    }
 
 
-def with_params(lines: bytes, listed: bytes, params: bytes) -> bytes:
-    """The signature base: `lines`, and the components as `listed` with the signature's `params` after them."""
-    return b'%b\n"@signature-params": %b%b' % (lines, listed, params)
-
-
-def signature_base(fields: Fields, components: Sequence[str], params: bytes) -> bytes:
-    """The signature base over `components` of `fields`; `params` is `;name=value...`.
+def signature_base(lines: dict[str, bytes], components: Sequence[str], params: bytes) -> bytes:
+    """The signature base over `components`, of whose `lines` there may be more; `params` is `;name=value...`.
 
     Raises:
-        Refused: a component is no field of the message.
+        Refused: a component has no line: it is no field of the message.
     Source: RFC 9421 section 2.5, with HyperBEAM's spelling of derived components.
     """
-    return with_params(component_lines(fields, components), component_list(components), params)
+    try:
+        chosen = [lines[component] for component in components]
+    except KeyError as missing:
+        raise Refused(f"{str(missing)[:80]} is no field of the message") from None
+    return b"\n".join(chosen) + b'\n"@signature-params": ' + component_list(components) + params
 
 
+@lru_cache(maxsize=1024)
+def _line_start(name: str) -> bytes:
+    return quoted(name.encode()) + b": "
+
+
+@lru_cache(maxsize=1024)
 def _component_name(component: str) -> bytes:
     raw = component.encode()
     if not component.isascii():

@@ -96,19 +96,17 @@ def normalise_message(value: object) -> Message:
 
 
 def _normal(value: object, path: tuple[str, ...]) -> Value:
-    kind = type(value)
-    if kind is str:
-        text = cast(str, value)
-        return text if text.isascii() else _checked_text(text, path)
-    if kind is dict:
-        return _normal_map(cast("dict[object, object]", value), path)
-    if kind is int or kind is bool or kind is float or value is None:
-        return cast("int | float | None", value)
-    if kind is list:
+    if type(value) is str:
+        return value if value.isascii() else _checked_text(value, path)
+    if type(value) is dict:
+        return _normal_map(value, path)
+    if type(value) is int or type(value) is bool or type(value) is float or value is None:
+        return value
+    if type(value) is list:
         _check_depth(path)
-        return [_normal(item, (*path, str(index))) for index, item in enumerate(cast("list[object]", value))]
-    if kind is bytes:
-        return _binary(cast(bytes, value))
+        return [_normal(item, (*path, str(index))) for index, item in enumerate(value)]
+    if type(value) is bytes:
+        return _binary(value)
     if isinstance(value, Atom):
         return _normal_atom(value.name, path)
     raise Refused(f"{_at(path)} is {_described(value)}, which no message can hold")
@@ -129,9 +127,8 @@ def _normal_map(value: dict[object, object], path: tuple[str, ...]) -> Message:
         if not key.isascii():
             _checked_text(key, path)
         # The two commonest kinds are dealt with here: a call for each value is most of what this would cost.
-        kind = type(item)
-        if (kind is str and cast(str, item).isascii()) or kind is int:
-            result[key] = cast("str | int", item)
+        if (type(item) is str and item.isascii()) or type(item) is int:
+            result[key] = item
         else:
             result[key] = _normal(item, (*path, key))
     if len(result) + dropped != len(value):

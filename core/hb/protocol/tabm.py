@@ -47,13 +47,12 @@ def encode(message: Message) -> Tabm:
         if key in DROPPED_KEYS or key.startswith(PRIVATE_PREFIX):
             continue
         value = message[key]
-        kind = type(value)
-        if kind is str and value:
-            tabm[key] = cast(str, value).encode()
-        elif kind is dict and value:
-            tabm[key] = encode(cast(Message, value))
-        elif kind is bytes and value:
-            tabm[key] = cast(bytes, value)
+        if isinstance(value, str) and value:
+            tabm[key] = value.encode()
+        elif isinstance(value, dict) and value:
+            tabm[key] = encode(value)
+        elif isinstance(value, bytes) and value:
+            tabm[key] = value
         else:
             name, encoded = _typed(value)
             types.append(f'{_escaped(key)}="{name}"')
