@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # No argument of a program can hold a NUL, so that it marks what only looks like an option.
 _MARK = "\0"
 _NOT_AN_OPTION = re.compile(r"-(?:\d[\d.eE+-]*|[A-Za-z0-9_-]{42})\Z")
+_NAMES_A_FILE = re.compile("FILE|MODULE|DIR")
 MODULE_LIMIT_BYTES = 256 * 1024 * 1024
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?\Z", re.ASCII)
 
@@ -31,6 +32,10 @@ class Command(TyperCommand):
         """As click's, but negative numbers and IDs are taken as they are."""
         rest = super().parse_args(ctx, self._mark(args))
         ctx.params = {name: _unmarked(value) for name, value in ctx.params.items()}
+        for param in self.params:
+            # A file's name may be any bytes; all else is text that goes into messages and keys.
+            if not _NAMES_A_FILE.search(param.metavar or ""):
+                _check_text(ctx.params.get(param.name), param.metavar or "an argument")
         return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -47,6 +52,12 @@ class Command(TyperCommand):
             if _NOT_AN_OPTION.match(args[index]) and (index == 0 or args[index - 1] not in takes_value):
                 marked[index] = _MARK + args[index]
         return marked
+
+
+def _check_text(value: object, what: str) -> None:
+    for word in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(word, str):
+            encoded(word, what)
 
 
 def misuse(message: str) -> Exception:

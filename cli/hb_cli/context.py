@@ -7,7 +7,6 @@ AO logic.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
     from hb.protocol.commitment import Key
 
 
-@dataclass
 class Session:
     """The global options of this run, as far as they are read; `lock_timeout_s` None means the home's own setting."""
 
-    environ: Mapping[str, str]
-    json: bool = False
-    home: str | None = None
-    lock_timeout_s: float | None = None
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.json = False
+        self.home: str | None = None
+        self.lock_timeout_s: float | None = None
 
     @property
     def for_person(self) -> bool:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from hb.node import SlotView
 
 _CHUNK_ROWS = 200
-_GAP = 2
+# Two spaces of padding and the column divider, which is one more.
+_GAP = 3
 _LEGEND = "= the slot changed nothing · --slot N shows one slot in full"
 
 # Columns by how much a reader would miss them: the width each takes, and the least width of terminal that shows it.

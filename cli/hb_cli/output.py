@@ -72,7 +72,19 @@ def write(data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise HbError(f"standard output cannot be written: {error.strerror}") from error
+        raise _unwritable(error) from error
+
+
+def abandon_stdout() -> None:
+    """Points stdout at nothing, so that the interpreter's last flush does not fail once more on what was not taken."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def _unwritable(error: OSError) -> HbError:
+    abandon_stdout()
+    return HbError(f"standard output cannot be written: {error.strerror}")
 
 
 def line(text: str) -> None:
@@ -152,4 +164,4 @@ def show_each(views: Iterable[RenderableType]) -> None:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise HbError(f"standard output cannot be written: {error.strerror}") from error
+            raise _unwritable(error) from error

@@ -129,10 +129,10 @@ def processes(views: Sequence[ProcessView], width: int) -> RenderableType:
 
 def process_line(view: ProcessView) -> Text:
     """A process on one line: its names, its ID in full, its devices."""
-    line = Text(printable(", ".join(view.names)), _NAME)
-    line.append(("  " if view.names else "") + printable(view.process), _KEY)
-    line.append("  " + printable(", ".join(view.devices)), _DIM)
-    return line
+    names = printable(", ".join(view.names)) + ("  " if view.names else "")
+    return Text.assemble(
+        (names, _NAME), (printable(view.process), _KEY), ("  " + printable(", ".join(view.devices)), _DIM)
+    )
 
 
 def slot_line(view: SlotView) -> Text:
@@ -153,8 +153,8 @@ def state(view: StateView, name: str) -> RenderableType:
     body: list[RenderableType] = [_tree(public)] if public else [Text("no public keys", _DIM)]
     if results:
         gas = results.get("gas")
-        line = Text("result ", _DIM) + outcome(results)
-        body += ["", line + Text(f"   gas {gas:,}" if isinstance(gas, int) else "", _DIM)]
+        spent = f"   gas {gas:,}" if isinstance(gas, int) else ""
+        body += ["", Text.assemble(("result ", _DIM), outcome(results), (spent, _DIM))]
     body.append(Text(f"hashpath {printable(view.hashpath)}", _DIM, overflow="fold"))
     title = Text.assemble((printable(name), _NAME), " at slot ", (str(view.slot), _NUMBER))
     return Panel(Group(*body), title=title, title_align="left", expand=False, box=box.ROUNDED, padding=(0, 1))
@@ -242,5 +242,7 @@ def _fact(fact: Value) -> RenderableType:
     if isinstance(fact, dict):
         return _tree(fact)
     if isinstance(fact, list):
-        return Text("\n".join(compact(element) for element in fact))
+        # Each element is a small map whose values, in their own order, say it all: `env read function (i32) -> ()`.
+        words = (element.values() if isinstance(element, dict) else [element] for element in fact)
+        return Text("\n".join(" ".join(compact(word) for word in line) for line in words))
     return Text(compact(fact))

@@ -27,8 +27,12 @@ def inspect(
         str | None,
         typer.Option("--slot", metavar="REF", help="This slot alone, in full."),
     ] = None,
-    first: Annotated[str, typer.Option("--from", metavar="REF", help="The first slot.")] = "0",
-    last: Annotated[str, typer.Option("--to", metavar="REF", help="The last slot.")] = "now",
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="REF", help="The first slot. Default: 0.", show_default=False)
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="REF", help="The last slot. Default: now.", show_default=False)
+    ] = None,
     definition: Annotated[
         bool, typer.Option("--definition", help="The definition as TOML, for `hb spawn --definition`.")
     ] = False,
@@ -44,18 +48,20 @@ def inspect(
       hb inspect counter --definition > counter.toml
     """
     session = context.session_of(ctx)
-    if definition and (slot is not None or first != "0" or last != "now"):
+    if definition and (slot or first or last) is not None:
         raise arguments.misuse("--definition takes no slot: a process has one definition at all of them")
-    if slot is not None and (first != "0" or last != "now"):
+    if slot is not None and (first or last) is not None:
         raise arguments.misuse("give --slot for one slot, or --from and --to for several")
     home = context.existing_home(session)
     node = context.open_node(session, home)
     if definition:
         _print_definition(session, node, process)
-    elif session.for_person:
-        _show(node, home, process, slot=slot, first=first, last=last)
+        return
+    first, last = (first or "0", last or "now") if slot is None else (slot, slot)
+    if session.for_person:
+        _show(node, home, process, first, last, is_one=slot is not None)
     else:
-        for view in node.history(process, first if slot is None else slot, last if slot is None else slot):
+        for view in node.history(process, first, last):
             output.json_line(views.slot_fields(view))
 
 
@@ -71,12 +77,12 @@ def _print_definition(session: Session, node: Node, process: str) -> None:
     output.line(tomli_w.dumps(definitions.to_table(found)).rstrip("\n"))
 
 
-def _show(node: Node, home: Home, process: str, *, slot: str | None, first: str, last: str) -> None:
+def _show(node: Node, home: Home, process: str, first: str, last: str, *, is_one: bool) -> None:
     from hb_cli import history, render
 
     sender_name = _sender_names(home)
-    if slot is not None:
-        for view in node.history(process, slot, slot):
+    if is_one:
+        for view in node.history(process, first, last):
             output.show(render.slot_panel(view, sender_name(view.sender)))
         return
     about = node.process(process)

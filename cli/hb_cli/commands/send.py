@@ -99,8 +99,6 @@ def build(action: str | None, words: list[str], *, anchor: str | None, tags: Mes
     """The message that ACTION and the PARAMETER words of a command line make; its anchor is random if not given."""
     from hb.node import build_message
 
-    for word in (action, anchor, *words):
-        arguments.encoded(word or "", "an argument")
     anchor = arguments.random_anchor() if anchor is None else anchor
     return build_message(action, [arguments.parameter(word) for word in words], tags=tags, anchor=anchor)
 

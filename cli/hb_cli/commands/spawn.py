@@ -62,7 +62,7 @@ _Results = Annotated[
 
 @dataclass
 class _Request:
-    """What is asked for. An image is bytes, or the ID of a stored one; limits are by their names in the TOML form."""
+    """What is asked for. An image is bytes, or the ID of a stored one; limits are by the names of `Limits`."""
 
     image: bytes | str | None = None
     name: str | None = None
@@ -120,13 +120,14 @@ def spawn(
         asked.image = arguments.read_module(module, limit_bytes=settings.module_limit_bytes)
     if initial_state is not None:
         asked.initial_state = _state(initial_state, settings)
-    given_limits = {"gas": gas_limit, "memory-pages": memory_limit, "result-bytes": result_limit}
+    given_limits = {"gas": gas_limit, "memory_pages": memory_limit, "result_bytes": result_limit}
     asked.limits |= {key: limit for key, limit in given_limits.items() if limit is not None}
     asked.tags |= given_tags
     asked.devices = device or asked.devices
     asked.name = name or asked.name
     asked.anchor = asked.anchor if anchor is None else anchor
-    assert asked.image is not None
+    if asked.image is None:
+        raise arguments.misuse("give a MODULE: the definition names no image")
     spawned = context.open_node(session, home).spawn(
         asked.image,
         signer=context.signer(home, as_key),
@@ -166,8 +167,8 @@ def _limits(asked: dict[str, int], settings: Config) -> Limits:
 
     return Limits(
         gas=asked.get("gas", settings.gas_limit),
-        memory_pages=asked.get("memory-pages", settings.memory_limit_pages),
-        result_bytes=asked.get("result-bytes", settings.result_limit_bytes),
+        memory_pages=asked.get("memory_pages", settings.memory_limit_pages),
+        result_bytes=asked.get("result_bytes", settings.result_limit_bytes),
     )
 
 
@@ -185,18 +186,16 @@ def _from_table(table: dict[str, Any], directory: Path, settings: Config, *, wan
     """What a definition's TOML asks for; its image is a file beside it, or the ID of an image that is stored."""
     from hb.protocol import definition as definitions
 
-    asked = _Request(name=table.pop("name", None)) if table else _Request()
-    if asked.name is not None and not isinstance(asked.name, str):
-        raise Refused("`name` in the definition must be text")
-    image = table.get("image")
-    if not table:
-        return asked
-    wanted = definitions.from_table({"image": "", **table})
-    for key, value in wanted.items():
-        setattr(asked, key, value)
-    if wants_image and isinstance(image, str):
-        stored = ids.is_id(image)
-        asked.image = (
-            image if stored else arguments.read_module(str(directory / image), limit_bytes=settings.module_limit_bytes)
-        )
-    return asked
+    given = definitions.from_table(table)
+    image: bytes | str | None = given.get("image")
+    if wants_image and isinstance(image, str) and not ids.is_id(image):
+        image = arguments.read_module(str(directory / image), limit_bytes=settings.module_limit_bytes)
+    return _Request(
+        image=image,
+        name=given.get("name"),
+        devices=given.get("devices", []),
+        initial_state=given.get("initial_state"),
+        tags=given.get("tags", {}),
+        limits=given.get("limits", {}),
+        anchor=given.get("anchor"),
+    )

@@ -1,0 +1,74 @@
+"""How little is loaded, and how soon a computed state is on the screen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+_PROBE = """
+import json, sys
+from hb_cli.main import run
+code = run(sys.argv[1:])
+sys.stdout.flush()
+print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+sys.exit(code)
+"""
+_HEAVY = {
+    "wasmtime",
+    "rich",
+    "nacl",
+    "tomllib",
+    "tomli_w",
+    "platformdirs",
+    "pydantic",
+    "cryptography",
+    "numpy",
+    "http_sf",
+}
+
+
+def _loaded(shell: Shell, *arguments: str) -> tuple[str, set[str]]:
+    ran = subprocess.run(
+        [sys.executable, "-c", _PROBE, *arguments],
+        cwd=shell.directory,
+        env=shell.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return ran.stdout, set(json.loads(ran.stderr.splitlines()[-1]))
+
+
+def test_a_computed_state_is_read_without_the_engine_the_signer_and_the_screen(counter: Shell) -> None:
+    counter.ok("send", "counter", "Increment", "--wait")
+    out, loaded = _loaded(counter, "state", "counter", "counter")
+    assert out == "1\n"
+    assert not loaded & _HEAVY
+    _, loaded = _loaded(counter, "state", "counter")
+    assert not loaded & _HEAVY
+
+
+def test_a_computed_history_is_read_as_lightly(counter: Shell) -> None:
+    counter.ok("send", "counter", "Increment", "--wait")
+    out, loaded = _loaded(counter, "inspect", "counter")
+    assert len(out.splitlines()) == 2
+    assert not loaded & _HEAVY
+
+
+def test_only_the_command_that_is_run_is_loaded(counter: Shell) -> None:
+    _, loaded = _loaded(counter, "list")
+    commands = {name for name in loaded if name.startswith("hb_cli.commands.")}
+    assert commands == {"hb_cli.commands.list"}
+
+
+def test_importing_the_program_loads_next_to_nothing() -> None:
+    script = "import hb, hb_cli.main, sys, json; print(json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(json.loads(ran.stdout))
+    assert not loaded & (_HEAVY | {"typer", "plyvel"})
