@@ -1,0 +1,67 @@
+"""The README's tour, run as it stands: every command, and every line that it says comes out."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def steps() -> list[tuple[str, list[str]]]:
+    """The tour's commands, each with the lines that the README says it prints."""
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+def as_pattern(line: str) -> str:
+    return ".+".join(re.escape(part) for part in line.split("…")) if "…" in line else re.escape(line)
+
+
+def test_the_tour_prints_what_the_readme_says(tmp_path) -> None:
+    tour = steps()
+    assert len(tour) > 20
+    marker = "--- next ---"
+    script = "\n".join(f"{command}\necho '{marker}'" for command, _ in tour)
+    (tmp_path / "samples").symlink_to(ROOT / "samples")
+    environment = {
+        "HOME": str(tmp_path),
+        "LANG": "C.UTF-8",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    run = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    outputs = run.stdout.split(f"{marker}\n")
+    for (command, expected), output in zip(tour, outputs, strict=False):
+        shown = output.splitlines()
+        assert len(shown) == len(expected), f"{command}\nprinted {shown}\n{run.stderr}"
+        for line, wanted in zip(shown, expected, strict=True):
+            assert re.fullmatch(as_pattern(wanted), line), f"{command}\nprinted {line}\nnot    {wanted}"
+
+
+def test_every_place_that_the_readme_names_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for place in re.findall(r"^\| `([a-z_/.]+)` \|", README, re.MULTILINE):
+        assert (ROOT / place).exists(), place
+
+
+def test_the_exit_codes_are_the_programs() -> None:
+    from hb_cli import exits
+
+    documented = {
+        int(code) for row in re.findall(r"^\| ([0-9 /]+) \|", README, re.MULTILINE) for code in row.split("/")
+    }
+    defined = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    assert documented == defined
