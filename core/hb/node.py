@@ -19,9 +19,11 @@ from hb.process.compute import Workshop
 from hb.process.history import SlotView
 from hb.process.scheduler import Scheduled
 from hb.protocol import definition as definitions
+from hb.protocol import request as requests
 from hb.protocol.commitment import Key, message_id, sign, verify
 from hb.protocol.definition import Limits
-from hb.protocol.message import Message, Value, dumps, normalise
+from hb.protocol.message import Message, dumps
+from hb.protocol.request import build_message
 from hb.store import keys
 from hb.store.store import Batch, Store
 from hb.wasm.engine import run_interruptibly
@@ -81,37 +83,6 @@ class ProcessView:
     devices: list[str]
     spawned_ms: int
     latest_ms: int
-
-
-def build_message(
-    action: str | None = None,
-    parameters: Sequence[Value] = (),
-    *,
-    data: str | bytes | None = None,
-    tags: Message | None = None,
-    anchor: str | None = None,
-) -> Message:
-    """An unsigned message to a process. What is not given is not in it; tags come first, so that they name nothing else.
-
-    Raises:
-        Refused: a tag has the name of a key that a message has anyway.
-    """
-    fields: Message = {}
-    for key, value in (("action", action), ("data", data), ("anchor", anchor)):
-        if value is not None:
-            fields[key] = value
-    if parameters:
-        fields["parameters"] = list(parameters)
-    named = normalise(tags or {})
-    assert isinstance(named, dict)
-    for key in named:
-        if key in _MESSAGE_KEYS or key in fields:
-            raise Refused(f"a tag cannot be called {key!r}: a message has a key of that name")
-    return {**named, **fields}
-
-
-_MESSAGE_KEYS = frozenset({"commitments", "data-protocol", "target", "type", "variant"})
-_MESSAGE_CONSTANTS: Message = {"data-protocol": "ao", "type": "Message", "variant": "ao.N.1"}
 
 
 class Node:
@@ -220,7 +191,9 @@ class Node:
             target = self._resolve(store, process)
             definition = compute.get_definition(store, target)
         if definition["scheduler"] != key.address:
-            raise Refused(f"process {target} is scheduled by {definition['scheduler']!r}, and this home has not that key")
+            raise Refused(
+                f"process {target} is scheduled by {definition['scheduler']!r}, and this home has not that key"
+            )
         if len(messages) > self.config.batch_limit_messages:
             raise Refused(f"{self.config.batch_limit_messages} messages may be sent at once, got {len(messages)}")
         signed = [self._prepare(message, target, signer) for message in messages]
@@ -415,7 +388,7 @@ class Node:
         elif signer is None:
             raise Refused("the message is not signed, and no key was given to sign it with")
         else:
-            signed = sign({**_MESSAGE_CONSTANTS, **message, "target": target}, signer)
+            signed = sign(requests.addressed(message, target), signer)
         size, limit = len(dumps(signed)), self.config.message_limit_bytes
         if size > limit:
             raise Refused(f"a message may have {limit} bytes, got {size}")

@@ -1,0 +1,49 @@
+"""Requests: the messages that people send to processes.
+
+Builds them; signing and scheduling them is for others. It must never look at a key, a clock or a process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hb.errors import Refused
+from hb.protocol.message import Message, normalise_message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hb.protocol.message import Value
+
+_CONSTANTS: Message = {"data-protocol": "ao", "type": "Message", "variant": "ao.N.1"}
+_RESERVED = _CONSTANTS.keys() | {"action", "anchor", "commitments", "data", "parameters", "target"}
+
+
+def build_message(
+    action: str | None = None,
+    parameters: Sequence[Value] = (),
+    *,
+    data: str | bytes | None = None,
+    tags: Message | None = None,
+    anchor: str | None = None,
+) -> Message:
+    """An unsigned message to a process. What is not given is not in it.
+
+    Raises:
+        Refused: a tag has the name of a key that a message has anyway.
+    """
+    message = normalise_message(tags or {})
+    for key in message:
+        if key in _RESERVED:
+            raise Refused(f"a tag cannot be called {key!r}: a message has a key of that name")
+    for key, value in (("action", action), ("data", data), ("anchor", anchor)):
+        if value is not None:
+            message[key] = value
+    if parameters:
+        message["parameters"] = list(parameters)
+    return message
+
+
+def addressed(message: Message, target: str) -> Message:
+    """`message` as it is signed for the process `target`: with what every message to a process says."""
+    return {**_CONSTANTS, **message, "target": target}
