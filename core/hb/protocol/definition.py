@@ -162,8 +162,11 @@ def tags(definition: Message) -> dict[str, Value]:
     return {key: value for key, value in definition.items() if key not in RESERVED}
 
 
-def _shown(value: Value) -> str:
-    return "missing" if value is None else repr(value)[:80]
+def _shown(value: object) -> str:
+    try:
+        return "missing" if value is None else repr(value)[:80]
+    except ValueError:  # an integer with more digits than the interpreter writes
+        return "too long to be shown"
 
 
 # The shape that a person writes it in
@@ -243,7 +246,7 @@ def from_table(table: dict[str, object]) -> Arguments:
             value = table[key]
             texts = not isinstance(value, list) or all(isinstance(item, str) for item in value)
             if not isinstance(value, kind) or not texts:
-                raise Refused(f"a definition's {key} is {_EXPECTED[kind]}, this one's is {repr(value)[:80]}")
+                raise Refused(f"a definition's {key} is {_EXPECTED[kind]}, this one's is {_shown(value)}")
             arguments[key.replace("-", "_")] = from_plain(value)
     if "limits" in table:
         arguments["limits"] = _limits_table(table["limits"])
@@ -252,13 +255,13 @@ def from_table(table: dict[str, object]) -> Arguments:
 
 def _limits_table(table: object) -> dict[str, int]:
     if not isinstance(table, dict):
-        raise Refused(f"a definition's limits are a table, these are {repr(table)[:80]}")
+        raise Refused(f"a definition's limits are a table, these are {_shown(table)}")
     for name, value in table.items():
         if name not in _LIMIT_NAMES:
             raise _unknown("a definition's limits", name, list(_LIMIT_NAMES))
         if type(value) is not int or not 1 <= value <= _MAX_LIMITS[_LIMIT_NAMES[name]]:
             most = _MAX_LIMITS[_LIMIT_NAMES[name]]
-            raise Refused(f"the limit {name} is an integer from 1 to {most}, this is {repr(value)[:80]}")
+            raise Refused(f"the limit {name} is an integer from 1 to {most}, this is {_shown(value)}")
     return {name.replace("-", "_"): value for name, value in table.items()}
 
 

@@ -1,0 +1,479 @@
+"""Commitments: signing, verifying, IDs, and the stored form."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from base64 import b64decode
+from copy import deepcopy
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hb import ids
+from hb.errors import BadSignature, Refused
+from hb.protocol import assignment
+from hb.protocol.commitment import Key, committers, message_id, pack, sign, unpack, verify
+from hb.protocol.message import Message, Value, dumps, loads_message, normalise_message
+from protocol_vectors import message, messages, same, shuffled, signable_messages, vectors
+
+if TYPE_CHECKING:
+    from typing import Any
+
+ALICE = Key(bytes(range(32)))
+BOB = Key(b"b" * 32)
+CAROL = Key(b"c" * 32)
+
+MESSAGE: Message = {"action": "Increment", "data": "a\r\nb", "parameters": [1, 2.5, "x"], "path": "p", "n": {"k": 1}}
+
+UNSIGNED = vectors("message_ids")["cases"]
+SIGNED = vectors("commitments")["cases"]
+
+
+def assigned(body: Message) -> Message:
+    return assignment.build(
+        process="p" * 43, slot=1, message=body, chain=b"c" * 32, timestamp_ms=1, block_height=0, block_hash="A" * 43
+    )
+
+
+def entries(signed: Message) -> dict[str, dict[str, Value]]:
+    """A copy of a message's commitments, by ID."""
+    return deepcopy(cast("dict[str, dict[str, Value]]", signed["commitments"]))
+
+
+def mac_id(signed: Message) -> str:
+    (found,) = [name for name, entry in entries(signed).items() if entry["alg"] == "hmac-sha256"]
+    return found
+
+
+def signature_id(signed: Message) -> str:
+    (found,) = [name for name, entry in entries(signed).items() if entry["alg"] != "hmac-sha256"]
+    return found
+
+
+# Vectors
+
+
+@pytest.mark.parametrize("case", UNSIGNED, ids=lambda case: str(case["name"]))
+def test_each_unsigned_vector_has_its_id_and_so_has_its_json_form(case: dict[str, Any]) -> None:
+    item = message(case["input"])
+    for each in (item, loads_message(dumps(item))):
+        for which in ("all", "every", "none"):
+            assert message_id(each, which) == case["id"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("case", SIGNED, ids=lambda case: str(case["name"]))
+def test_each_signed_vector_verifies_and_has_its_ids(case: dict[str, Any]) -> None:
+    item = message(case["message"])
+    for each in (item, loads_message(dumps(item)), unpack(loads_message(dumps(pack(item))))):
+        assert message_id(each, "all") == case["id_all"] == case["id_signed"]
+        assert message_id(each, "none") == case["id_none"]
+        assert message_id(each, "every") == case["id_uncommitted"]
+        assert verify(each) == committers(each)
+
+
+@pytest.mark.parametrize("case", SIGNED, ids=lambda case: str(case["name"]))
+def test_a_signed_vector_is_committed_to_by_the_wallets_that_signed_it(case: dict[str, Any]) -> None:
+    addresses = {wallet["address"] for wallet in vectors("commitments")["wallets"]}
+    signers = {"two_signers": 2, "unsigned_with_signed_body": 0}.get(case["name"], 1)
+    found = verify(message(case["message"]))
+    assert len(found) == signers
+    assert addresses.issuperset(found)
+
+
+def test_ed25519_signatures_are_those_of_rfc_9421() -> None:
+    # Source: RFC 9421, appendix B.2.6 and, for the key, B.1.4.
+    key = Key(ids.decode("n4Ni-HpISpVObnQMW0wOhCKROaIKqKtW_2ZYb2p9KcU"))
+    base = (
+        b'"date": Tue, 20 Apr 2021 02:07:55 GMT\n"@method": POST\n"@path": /foo\n"@authority": example.com\n'
+        b'"content-type": application/json\n"content-length": 18\n"@signature-params": ("date" "@method" "@path" '
+        b'"@authority" "content-type" "content-length");created=1618884473;keyid="test-key-ed25519"'
+    )
+    signature = "wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw=="
+    assert key.public == ids.decode("JrQLj5P_89iXES9-vFgrIy29clF9CC_oPPsw3c5D0bs")
+    assert key.sign(base) == b64decode(signature)
+
+
+# Keys
+
+
+def test_a_key_tells_its_address_from_a_public_part_that_is_given_without_loading_libsodium() -> None:
+    code = (
+        "import sys; from hb.protocol.commitment import Key; "
+        f"print(Key({ALICE.seed!r}, {ALICE.public!r}).address, 'nacl' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{ALICE.address} False\n"
+
+
+def test_a_key_never_signs_with_a_public_part_that_is_not_its_own() -> None:
+    with pytest.raises(Refused, match="public part"):
+        Key(ALICE.seed, BOB.public).sign(b"x")
+
+
+def test_a_seed_has_32_bytes() -> None:
+    with pytest.raises(Refused, match="32 bytes, this one has 31"):
+        Key(b"x" * 31)
+
+
+def test_a_key_does_not_show_its_seed() -> None:
+    assert ALICE.seed.hex() not in repr(ALICE)
+    assert ALICE.address in repr(ALICE)
+
+
+# Signing
+
+
+def test_a_signed_message_has_the_commitments_that_an_ao_node_gives_it() -> None:
+    signed = sign({"A": "b"}, ALICE)
+    signature = ALICE.sign(b'"a": b\n"@signature-params": ("a");alg="ed25519";keyid="%b"' % ALICE.keyid.encode())
+    name = "http-sig-" + ids.decode(ALICE.address)[1:9].hex()
+    commitments = entries(signed)
+    own = commitments[ids.digest(signature)]
+    assert {key: own[key] for key in ("alg", "commitment-device", "committer")} == {
+        "alg": "ed25519",
+        "commitment-device": "httpsig@1.0",
+        "committer": ALICE.address,
+    }
+    assert own["signature-input"] == f'{name}=("a");alg="ed25519";keyid="{ALICE.keyid}"'
+    # The unsigned ID of this message, as a vector has it, is the ID of its hmac commitment.
+    assert commitments["UfSqKA58Hwk99Jg5fsYGY4iKDfnnUAW9MQdMv2-Fw40"] == {
+        "alg": "hmac-sha256",
+        "commitment-device": "httpsig@1.0",
+        "signature": own["signature"],
+        "signature-input": own["signature-input"],
+    }
+    assert message_id(signed) == ids.digest(signature)
+
+
+@given(signable_messages())
+def test_what_is_signed_verifies_also_from_its_stored_form(item: Message) -> None:
+    signed = sign(item, ALICE)
+    assert verify(signed) == [ALICE.address] == committers(signed)
+    stored = dumps(pack(signed))
+    again = unpack(loads_message(stored))
+    assert same(again, signed)
+    assert verify(again) == [ALICE.address]
+    assert message_id(again) == message_id(signed)
+
+
+@given(signable_messages(), st.randoms(use_true_random=False))
+def test_the_order_of_keys_never_matters(item: Message, order: random.Random) -> None:
+    other = cast("Message", shuffled(item, order))
+    assert sign(other, ALICE) == sign(item, ALICE)
+    assert verify(cast("Message", shuffled(sign(item, ALICE), order))) == [ALICE.address]
+    assert message_id(other) == message_id(item)
+
+
+@given(messages())
+def test_whatever_comes_is_signed_or_refused(item: Message) -> None:
+    try:
+        signed = sign(item, ALICE)
+    except Refused:
+        return
+    assert verify(signed) == [ALICE.address]
+
+
+def test_signing_leaves_its_argument_alone_and_is_repeatable() -> None:
+    given_message = {"Action": "x", "priv": 1}
+    first = sign(given_message, ALICE)  # type: ignore[arg-type]
+    assert given_message == {"Action": "x", "priv": 1}
+    assert "priv" not in first
+    assert sign(first, ALICE) == first
+
+
+def test_several_sign_one_message_in_any_order() -> None:
+    together = sign(sign(sign(MESSAGE, ALICE), BOB), CAROL)
+    assert together == sign(sign(sign(MESSAGE, CAROL), ALICE), BOB)
+    assert verify(together) == sorted([ALICE.address, BOB.address, CAROL.address])
+    signatures = [name for name, entry in entries(together).items() if "committer" in entry]
+    assert message_id(together) == ids.digest(", ".join(sorted(signatures)).encode())
+    assert message_id(together, "every") == ids.digest(", ".join(sorted(entries(together))).encode())
+    assert message_id(together, "none") == message_id(MESSAGE)
+
+
+def test_a_message_whose_commitments_do_not_verify_is_not_signed() -> None:
+    altered = {**sign(MESSAGE, ALICE), "action": "Other"}
+    for key in (ALICE, BOB):
+        with pytest.raises(BadSignature):
+            sign(altered, key)
+
+
+def test_a_message_bears_32_commitments_at_most() -> None:
+    signed: Message = {"a": "b"}
+    for number in range(31):
+        signed = sign(signed, Key(bytes([number]) * 32))
+    assert len(entries(signed)) == 32
+    assert len(verify(signed)) == 31
+    with pytest.raises(Refused, match="no more than 32"):
+        sign(signed, ALICE)
+
+
+# Verifying
+
+
+def test_a_message_without_commitments_is_nobodys() -> None:
+    assert verify({"a": 1}) == verify({"a": 1, "commitments": {}}) == []
+    assert committers({"a": 1}) == []
+
+
+def test_an_hmac_commitment_alone_makes_nobody_a_committer() -> None:
+    unsigned = {
+        "a": "b",
+        "commitments": {message_id({"a": "b"}): {"alg": "hmac-sha256", "commitment-device": "httpsig@1.0"}},
+    }
+    assert verify(cast("Message", unsigned)) == []
+    with pytest.raises(BadSignature):
+        verify(cast("Message", {**unsigned, "a": "c"}))
+
+
+SIGNED_BYTES = dumps(sign(MESSAGE, ALICE))
+ASSIGNMENT_BYTES = dumps(sign(assigned(sign(MESSAGE, ALICE)), BOB))
+
+
+def assert_noticed(altered: bytes, original: bytes, key: Key) -> None:
+    """That `altered`, in place of `original`, does not pass for a message of `key`'s."""
+    try:
+        item = loads_message(altered)
+    except Refused:
+        return
+    if dumps(item) == original:
+        return  # the same message, otherwise written
+    try:
+        assert key.address not in verify(item)
+    except Refused:
+        return
+    # All that is left is to have no commitments any more.
+    assert "commitments" not in item or item["commitments"] == {}
+
+
+@pytest.mark.parametrize(
+    ("original", "key"), [(SIGNED_BYTES, ALICE), (ASSIGNMENT_BYTES, BOB)], ids=["message", "assignment"]
+)
+def test_every_altered_byte_is_noticed(original: bytes, key: Key) -> None:
+    order = random.Random(7)
+    for position in range(len(original)):
+        flipped = original[position] ^ (1 << order.randrange(8))
+        assert_noticed(original[:position] + bytes([flipped]) + original[position + 1 :], original, key)
+
+
+@given(st.data())
+def test_every_byte_put_in_or_left_out_is_noticed(data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(SIGNED_BYTES)))
+    stop = data.draw(st.integers(start, min(start + 3, len(SIGNED_BYTES))))
+    put_in = data.draw(st.one_of(st.binary(max_size=3), st.sampled_from([b" ", b"A", b'","', b"\\n", b"=", b"0"])))
+    assert_noticed(SIGNED_BYTES[:start] + put_in + SIGNED_BYTES[stop:], SIGNED_BYTES, ALICE)
+
+
+@given(signable_messages(), signable_messages())
+def test_commitments_stand_for_no_other_message(item: Message, other: Message) -> None:
+    signed = sign(item, ALICE)
+    transplanted = {**normalise_message(other), "commitments": signed["commitments"]}
+    if not same(transplanted, signed):
+        with pytest.raises(BadSignature):
+            verify(transplanted)
+
+
+@given(st.sampled_from(sorted(sign(MESSAGE, ALICE))), st.text(max_size=10))
+def test_a_key_that_is_changed_or_gone_is_noticed(key: str, replacement: str) -> None:
+    signed = sign(MESSAGE, ALICE)
+    for altered in ({**signed, key: replacement}, {name: item for name, item in signed.items() if name != key}):
+        if "commitments" in altered:
+            with pytest.raises(BadSignature):
+                verify(cast("Message", altered))
+
+
+@given(st.text("abcdefgh-", min_size=1))
+def test_a_key_that_is_added_is_noticed(key: str) -> None:
+    with pytest.raises(BadSignature):
+        verify({"new-" + key: "x", **sign(MESSAGE, ALICE)})
+
+
+@pytest.mark.parametrize(
+    "key", ["unsigned_id", "content-digest", "signature", "signature-input", "body-keys", "ao-types", "ao-ids"]
+)
+def test_a_key_that_no_signature_can_cover_is_noticed(key: str) -> None:
+    with pytest.raises(BadSignature, match="does not cover"):
+        verify({**sign(MESSAGE, ALICE), key: "x"})
+
+
+ALTERATIONS: dict[str, dict[str, Value]] = {
+    "alg": {"alg": "rsa-pss-sha512"},
+    "unknown alg": {"alg": "none"},
+    "device": {"commitment-device": "other@1.0"},
+    "committer": {"committer": BOB.address},
+    "added key": {"note": "x"},
+    "signature of another": {"signature": entries(sign(MESSAGE, BOB))[signature_id(sign(MESSAGE, BOB))]["signature"]},
+    "no text": {"signature": 5},
+    "malformed signature": {"signature": "x"},
+    "malformed input": {"signature-input": 'x=("a'},
+}
+
+
+@pytest.mark.parametrize("alteration", ALTERATIONS.values(), ids=ALTERATIONS)
+def test_a_commitment_that_is_altered_is_refused(alteration: dict[str, Value]) -> None:
+    signed = sign(MESSAGE, ALICE)
+    commitments = entries(signed)
+    commitments[signature_id(signed)].update(alteration)
+    with pytest.raises(BadSignature):
+        verify({**signed, "commitments": cast("Value", commitments)})
+
+
+INPUTS = {
+    "fewer components": ('"action" ', ""),
+    "a component twice": ('"action" ', '"action" "action" '),
+    "other order": ('"action" "ao-types"', '"ao-types" "action"'),
+    "other keyid": (ALICE.keyid, BOB.keyid),
+    "other alg": ('alg="ed25519"', 'alg="rsa-pss-sha512"'),
+    "no alg": ('alg="ed25519";', ""),
+    "unknown parameter": (";keyid", ";foo=1;keyid"),
+    "a tag": (";keyid", ';tag="x";keyid'),
+    "parameter twice": (";keyid", ';alg="ed25519";keyid'),
+    "other name": ("http-sig-4", "http-sig-5"),
+    "no at sign": ('"@path"', '"path"'),
+    "component parameter": ('"action"', '"action";sf'),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), INPUTS.values(), ids=INPUTS)
+def test_a_signature_input_that_is_altered_is_refused_even_if_the_hmac_commitment_agrees(old: str, new: str) -> None:
+    signed = sign(MESSAGE, ALICE)
+    commitments = entries(signed)
+    for entry in commitments.values():
+        assert old in cast("str", entry["signature-input"])
+        entry["signature-input"] = cast("str", entry["signature-input"]).replace(old, new)
+    with pytest.raises(BadSignature):
+        verify({**signed, "commitments": cast("Value", commitments)})
+
+
+def test_a_commitment_under_another_id_is_refused() -> None:
+    signed = sign(MESSAGE, ALICE)
+    commitments = entries(signed)
+    commitments["x" * 43] = commitments.pop(signature_id(signed))
+    with pytest.raises(BadSignature, match="its ID is not that of its signature"):
+        verify({**signed, "commitments": cast("Value", commitments)})
+
+
+@pytest.mark.parametrize("change", ["gone", "renamed", "bare", "stale"])
+def test_the_hmac_commitment_must_repeat_the_others(change: str) -> None:
+    signed = sign(sign(MESSAGE, ALICE), BOB)
+    commitments = entries(signed)
+    entry = commitments.pop(mac_id(signed))
+    if change == "renamed":
+        commitments["x" * 43] = entry
+    elif change == "bare":
+        commitments[mac_id(signed)] = {"alg": "hmac-sha256", "commitment-device": "httpsig@1.0"}
+    elif change == "stale":
+        commitments[mac_id(signed)] = entries(sign(MESSAGE, ALICE))[mac_id(signed)]
+    with pytest.raises(BadSignature, match="hmac commitment"):
+        verify({**signed, "commitments": cast("Value", commitments)})
+
+
+@pytest.mark.parametrize("commitments", [[], "text", 5, {"x": 1}, {"x": {}}, {"x" * 43: {"alg": "hmac-sha256"}}])
+def test_commitments_of_no_known_form_are_refused(commitments: Value) -> None:
+    with pytest.raises(BadSignature):
+        verify({"a": "b", "commitments": commitments})
+
+
+def test_a_message_within_a_message_is_verified_too() -> None:
+    forged = {**sign(MESSAGE, ALICE), "action": "Other"}
+    for outer in (sign(assigned(forged), BOB), assigned(forged), {"list": [{"deep": forged}]}):
+        with pytest.raises(BadSignature):
+            verify(outer)
+    assert verify(sign(assigned(sign(MESSAGE, ALICE)), BOB)) == [BOB.address]
+
+
+def test_an_rsa_signature_over_something_else_is_refused() -> None:
+    for case in SIGNED[:3]:
+        with pytest.raises(BadSignature):
+            verify({**message(case["message"]), "a": "other"})
+
+
+def test_without_cryptography_an_rsa_signature_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
+    with pytest.raises(Refused, match="needs the package `cryptography`") as refused:
+        verify(message(SIGNED[0]["message"]))
+    assert refused.value.hint == "pip install 'hb-ao[rsa]'"
+    assert not isinstance(refused.value, BadSignature)
+
+
+# The stored form
+
+
+def test_the_stored_form_says_each_signature_once() -> None:
+    signed = sign(assigned(sign(sign(MESSAGE, ALICE), CAROL)), BOB)
+    packed = pack(signed)
+    for inner in (packed, cast("Message", packed["body"])):
+        for entry in entries(inner).values():
+            if "committer" in entry:
+                assert dumps(packed).count(cast("str", entry["signature"]).encode()) == 1
+            else:
+                assert entry == {}
+    assert unpack(packed) == signed
+
+
+def nonstandard() -> dict[str, Message]:
+    signed = sign(MESSAGE, ALICE)
+    mac = entries(signed)[mac_id(signed)]
+    signature = entries(signed)[signature_id(signed)]
+
+    def bearing(commitments: object) -> Message:
+        return {**MESSAGE, "commitments": cast("Value", commitments)}
+
+    return {
+        "none": MESSAGE,
+        "no map": bearing([1]),
+        "empty": bearing({}),
+        "hmac alone": bearing({mac_id(signed): {"alg": "hmac-sha256", "commitment-device": "httpsig@1.0"}}),
+        "signature alone": bearing({signature_id(signed): signature}),
+        "hmac stale": bearing({"x": {**mac, "signature": "other"}, "y": signature}),
+        "hmac more": bearing({"x": {**mac, "note": 1}, "y": signature}),
+        "hmac twice": bearing({"x": mac, "z": mac, "y": signature}),
+        "hmac bare": bearing({"x": {"alg": "hmac-sha256", "commitment-device": "httpsig@1.0"}, "y": signature}),
+        "no texts": bearing({"x": mac, "y": {"alg": "ed25519"}}),
+        "no entry": bearing({"x": mac, "y": 5}),
+        "body text": {"body": "x", "commitments": {"x": 1}},
+    }
+
+
+@pytest.mark.parametrize("item", nonstandard().values(), ids=nonstandard())
+def test_what_is_not_of_the_standard_form_is_stored_as_it_is(item: Message) -> None:
+    assert pack(item) == item
+    assert unpack(item) == item
+
+
+def test_an_empty_commitment_cannot_be_stored() -> None:
+    with pytest.raises(Refused, match="says nothing"):
+        pack({"commitments": {"x": {}}})
+
+
+def test_packing_leaves_its_argument_alone() -> None:
+    signed = sign(assigned(sign(MESSAGE, ALICE)), BOB)
+    before = dumps(signed)
+    packed = dumps(pack(signed))
+    assert dumps(signed) == before
+    unpack(loads_message(packed))
+    assert dumps(unpack(loads_message(packed))) == before
+
+
+@settings(max_examples=50)
+@given(
+    messages(),
+    st.dictionaries(
+        st.text(max_size=5),
+        st.one_of(
+            st.integers(),
+            st.dictionaries(
+                st.sampled_from(["alg", "signature", "signature-input"]),
+                st.sampled_from(["hmac-sha256", "x", "a=b"]),
+                min_size=1,
+            ),
+        ),
+    ),
+)
+def test_unpacking_gives_back_whatever_was_packed(item: Message, commitments: dict[str, Value]) -> None:
+    odd: Message = {**item, "commitments": commitments, "body": {"commitments": commitments}}
+    assert same(unpack(pack(odd)), odd)

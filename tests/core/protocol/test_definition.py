@@ -1,0 +1,191 @@
+"""Process definitions: building, reading, refusing; and the table that a person writes."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hb.errors import Refused
+from hb.protocol import definition as definitions
+from hb.protocol.commitment import Key, message_id, sign, verify
+from hb.protocol.definition import Limits
+from hb.protocol.message import Atom, normalise
+from protocol_vectors import PLAIN_KEYS, same, values
+
+if TYPE_CHECKING:
+    from hb.protocol.message import Message, Value
+
+KEY = Key(b"k" * 32)
+IMAGE = "I" * 43
+LIMITS = Limits(gas=10, memory_pages=20, result_bytes=30)
+
+
+def build(**changes: Any) -> Message:
+    arguments: dict[str, Any] = {
+        "image": IMAGE,
+        "scheduler": KEY.address,
+        "devices": ["wasm64@1.0"],
+        "initial_state": None,
+        "anchor": "a",
+        "tags": {},
+        "limits": LIMITS,
+    }
+    return definitions.build(**{**arguments, **changes})
+
+
+def test_a_definition_has_the_keys_of_an_ao_process() -> None:
+    assert build(tags={"Name": "counter"}, initial_state={"Counter": 5}) == {
+        "device": "process@1.0",
+        "type": "Process",
+        "data-protocol": "ao",
+        "variant": "ao.N.1",
+        "scheduler-device": "scheduler@1.0",
+        "scheduler": KEY.address,
+        "execution-device": "wasm64@1.0",
+        "image": IMAGE,
+        "initial-state": {"counter": 5},
+        "anchor": "a",
+        "gas-limit": 10,
+        "memory-limit": 20,
+        "result-limit": 30,
+        "name": "counter",
+    }
+
+
+def test_several_devices_are_a_stack() -> None:
+    stack = ["wasi@1.0", "json-iface@1.0", "wasm64@1.0"]
+    definition = build(devices=stack)
+    assert definition["execution-device"] == "stack@1.0"
+    assert definition["device-stack"] == stack == definitions.execution_devices(definition)
+    assert definitions.execution_devices(build()) == ["wasm64@1.0"]
+
+
+def test_what_was_built_is_read_back_and_can_be_signed() -> None:
+    definition = build(tags={"a": 1, "b": "x"})
+    assert definitions.limits(definition) == LIMITS
+    assert definitions.tags(definition) == {"a": 1, "b": "x"}
+    signed = sign(definition, KEY)
+    assert verify(signed) == [KEY.address]
+    definitions.check(signed)
+    assert definitions.tags(signed) == {"a": 1, "b": "x"}
+    assert message_id(signed) != message_id(sign(build(anchor="other"), KEY))
+
+
+@pytest.mark.parametrize("key", sorted(definitions.RESERVED))
+def test_no_tag_takes_a_key_that_a_definition_has_for_itself(key: str) -> None:
+    with pytest.raises(Refused, match="a tag cannot be called"):
+        build(tags={key.title(): "x"})
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "device": ({"device": "other@1.0"}, "device is 'process@1.0', this one's is 'other@1.0'"),
+    "type": ({"type": None}, "type is 'Process', this one's is missing"),
+    "scheduler": ({"scheduler": "me"}, "scheduler is an ID of 43 characters, this one's is 'me'"),
+    "image": ({"image": {"a": 1}}, "image is an ID of 43 characters"),
+    "anchor": ({"anchor": ""}, "anchor is text"),
+    "state": ({"initial-state": [1]}, "initial-state is a map"),
+    "no device": ({"execution-device": None}, "execution-device is one device or a stack, this one's is missing"),
+    "device and stack": ({"device-stack": ["x"]}, "execution-device is one device or a stack"),
+    "no stack": ({"execution-device": "stack@1.0"}, "device-stack is a list of devices, this one's is missing"),
+    "empty stack": ({"execution-device": "stack@1.0", "device-stack": []}, "device-stack is a list of devices"),
+    "number": ({"execution-device": "stack@1.0", "device-stack": ["a", 1]}, "one of this one's is 1"),
+    "stack in stack": (
+        {"execution-device": "stack@1.0", "device-stack": ["stack@1.0"]},
+        "one of this one's is 'stack@1.0'",
+    ),
+    "gas": ({"gas-limit": 0}, "gas-limit is an integer from 1 to 9223372036854775807, this one's is 0"),
+    "gas kind": ({"gas-limit": True}, "gas-limit is an integer"),
+    "gas beyond": ({"gas-limit": 2**63}, "gas-limit is an integer"),
+    "gas far beyond": ({"gas-limit": 10**5000}, "too long to be shown"),
+    "memory": ({"memory-limit": 1.5}, "memory-limit is an integer"),
+    "result": ({"result-limit": None}, "result-limit is an integer from 1 to 4294967296, this one's is missing"),
+}
+
+
+@pytest.mark.parametrize(("change", "sentence"), BAD.values(), ids=BAD)
+def test_a_definition_that_cannot_be_run_is_refused_with_a_sentence(change: dict[str, Any], sentence: str) -> None:
+    definition = {key: item for key, item in {**build(), **change}.items() if item is not None}
+    with pytest.raises(Refused, match=sentence):
+        definitions.check(definition)
+
+
+# Tables
+
+
+def through_toml(table: dict[str, object]) -> dict[str, object]:
+    return tomllib.loads(tomli_w.dumps(table))
+
+
+def rebuilt(table: dict[str, object]) -> Message:
+    arguments = definitions.from_table(table)
+    return build(
+        image=arguments["image"],
+        devices=arguments["devices"],
+        anchor=arguments["anchor"],
+        tags=arguments.get("tags", {}),
+        initial_state=arguments.get("initial_state"),
+        limits=Limits(**arguments["limits"]),
+    )
+
+
+TABLE_VALUES = values().map(normalise)
+
+
+@given(
+    st.dictionaries(PLAIN_KEYS.filter(lambda key: key not in definitions.RESERVED), TABLE_VALUES, max_size=3),
+    st.one_of(st.none(), st.dictionaries(PLAIN_KEYS, TABLE_VALUES, max_size=3)),
+)
+def test_a_definition_comes_back_from_the_table_that_it_is_written_as(
+    tags: dict[str, Value], state: dict[str, Value] | None
+) -> None:
+    definition = build(tags=tags, initial_state=state, devices=["a@1.0", "b@1.0"])
+    assert same(rebuilt(definitions.to_table(definition)), definition)
+
+
+def test_a_definition_comes_back_from_toml() -> None:
+    state: Message = {"n": None, "f": math.nan, "b": b"\xff", "$": [Atom("ok"), 1, 1.0, True, None], "m": {"$x": None}}
+    definition = build(tags={"name": "x"}, initial_state=state)
+    assert same(rebuilt(through_toml(definitions.to_table(definition))), definition)
+
+
+def test_a_table_says_only_what_it_says() -> None:
+    assert definitions.from_table({}) == {}
+    assert definitions.from_table({"image": "counter.wasm", "name": "c", "limits": {"memory-pages": 3}}) == {
+        "image": "counter.wasm",
+        "name": "c",
+        "limits": {"memory_pages": 3},
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence", "hint"),
+    [
+        ({"imgae": "x"}, "a definition has no key 'imgae'", "did you mean 'image'?"),
+        ({"zzz": 1}, "no key 'zzz'", None),
+        ({"limits": {"gass": 1}}, "a definition's limits has no key 'gass'", "did you mean 'gas'?"),
+        ({"limits": 5}, "limits are a table, these are 5", None),
+        ({"limits": {"gas": "5"}}, "limit gas is an integer from 1", None),
+        ({"limits": {"gas": 0}}, "limit gas is an integer from 1", None),
+        ({"image": 5}, "image is text, this one's is 5", None),
+        ({"devices": "wasm64@1.0"}, "devices is a list of texts", None),
+        ({"devices": [1]}, "devices is a list of texts", None),
+        ({"tags": []}, "tags is a table", None),
+        ({"tags": {"a": {"$bytes": 1}}}, "no form", None),
+    ],
+)
+def test_a_table_that_is_not_understood_is_refused(table: dict[str, object], sentence: str, hint: str | None) -> None:
+    with pytest.raises(Refused, match=sentence) as refused:
+        definitions.from_table(table)
+    if hint is not None:
+        assert cast("Refused", refused.value).hint == hint
+
+
+def test_a_date_in_a_table_is_refused() -> None:
+    with pytest.raises(Refused, match="a datetime"):
+        definitions.from_table(tomllib.loads("[tags]\nwhen = 2026-01-01T00:00:00Z\n"))
