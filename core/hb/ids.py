@@ -6,8 +6,8 @@ Imports only `errors`; holds nothing but text, bytes and hashes.
 from __future__ import annotations
 
 import re
-from binascii import Error as Base64Error
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
 from hashlib import sha256
 
 ID_BYTES = 32

@@ -63,7 +63,7 @@ def test_an_image_that_is_stored_can_be_spawned_by_its_id(shell) -> None:
 @pytest.mark.parametrize(
     ("initial_state", "says"),
     [
-        ({"count": 1}, "it exports: counter"),
+        ({"count": 1}, "it has: counter"),
         ({"counter": "one"}, "expected i32, got the text 'one'"),
         ({"counter": 2**32}, "from -2147483648 to 4294967295"),
         ({"counter": True}, "got a boolean"),

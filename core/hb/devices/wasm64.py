@@ -1,8 +1,8 @@
 """`wasm64@1.0`: a message calls an exported function of the image.
 
 The function is the message's `function`, else its `action`; the arguments are its `parameters`. The image's exported
-mutable globals are the process's public keys. What a module does, a trap included, is a value in `results`: nothing of
-it may be raised.
+mutable globals are the process's public keys, spelled as keys are: in lower case. What a module does, a trap included,
+is a value in `results`: nothing of it may be raised.
 
 Source: HyperBEAM's `dev_wasm`.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine
 from hb.errors import Refused
 from hb.protocol import definition as definitions
+from hb.protocol.message import PRIVATE_PREFIX, normal_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,12 +45,8 @@ def instantiate(base: Base, request: Message, machine: Machine) -> Base:
 
     definition = base["process"]
     module = machine.load_module(definition["image"])
-    check(module.info, set())
-    reserved = sorted(set(module.info.globals) & STATE_KEYS) + sorted(
-        g for g in module.info.globals if g.startswith("priv")
-    )
-    if reserved:
-        raise Refused(f"the module exports a global called {reserved[0]!r}, which is a key that every state has")
+    private = {name for name in module.info.globals if normal_key(name).startswith(PRIVATE_PREFIX)}
+    check(module.info, set(), STATE_KEYS | private)
     instance = Instance(module, definitions.limits(definition))
     if instance.start_failure is not None:
         raise Refused(f"the module fails when it starts: {instance.start_failure.message}")
@@ -64,9 +61,9 @@ def init(base: Base, request: Message, machine: Machine) -> Base:
     """
     base = instantiate(base, request, machine)
     instance = _instance(base)
-    for name, value in base["process"].get("initial-state", {}).items():
-        _set_public_global(instance, name, value)
-    return {**base, **instance.read_globals()}
+    for key, value in base["process"].get("initial-state", {}).items():
+        _set_public_key(instance, key, value)
+    return {**base, **_public_keys(instance)}
 
 
 def compute(base: Base, request: Message, machine: Machine) -> Base:
@@ -94,7 +91,7 @@ def compute(base: Base, request: Message, machine: Machine) -> Base:
     if outcome.failure is not None:
         return _failed(base, outcome.failure.kind, outcome.failure.message, outcome.gas)
     results = {"type": "ok", "output": list(outcome.values), "gas": outcome.gas}
-    return {**base, **instance.read_globals(), "results": results}
+    return {**base, **_public_keys(instance), "results": results}
 
 
 def _instance(base: Base) -> Instance:
@@ -107,17 +104,22 @@ def _failed(base: Base, kind: str, sentence: str, gas: int = 0) -> Base:
     return {**base, "results": {"type": "error", "error": sentence, "kind": kind, "gas": gas}}
 
 
-def _set_public_global(instance: Instance, name: str, value: Value) -> None:
+def _public_keys(instance: Instance) -> Message:
+    return {normal_key(name): value for name, value in instance.read_globals().items()}
+
+
+def _set_public_key(instance: Instance, key: str, value: Value) -> None:
     public = instance.module.info.globals
-    if name not in public:
-        there_are = ", ".join(sorted(public)) or "none"
+    name = next((name for name in public if normal_key(name) == key), None)
+    if name is None:
+        there_are = ", ".join(sorted(map(normal_key, public))) or "none"
         raise Refused(
-            f"initial-state sets {name!r}, but the module exports no mutable global of that name; it exports: {there_are}"
+            f"initial-state sets {key!r}, but the module exports no mutable global so called; it has: {there_are}"
         )
     try:
         instance.write_global(name, _number(public[name], value))
-    except _NotAnArgumentError as why:
-        raise Refused(f"initial-state cannot set {name!r}: {why}") from why
+    except (_NotAnArgumentError, ValueError) as why:
+        raise Refused(f"initial-state cannot set {key!r}: {why}") from why
 
 
 def _arguments(function: str, types: Sequence[str], parameters: Value) -> list[Number]:

@@ -265,3 +265,32 @@ def test_a_stack_folds_over_its_devices(shell) -> None:
     assert shell.node.state(process).state["counter"] == 2
     assert shell.call(process, "Nothing")["kind"] == "unknown-function"
     assert shell.node.state(process).state["counter"] == 2
+
+
+def test_a_public_key_is_spelled_as_keys_are(shell) -> None:
+    wat = """(module (global (export "Total-Sum") (mut i64) (i64.const 0))
+      (func (export "Add") (param i64) (global.set 0 (i64.add (global.get 0) (local.get 0)))))"""
+    process = shell.spawn_text(wat, initial_state={"Total-Sum": 40})
+    shell.call(process, "Add", 1)
+    shell.call(process, "Add", 1)
+    assert shell.node.state(process).record["state"] == {"total-sum": 42}
+
+
+def test_floats_survive_as_they_are(shell) -> None:
+    wat = """(module (global (export "f") (mut f64) (f64.const nan:0x4000000000001)) (global (export "g") (mut f32) (f32.const -0))
+      (func (export "Bits") (result i64 i32) (i64.reinterpret_f64 (global.get 0)) (i32.reinterpret_f32 (global.get 1)))
+      (func (export "Nothing")))"""
+    process = shell.spawn_text(wat)
+    first = shell.call(process, "Bits")["output"]
+    assert shell.call(process, "Bits")["output"] == first == [0x7FF4000000000001, -(2**31)]
+    shell.call(process, "Nothing")
+    assert [view.changed for view in shell.node.history(process)] == [True, False, False, False]
+
+
+def test_a_function_with_values_that_no_message_carries_has_an_outcome(shell) -> None:
+    wat = (
+        '(module (func (export "Give") (result externref) (ref.null extern)) (func (export "Take") (param externref)))'
+    )
+    process = shell.spawn_text(wat)
+    assert shell.call(process, "Give")["kind"] == "wrong-results"
+    assert shell.call(process, "Take", 1)["kind"] == "wrong-arguments"
