@@ -93,6 +93,6 @@ def _maker() -> str:
     import wasmtime
 
     # The library's own file stands for its exact release: asking the package's metadata costs 25 ms.
-    [library] = Path(wasmtime.__file__).parent.glob("*/*wasmtime.*")
-    status = library.stat()
-    return f"{ENGINE} {status.st_size} {status.st_mtime_ns} {CONFIG!r} rewriter {rewrite.VERSION}"
+    libraries = [path.stat() for path in sorted(Path(wasmtime.__file__).parent.glob("*/*wasmtime.*"))]
+    release = [(status.st_size, status.st_mtime_ns) for status in libraries]
+    return f"{ENGINE} {release} {CONFIG!r} rewriter {rewrite.VERSION}"

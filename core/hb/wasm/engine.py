@@ -10,8 +10,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from hb.errors import Interrupted
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -127,8 +125,6 @@ def run_interruptibly(work: Callable[[threading.Event], Result]) -> Result:
             ended.wait(_REPEAT_S)
     if failures:
         raise failures[0]
-    if stop.is_set() and not results:
-        raise Interrupted("interrupted")
     return results[0]
 
 

@@ -8,8 +8,6 @@ One thread at a time may use an instance.
 from __future__ import annotations
 
 import ctypes
-import math
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ import wasmtime
 from hb.errors import Interrupted, Refused
 from hb.wasm import engine, fastcall
 from hb.wasm.engine import PAGE_BYTES
+from hb.wasm.parse import NUMERIC
 
 if TYPE_CHECKING:
     from hb.protocol.definition import Limits
@@ -56,7 +55,7 @@ _UNCAUGHT = ("trap", "the program threw an exception that it did not catch")
 
 @dataclass(frozen=True)
 class Failure:
-    """How a call failed: `kind` is trap, out-of-gas or stack-overflow; `message` is a sentence."""
+    """How a call failed: `kind` is trap, out-of-gas, stack-overflow or unsupported-type."""
 
     kind: str
     message: str
@@ -64,14 +63,18 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call did: its results (integers signed), the gas it used, and how it failed if it did."""
+    """What a call did: its results (integers signed), the gas it used, and how it failed if it did.
+
+    The engine looks at what is left of the gas at calls and in loops: a call may end well that is a few instructions
+    over, and has then used all of it.
+    """
 
     values: tuple[Number, ...]
     gas: int
     failure: Failure | None
 
 
-class HostTrap(Exception):  # noqa: N818 - it is no error of ours
+class HostTrap(Exception):
     """Raised by a host function to end the call as a failure of the program."""
 
     def __init__(self, failure: Failure) -> None:
@@ -126,7 +129,12 @@ class Instance:
             KeyError: no function of that name is exported.
             Interrupted: `engine.interrupt` came while it ran.
         """
-        call = self._calls.get(function) or self._prepare(function)
+        call = self._calls.get(function)
+        if call is None:
+            failure = self._prepare(function)
+            if failure is not None:
+                return Outcome((), 0, failure)
+            call = self._calls[function]
         before = engine.interrupts()
         self._store.set_epoch_deadline(1)
         if engine.interrupts() != before:
@@ -277,10 +285,14 @@ class Instance:
 
         return wasmtime.Func(self._store, type_, run)
 
-    def _prepare(self, function: str) -> fastcall.Call:
+    def _prepare(self, function: str) -> Failure | None:
+        """Makes the function ready to be called, or says why it cannot be."""
         type_ = self.module.info.functions[function]
-        call = self._calls[function] = fastcall.prepare(self._store, self._exports[function], type_)
-        return call
+        alien = [name for name in (*type_.params, *type_.results) if name not in NUMERIC]
+        if alien:
+            return Failure("unsupported-type", f"{function!r} takes or gives a {alien[0]}, which no message can carry")
+        self._calls[function] = fastcall.prepare(self._store, self._exports[function], type_)
+        return None
 
     def _grow(self, pages: int) -> None:
         if pages:
@@ -312,11 +324,10 @@ def _bits(name: str, type_: str, value: Number) -> int:
         raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value!r}")
     if type_[0] == "f":
         try:
-            number = float(value)
-            bits = fastcall.bits_of(type_, number)
-        except (OverflowError, struct.error):
+            bits = fastcall.bits_of(type_, float(value))
+        except OverflowError:
             raise ValueError(f"the global {name!r} is of type {type_} and cannot hold a number that large") from None
-        if isinstance(value, int) and math.isfinite(number) and int(number) != value:
+        if isinstance(value, int) and fastcall.number_of(type_, bits) != value:
             raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value} exactly")
         return bits
     width = 32 if type_ == "i32" else 64

@@ -6,6 +6,7 @@ compiling. A module is a stranger: whatever its bytes are, what comes out of her
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,6 @@ __all__ = [
     "inspect",
     "load",
 ]
-
-# Deeper than any program that a person or a compiler writes; the engine's own reader of text recurses.
-MAX_TEXT_DEPTH = 1000
 
 # Instructions whose effect outlives a call and that no memory image can hold.
 _UNSAVEABLE = {
@@ -161,16 +159,15 @@ def from_text(wat: str) -> bytes:
     """
     import wasmtime
 
-    depth = deepest = 0
-    for parenthesis in (c for c in wat if c in "()"):
-        depth += 1 if parenthesis == "(" else -1
-        deepest = max(deepest, depth)
-    if deepest > MAX_TEXT_DEPTH:
-        raise Refused(f"not a usable wasm text: {deepest} parentheses deep, at most {MAX_TEXT_DEPTH} are allowed")
     try:
         return bytes(wasmtime.wat2wasm(wat))
-    except (wasmtime.WasmtimeError, UnicodeEncodeError) as error:
-        raise Refused(f"not a valid wasm text: {_one_line(error)}") from error
+    except UnicodeEncodeError as error:
+        raise Refused("not a valid wasm text: it has characters that UTF-8 has not") from error
+    except wasmtime.WasmtimeError as error:
+        what, *rest = str(error).splitlines()
+        place = re.search(r":(\d+):(\d+)\s*$", rest[0]) if rest else None
+        where = f" (line {place[1]}, column {place[2]})" if place else ""
+        raise Refused(f"not a valid wasm text: {what.strip()[:300]}{where}") from error
 
 
 def _compile(rewritten: bytes, original: bytes) -> wasmtime.Module:
@@ -189,9 +186,9 @@ def _compile(rewritten: bytes, original: bytes) -> wasmtime.Module:
 
 
 def _one_line(error: Exception) -> str:
-    """The last and most particular of the engine's reasons, with the place if it gives one."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines)[:300] if lines else type(error).__name__
+    """The engine's reasons, the general ones first, without their layout."""
+    lines = (re.sub(r"^\s*(\d+: )?", "", line).strip() for line in str(error).splitlines())
+    return ": ".join(line.rstrip(":") for line in lines if line and line != "Caused by:")[:300]
 
 
 def _missing_sentence(missing: list[Import]) -> str:
@@ -212,7 +209,9 @@ def _info(size: int, outline: Outline) -> ModuleInfo:
         imports=tuple(outline.imports),
         exports=tuple(outline.exports),
         functions=functions,
-        globals={e.name: mutable[e.item] for e in outline.exports if e.kind == "global" and e.item in mutable},
+        globals={
+            e.name: mutable[e.item] for e in outline.exports if e.kind == "global" and mutable.get(e.item) in NUMERIC
+        },
         hidden_globals=len(mutable.keys() - exported),
         memory=_memory_info(outline),
         table_elements=sum(outline.tables),

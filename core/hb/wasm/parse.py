@@ -19,7 +19,7 @@ MAGIC = b"\0asm"
 VERSION = b"\x01\0\0\0"
 
 # Not the format's limits but ours: what a program has, with room to spare.
-MAX_ITEMS = 1_000_000
+MAX_ITEMS = 100_000
 MAX_PARAMETERS = 1000
 MAX_NAME_BYTES = 100_000
 
