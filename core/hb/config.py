@@ -28,7 +28,7 @@ class Config:
     result_limit_bytes: int = 16 * 1024 * 1024
     message_limit_bytes: int = 16 * 1024 * 1024
     module_limit_bytes: int = 64 * 1024 * 1024
-    batch_limit_messages: int = 10_000
+    batch_limit_messages: int = 100_000
     batch_limit_bytes: int = 64 * 1024 * 1024
     lock_timeout_s: float = 30.0
     sender_key: str = "default"
@@ -54,8 +54,8 @@ _SETTINGS = (
     ),
     _Setting("host", "message-limit", "message_limit_bytes", int, 2**31, "bytes of one message"),
     _Setting("host", "module-limit", "module_limit_bytes", int, 2**31, "bytes of one module"),
-    _Setting("host", "batch-messages", "batch_limit_messages", int, 1_000_000, "messages that are written at once"),
-    _Setting("host", "batch-bytes", "batch_limit_bytes", int, 2**31, "bytes that are written at once"),
+    _Setting("host", "batch-messages", "batch_limit_messages", int, 1_000_000, "messages that one batch may have"),
+    _Setting("host", "batch-bytes", "batch_limit_bytes", int, 2**31, "bytes that one batch may have"),
     _Setting("host", "lock-timeout", "lock_timeout_s", float, 1_000_000, "seconds to wait while others use the home"),
     _Setting("keys", "sender", "sender_key", str, 64, "signs what you send and spawn, unless --as names another"),
     _Setting("keys", "scheduler", "scheduler_key", str, 64, "signs the assignments of processes spawned here"),
@@ -103,8 +103,10 @@ def load(path: Path) -> Config:
 def _parse(content: bytes, path: Path) -> Config:
     import tomllib
 
+    if len(content) > _FILE_LIMIT_BYTES:
+        raise Refused(f"{path} is larger than settings can be: more than {_FILE_LIMIT_BYTES} bytes")
     try:
-        tables = tomllib.loads(content[:_FILE_LIMIT_BYTES].decode())
+        tables = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise Refused(f"{path} is not TOML: {error}") from error
     by_name = {(setting.table, setting.key): setting for setting in _SETTINGS}

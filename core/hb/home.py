@@ -4,7 +4,8 @@
     keys/         signing keys, readable by their owner only
     store/        the store
     cache/        compiled modules; may be deleted at any time
-    lock          the lock that programs queue at to use the store
+    lock          the lock that a program holds while it uses the store
+    lock.queue    the lock that the next one in the queue holds
 
 This module finds, makes and opens homes. It must never make one in passing, never read the user's environment
 (what it needs is handed in), and never look into records beyond the format's version.
@@ -215,7 +216,7 @@ def _fill(home: Home, seed: bytes | None) -> None:
 
     for directory in (home.keys, home.store, home.cache):
         directory.mkdir(mode=0o700)
-    for file, content in ((home.config, config.template()), (home.lock, b"")):
+    for file, content in ((home.config, config.template()), (home.lock, b""), (lock.queue_of(home.lock), b"")):
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)

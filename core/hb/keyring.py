@@ -73,10 +73,8 @@ def load(home: Home, name: str) -> Key:
     from hb.protocol.commitment import Key
 
     record = _read(home, name)
-    key = Key(_bytes_of(record, "d", SEED_BYTES, name))
-    if key.public != _bytes_of(record, "x", PUBLIC_BYTES, name):
-        raise Refused(f"the key file of {name!r} is damaged: its x is not the public part of its d")
-    return key
+    # That the two belong together, the key itself sees to before it signs.
+    return Key(_bytes_of(record, "d", SEED_BYTES, name), _bytes_of(record, "x", PUBLIC_BYTES, name))
 
 
 def public(home: Home, name: str) -> PublicKey:
@@ -122,7 +120,8 @@ def _write_new(path: Path, name: str, content: bytes) -> None:
     from tempfile import mkstemp
 
     try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(mode=0o700)
         # mkstemp makes it for its owner only; a name that begins with a dot is no key's.
         descriptor, draft_name = mkstemp(prefix=".", dir=path.parent)
         draft = Path(draft_name)
@@ -131,7 +130,10 @@ def _write_new(path: Path, name: str, content: bytes) -> None:
                 stream.write(content)
                 stream.flush()
                 os.fsync(descriptor)
-            path.hardlink_to(draft)
+            try:
+                path.hardlink_to(draft)
+            except FileExistsError as error:
+                raise _taken(name) from error
         finally:
             draft.unlink()
         directory = os.open(path.parent, os.O_RDONLY)
@@ -139,8 +141,6 @@ def _write_new(path: Path, name: str, content: bytes) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
-    except FileExistsError as error:
-        raise _taken(name) from error
     except OSError as error:
         raise HomeUnusable(f"cannot write {path}: {error.strerror}") from error
 
@@ -156,11 +156,13 @@ def _read(home: Home, name: str) -> dict[str, Any]:
         if path.is_symlink():
             raise Refused(f"the key file {path} is a link; it must be a plain file") from error
         raise HomeUnusable(f"cannot read {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as stream:
-        _check_private(os.fstat(descriptor).st_mode, path)
-        content = stream.read(_FILE_LIMIT_BYTES + 1)
     try:
-        record = json.loads(content[:_FILE_LIMIT_BYTES])
+        _check_private(os.fstat(descriptor).st_mode, path)
+        content = os.read(descriptor, _FILE_LIMIT_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    try:
+        record = json.loads(content) if len(content) <= _FILE_LIMIT_BYTES else None
     except (ValueError, RecursionError) as error:
         raise Refused(
             f"the key file {path} is not JSON", hint="put it back from a copy; hb cannot repair it"
