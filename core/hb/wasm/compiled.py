@@ -2,14 +2,18 @@
 
 Responsible for never handing the engine native code that someone else may have written, or that is not whole: such a
 file is passed over, compiled anew and replaced. A cache that cannot be read or written is no cache, and no error.
+
+A module has two files: `KEY.native`, the engine's own form, and `KEY.json`, one object with what the module is
+(`description`) and the sha256 of the native file (`native`, hex).
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import stat
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import cache as once
 from hashlib import sha256
 from pathlib import Path
@@ -21,59 +25,69 @@ from hb.wasm.engine import CONFIG, ENGINE, get_engine
 if TYPE_CHECKING:
     import wasmtime
 
-# A file: MAGIC, the sha256 of all that follows it, a line of JSON (what the module is), the engine's native code.
-MAGIC = b"hb-compiled 1\n"
-_DIGEST_BYTES = 32
-
 
 def find(cache: Path, wasm_digest: str) -> tuple[dict[str, Any], wasmtime.Module] | None:
     """The description and the compiled form kept for the module of ID `wasm_digest`, if there is one to trust."""
     import wasmtime
 
-    try:
-        raw = _read_private(_path(cache, wasm_digest))
-    except OSError:
-        return None
-    if raw is None or not raw.startswith(MAGIC):
-        return None
-    digest, rest = raw[len(MAGIC) : len(MAGIC) + _DIGEST_BYTES], memoryview(raw)[len(MAGIC) + _DIGEST_BYTES :]
-    if sha256(rest).digest() != digest:
-        return None
-    line_end = raw.index(b"\n", len(MAGIC) + _DIGEST_BYTES)
-    try:
-        # Taken from the bytes that were just hashed, not from the file, which may be another by now.
-        native = wasmtime.Module.deserialize(get_engine(), raw[line_end + 1 :])
-    except wasmtime.WasmtimeError:
-        return None  # made for another processor
-    description: dict[str, Any] = json.loads(raw[len(MAGIC) + _DIGEST_BYTES : line_end])
-    return description, native
-
-
-def keep(cache: Path, wasm_digest: str, description: dict[str, Any], native: wasmtime.Module) -> None:
-    """Puts the compiled form into the cache, if there can be one there."""
-    rest = json.dumps(description, separators=(",", ":")).encode() + b"\n" + bytes(native.serialize())
     path = _path(cache, wasm_digest)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        if not _is_private(cache.lstat(), stat.S_ISDIR):
+            return None
+        with _open_private(path.with_suffix(".json")) as file:
+            kept = json.loads(file.read())
+        with _open_private(path) as file, closing(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)) as native:
+            if sha256(native).hexdigest() != kept["native"]:
+                return None
+        # Mapped, not copied: twenty times as fast. Files here are only ever replaced whole, never written to.
+        module = wasmtime.Module.deserialize_file(get_engine(), str(path))
+    except (OSError, ValueError, TypeError, KeyError, wasmtime.WasmtimeError):
+        return None  # not there, not ours, not whole, or made for another processor
+    description: dict[str, Any] = kept["description"]
+    return description, module
+
+
+def keep(cache: Path, wasm_digest: str, description: dict[str, Any], module: wasmtime.Module) -> None:
+    """Puts the compiled form into the cache, if there can be one there."""
+    path = _path(cache, wasm_digest)
+    native = bytes(module.serialize())
+    kept = {"description": description, "native": sha256(native).hexdigest()}
     try:
         cache.mkdir(mode=0o700, exist_ok=True)
-        if not _is_private(cache.lstat(), stat.S_ISDIR):
-            return
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        if _is_private(cache.lstat(), stat.S_ISDIR):
+            _replace(path, native)
+            _replace(path.with_suffix(".json"), json.dumps(kept, separators=(",", ":")).encode())
+    except OSError:
+        return
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes the file whole, or leaves it as it was."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(MAGIC + sha256(rest).digest())
-            file.write(rest)
+            file.write(content)
         temporary.replace(path)
     except OSError:
         with suppress(OSError):
             temporary.unlink()
+        raise
 
 
-def _read_private(path: Path) -> bytes | None:
-    if not _is_private(path.parent.lstat(), stat.S_ISDIR):
-        return None
+def _open_private(path: Path) -> Any:
+    """The file, open to read.
+
+    Raises:
+        OSError: it cannot be read, is no plain file, or someone other than its owner, who we are, can write to it.
+    """
+    # Not to wait for a writer, where it is a pipe.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read() if _is_private(os.fstat(descriptor), stat.S_ISREG) else None
+    file = os.fdopen(descriptor, "rb")
+    if not _is_private(os.fstat(descriptor), stat.S_ISREG):
+        file.close()
+        raise PermissionError(f"{path} is not ours alone")
+    return file
 
 
 def _is_private(status: os.stat_result, is_kind: Any) -> bool:
@@ -84,7 +98,7 @@ def _is_private(status: os.stat_result, is_kind: Any) -> bool:
 
 def _path(cache: Path, wasm_digest: str) -> Path:
     key = sha256(f"{wasm_digest} {_maker()}".encode()).hexdigest()
-    return cache / f"{key}.compiled"
+    return cache / f"{key}.native"
 
 
 @once

@@ -174,11 +174,10 @@ class Instance:
 
     @property
     def memory_address(self) -> int:
-        """Where the memory lies in this program: good until the module runs again. 0 if it is empty."""
-        if self.memory_pages == 0:
+        """Where the memory lies in this program: good until the module runs again. 0 if there is none."""
+        if self._memory is None:
             return 0
-        assert self._memory is not None
-        return ctypes.addressof(self._memory.data_ptr(self._store).contents)
+        return ctypes.cast(self._memory.data_ptr(self._store), ctypes.c_void_p).value or 0
 
     def page(self, index: int) -> bytes:
         """A copy of one page, 65536 bytes.

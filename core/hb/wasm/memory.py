@@ -36,7 +36,10 @@ class Mirror:
 
     def changed(self) -> list[int]:
         """The indexes of the pages that differ now, in order; of pages that were added, those that are not zero."""
-        live, pages = self.instance.memory_address, self.instance.memory_pages
+        pages = self.instance.memory_pages
+        return self._differing(self.instance.memory_address if pages else 0, pages)
+
+    def _differing(self, live: int, pages: int) -> list[int]:
         copy = ctypes.addressof(self._copy)
         both = min(pages, self.pages)
         differ = [i for i in range(both) if _memcmp(live + i * PAGE_BYTES, copy + i * PAGE_BYTES, PAGE_BYTES)]
@@ -53,10 +56,12 @@ class Mirror:
 
     def accept(self) -> list[int]:
         """Makes the mirror equal to the instance as it is now; gives the pages that `changed` would have."""
-        changed = self.changed()
-        if self.instance.memory_pages != self.pages:
-            self._resize(self.instance.memory_pages)
-        live, copy = self.instance.memory_address, ctypes.addressof(self._copy)
+        pages = self.instance.memory_pages
+        live = self.instance.memory_address if pages else 0
+        changed = self._differing(live, pages)
+        if pages != self.pages:
+            self._resize(pages)
+        copy = ctypes.addressof(self._copy)
         for index in changed:
             ctypes.memmove(copy + index * PAGE_BYTES, live + index * PAGE_BYTES, PAGE_BYTES)
         self._globals = self.instance.raw_globals()

@@ -77,6 +77,6 @@ def start() -> Callable[..., Instance]:
 
     def run(module: str | bytes, *, gas: int = 1_000_000, memory_pages: int = 16, imports: object = None) -> Instance:
         wasm = from_text(module) if isinstance(module, str) else module
-        return Instance(load(wasm), Limits(gas=gas, memory_pages=memory_pages, result_bytes=1000), imports)  # type: ignore[arg-type]
+        return Instance(load(wasm), Limits(gas=gas, memory_pages=memory_pages, result_bytes=1000), imports)
 
     return run

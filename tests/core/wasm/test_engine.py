@@ -66,7 +66,7 @@ def test_what_cannot_be_saved_or_repeated_is_off_in_the_engine_too(feature: str,
         wasmtime.Module.validate(engine.get_engine(), wasm)
 
 
-def test_an_interrupt_ends_a_running_call_on_another_thread(start) -> None:  # type: ignore[no-untyped-def]
+def test_an_interrupt_ends_a_running_call_on_another_thread(start) -> None:
     instance = start(ENDLESS, gas=MUCH_GAS)
     raised: list[BaseException] = []
     began = threading.Event()
@@ -88,14 +88,14 @@ def test_an_interrupt_ends_a_running_call_on_another_thread(start) -> None:  # t
     assert len(raised) == 1
 
 
-def test_a_call_that_starts_after_an_interrupt_runs(start) -> None:  # type: ignore[no-untyped-def]
+def test_a_call_that_starts_after_an_interrupt_runs(start) -> None:
     instance = start(ENDLESS)
     engine.interrupt()
     engine.interrupt()
     assert instance.call("Nothing", []).failure is None
 
 
-def test_an_interrupt_between_a_calls_begin_and_its_deadline_is_not_lost(start, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_an_interrupt_between_a_calls_begin_and_its_deadline_is_not_lost(start, monkeypatch) -> None:
     instance = start(ENDLESS, gas=MUCH_GAS)
     counts = iter([1, 2])
     monkeypatch.setattr(engine, "interrupts", lambda: next(counts))

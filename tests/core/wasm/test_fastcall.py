@@ -40,7 +40,7 @@ TEXT = """(module
   (func (export "throw") (throw $t)))"""  # fmt: skip
 
 
-def path(prepare, module: Module) -> list[tuple[str, ...]]:  # type: ignore[no-untyped-def]
+def path(prepare, module: Module) -> list[tuple[str, ...]]:
     """What each call of `CALLS` gives, in one store, through one of the two paths."""
     store = wasmtime.Store(engine.get_engine())
     store.set_fuel(0)
@@ -81,7 +81,7 @@ def test_both_paths_read_and_write_the_same_bits(type_: str) -> None:
     assert private.read() == quiet_nan + 5
 
 
-def test_without_the_private_parts_the_public_ones_are_taken(monkeypatch, start, everything) -> None:  # type: ignore[no-untyped-def]
+def test_without_the_private_parts_the_public_ones_are_taken(monkeypatch, start, everything) -> None:
     monkeypatch.setattr(fastcall, "_binding", None)
     instance = start(everything)
     assert instance.call("poke", [8, -1]).failure is None
@@ -91,7 +91,7 @@ def test_without_the_private_parts_the_public_ones_are_taken(monkeypatch, start,
     assert failure is not None
 
 
-def test_a_binding_of_another_shape_is_noticed(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_binding_of_another_shape_is_noticed(monkeypatch) -> None:
     from wasmtime import _ffi
 
     monkeypatch.delattr(_ffi, "wasmtime_val_t")

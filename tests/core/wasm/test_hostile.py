@@ -38,7 +38,7 @@ def mutate(random_: random.Random, wasm: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_mutated_modules_end_in_a_value_or_a_refusal(seed: int, everything, sample) -> None:  # type: ignore[no-untyped-def]
+def test_mutated_modules_end_in_a_value_or_a_refusal(seed: int, everything, sample) -> None:
     import wasmtime
 
     random_ = random.Random(seed)
@@ -63,7 +63,7 @@ def test_mutated_modules_end_in_a_value_or_a_refusal(seed: int, everything, samp
     assert not [s for s in sentences if not s or "\n" in s]
 
 
-def call_everything(module) -> int:  # type: ignore[no-untyped-def]
+def call_everything(module) -> int:
     try:
         instance = Instance(module, LIMITS)
     except Refused:

@@ -33,7 +33,7 @@ def twin(instance: Instance) -> Instance:
 # --- calls
 
 
-def test_the_counter_counts(start, sample) -> None:  # type: ignore[no-untyped-def]
+def test_the_counter_counts(start, sample) -> None:
     counter = start(sample("counter"))
     assert counter.read_globals() == {"counter": 0}
     assert counter.call("Increment", []).values == ()
@@ -43,7 +43,7 @@ def test_the_counter_counts(start, sample) -> None:  # type: ignore[no-untyped-d
     assert counter.read_globals() == {"counter": -2}
 
 
-def test_gas_is_the_same_every_time_and_in_every_instance(start, sample) -> None:  # type: ignore[no-untyped-def]
+def test_gas_is_the_same_every_time_and_in_every_instance(start, sample) -> None:
     first, second = start(sample("ledger")), start(sample("ledger"), gas=77_777)
     gas = [[i.call("Mint", [account, 5]).gas for account in range(20)] for i in (first, second)]
     assert gas[0] == gas[1]
@@ -62,7 +62,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("module", "function", "kind"), FAILURES)
-def test_a_failure_is_a_value_and_the_instance_goes_on(start, sample, module: str, function: str, kind: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_failure_is_a_value_and_the_instance_goes_on(start, sample, module: str, function: str, kind: str) -> None:
     instance = start(sample(module), gas=100_000)
     outcomes = [instance.call(function, []) for _ in range(2)]
     for outcome in outcomes:
@@ -73,7 +73,7 @@ def test_a_failure_is_a_value_and_the_instance_goes_on(start, sample, module: st
     assert instance.call("Increment", []).failure is None
 
 
-def test_running_out_of_gas_uses_all_of_it(start, sample) -> None:  # type: ignore[no-untyped-def]
+def test_running_out_of_gas_uses_all_of_it(start, sample) -> None:
     assert start(sample("loop"), gas=12_345).call("Loop", []).gas == 12_345
     needed = start(sample("grow")).call("Grow", []).gas
     assert start(sample("grow"), gas=needed).call("Grow", []).failure is None
@@ -82,7 +82,7 @@ def test_running_out_of_gas_uses_all_of_it(start, sample) -> None:  # type: igno
     assert (short.failure.kind, short.gas) == ("out-of-gas", needed // 2)
 
 
-def test_an_exception_that_nobody_catches_is_a_failure(start, everything) -> None:  # type: ignore[no-untyped-def]
+def test_an_exception_that_nobody_catches_is_a_failure(start, everything) -> None:
     instance = start(everything)
     for _ in range(2):
         assert instance.call("throw", [3]).failure == Failure(
@@ -114,7 +114,7 @@ def test_every_trap_has_a_sentence() -> None:
         ("(memory.fill (i32.const 0) (i32.const 0) (i32.const 65537))", "accessed memory out of bounds"),
     ],
 )
-def test_a_trap_says_what_happened(start, body: str, sentence: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_trap_says_what_happened(start, body: str, sentence: str) -> None:
     text = f'(module (memory 1) (table 2 funcref) (elem (i32.const 1) $i) (func $i (param i32)) (func (export "f") {body}))'
     failure = start(text).call("f", []).failure
     assert failure is not None
@@ -123,14 +123,14 @@ def test_a_trap_says_what_happened(start, body: str, sentence: str) -> None:  # 
 
 
 @pytest.mark.parametrize("signature", ["(param externref)", "(result funcref) (ref.null func)", "(param v128)"])
-def test_a_function_of_types_that_no_message_carries_is_a_failure(start, signature: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_function_of_types_that_no_message_carries_is_a_failure(start, signature: str) -> None:
     instance = start(f'(module (func (export "f") {signature}))')
     failure = instance.call("f", [1]).failure
     assert failure is not None
     assert failure.kind == "unsupported-type"
 
 
-def test_there_is_no_call_of_what_is_not_exported(start, sample) -> None:  # type: ignore[no-untyped-def]
+def test_there_is_no_call_of_what_is_not_exported(start, sample) -> None:
     with pytest.raises(KeyError):
         start(sample("counter")).call("Missing", [])
 
@@ -138,7 +138,7 @@ def test_there_is_no_call_of_what_is_not_exported(start, sample) -> None:  # typ
 # --- limits
 
 
-def test_memory_grows_to_the_limit_and_not_beyond(start, sample) -> None:  # type: ignore[no-untyped-def]
+def test_memory_grows_to_the_limit_and_not_beyond(start, sample) -> None:
     grow = start(sample("grow"), memory_pages=5)
     outcome = grow.call("Grow", [])
     assert (outcome.values, outcome.failure) == ((5,), None)
@@ -146,7 +146,7 @@ def test_memory_grows_to_the_limit_and_not_beyond(start, sample) -> None:  # typ
     assert start(sample("grow"), memory_pages=1).call("Grow", []).values == (1,)
 
 
-def test_memory_of_64_bits_grows_to_the_limit_and_not_beyond(start, everything) -> None:  # type: ignore[no-untyped-def]
+def test_memory_of_64_bits_grows_to_the_limit_and_not_beyond(start, everything) -> None:
     instance = start(everything, memory_pages=3)
     assert instance.call("grow", [3]).values == (-1,)
     assert instance.call("grow", [2]).values == (1,)
@@ -164,12 +164,12 @@ def test_memory_of_64_bits_grows_to_the_limit_and_not_beyond(start, everything) 
         ('(import "env" "f" (func))', "env.f"),
     ],
 )
-def test_a_module_that_wants_more_than_the_limits_is_refused(start, fields: str, sentence: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_module_that_wants_more_than_the_limits_is_refused(start, fields: str, sentence: str) -> None:
     with pytest.raises(Refused, match=sentence):
         start(f"(module {fields})", memory_pages=16)
 
 
-def test_limits_beyond_what_the_engine_takes_are_as_good_as_none(start, sample) -> None:  # type: ignore[no-untyped-def]
+def test_limits_beyond_what_the_engine_takes_are_as_good_as_none(start, sample) -> None:
     counter = start(sample("counter"), gas=2**80, memory_pages=2**80)
     assert 0 < counter.call("Increment", []).gas < 100
 
@@ -183,13 +183,13 @@ def test_limits_beyond_what_the_engine_takes_are_as_good_as_none(start, sample) 
         ('(memory 1) (data (i32.const 65536) "x")', "trap"),
     ],
 )
-def test_a_module_that_fails_as_it_starts_says_how(start, fields: str, kind: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_module_that_fails_as_it_starts_says_how(start, fields: str, kind: str) -> None:
     instance = start(f"(module {fields})", gas=50_000)
     assert instance.start_failure is not None
     assert instance.start_failure.kind == kind
 
 
-def test_a_start_function_runs_and_costs(start, everything, sample) -> None:  # type: ignore[no-untyped-def]
+def test_a_start_function_runs_and_costs(start, everything, sample) -> None:
     instance = start(everything)
     assert instance.start_failure is None
     assert 0 < instance.start_gas < 20
@@ -222,7 +222,7 @@ IDENTITY = """(module
         (1, 2**53 + 1, struct.unpack("<f", b"\xff\xff\x7f\x7f")[0], 0.1),
     ],
 )
-def test_values_go_in_and_come_out_whole(start, values: tuple[float, ...]) -> None:  # type: ignore[no-untyped-def]
+def test_values_go_in_and_come_out_whole(start, values: tuple[float, ...]) -> None:
     returned = start(IDENTITY).call("same", values).values
     assert returned == values
     assert [type(v) for v in returned] == [type(v) for v in values]
@@ -233,7 +233,7 @@ SIGNALLING_F32 = -(2**32) + 0xFFA00001  # a negative signalling NaN with a paylo
 SIGNALLING_F64 = 0x7FF4000000000123
 
 
-def test_every_bit_of_a_nan_in_a_global_is_kept(start) -> None:  # type: ignore[no-untyped-def]
+def test_every_bit_of_a_nan_in_a_global_is_kept(start) -> None:
     instance = start(IDENTITY)
     instance.call("set_f_bits", [SIGNALLING_F32])
     instance.call("set_d_bits", [SIGNALLING_F64])
@@ -244,7 +244,7 @@ def test_every_bit_of_a_nan_in_a_global_is_kept(start) -> None:  # type: ignore[
     assert math.isnan(other.read_globals()["f"])
 
 
-def test_arithmetic_on_a_nan_gives_the_one_nan(start) -> None:  # type: ignore[no-untyped-def]
+def test_arithmetic_on_a_nan_gives_the_one_nan(start) -> None:
     bits = []
     for payload in (SIGNALLING_F32, 0x7FC00000, 0x7F800001):
         instance = start(IDENTITY)
@@ -267,7 +267,7 @@ def test_arithmetic_on_a_nan_gives_the_one_nan(start) -> None:  # type: ignore[n
         ("d", math.inf, math.inf),
     ],
 )
-def test_a_public_global_is_written_and_read(start, name: str, value: float, read: float) -> None:  # type: ignore[no-untyped-def]
+def test_a_public_global_is_written_and_read(start, name: str, value: float, read: float) -> None:
     instance = start(IDENTITY)
     instance.write_global(name, value)
     assert instance.read_globals()[name] == read
@@ -290,15 +290,15 @@ def test_a_public_global_is_written_and_read(start, name: str, value: float, rea
         ("d", None),
     ],
 )
-def test_a_public_global_refuses_what_its_type_cannot_hold(start, name: str, value: object) -> None:  # type: ignore[no-untyped-def]
+def test_a_public_global_refuses_what_its_type_cannot_hold(start, name: str, value: object) -> None:
     instance = start(IDENTITY)
     before = instance.raw_globals()
     with pytest.raises(ValueError, match=f"the global '{name}' is of type"):
-        instance.write_global(name, value)  # type: ignore[arg-type]
+        instance.write_global(name, value)
     assert instance.raw_globals() == before
 
 
-def test_only_what_the_author_exported_is_public(start, everything, sample) -> None:  # type: ignore[no-untyped-def]
+def test_only_what_the_author_exported_is_public(start, everything, sample) -> None:
     assert start(everything).read_globals() == {"g": 1.5}
     ledger = start(sample("ledger"))
     assert ledger.read_globals() == {}
@@ -324,7 +324,7 @@ def behaviour(instance: Instance) -> list[object]:
 
 
 @pytest.mark.parametrize("accounts", [1, 200, 4_200])
-def test_a_fresh_instance_with_a_ledgers_state_is_that_ledger(start, sample, accounts: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_fresh_instance_with_a_ledgers_state_is_that_ledger(start, sample, accounts: int) -> None:
     live = start(sample("ledger"), gas=10**8)
     for account in range(0, accounts, 7 if accounts < 1000 else 1):
         live.call("Mint", [account, 2**62 // accounts])
@@ -336,7 +336,7 @@ def test_a_fresh_instance_with_a_ledgers_state_is_that_ledger(start, sample, acc
     assert (pages_of(live), live.raw_globals()) == (pages_of(other), other.raw_globals())
 
 
-def test_a_fresh_instance_with_state_of_every_kind_is_the_same(start, everything) -> None:  # type: ignore[no-untyped-def]
+def test_a_fresh_instance_with_state_of_every_kind_is_the_same(start, everything) -> None:
     live = start(everything)
     live.call("grow", [3])
     live.call("poke", [3 * PAGE_BYTES + 5, -(2**63)])
@@ -362,14 +362,14 @@ def test_a_fresh_instance_with_state_of_every_kind_is_the_same(start, everything
     assert other.raw_globals() == live.raw_globals()
 
 
-def test_what_data_segments_wrote_does_not_come_back(start, everything) -> None:  # type: ignore[no-untyped-def]
+def test_what_data_segments_wrote_does_not_come_back(start, everything) -> None:
     fresh = start(everything)
     assert fresh.page(0)[8:13] == b"hello"
     fresh.load(fresh.raw_globals(), 1, {})
     assert not any(fresh.page(0))
 
 
-def test_state_that_the_module_cannot_have_is_a_value_error(start, everything, sample) -> None:  # type: ignore[no-untyped-def]
+def test_state_that_the_module_cannot_have_is_a_value_error(start, everything, sample) -> None:
     good = start(everything).raw_globals()
     page = bytes(PAGE_BYTES)
     bad = [
@@ -391,7 +391,7 @@ def test_state_that_the_module_cannot_have_is_a_value_error(start, everything, s
         start(sample("counter")).load([["i32", 0]], 1, {})
 
 
-def test_a_module_without_memory_has_no_pages(start, sample) -> None:  # type: ignore[no-untyped-def]
+def test_a_module_without_memory_has_no_pages(start, sample) -> None:
     counter = start(sample("counter"))
     assert (counter.memory_pages, counter.memory_address) == (0, 0)
     with pytest.raises(IndexError):
@@ -415,13 +415,13 @@ def host(fail: Callable[[Instance], None]) -> dict[tuple[str, str], object]:
     return {("env", "add"): lambda instance, a, b: a + b + instance.memory_pages, ("env", "fail"): fail}
 
 
-def test_a_host_function_gets_the_instance_and_its_arguments(start) -> None:  # type: ignore[no-untyped-def]
+def test_a_host_function_gets_the_instance_and_its_arguments(start) -> None:
     instance = start(HOST, imports=host(lambda instance: None))
     assert instance.call("Add", [2, 2**40]).values == (2**40 + 3,)
     assert instance.fresh().call("Add", [2, 2**40]).values == (2**40 + 3,)
 
 
-def test_a_host_function_can_end_the_call_as_a_failure(start) -> None:  # type: ignore[no-untyped-def]
+def test_a_host_function_can_end_the_call_as_a_failure(start) -> None:
     def fail(instance: Instance) -> None:
         raise HostTrap(Failure("exit", "the program left with status 3"))
 
@@ -432,7 +432,7 @@ def test_a_host_function_can_end_the_call_as_a_failure(start) -> None:  # type: 
     assert instance.call("Add", [1, 1]).values == (3,)
 
 
-def test_a_bug_in_a_host_function_is_no_outcome(start) -> None:  # type: ignore[no-untyped-def]
+def test_a_bug_in_a_host_function_is_no_outcome(start) -> None:
     def bug(instance: Instance) -> None:
         raise ZeroDivisionError("a bug")
 
@@ -443,7 +443,7 @@ def test_a_bug_in_a_host_function_is_no_outcome(start) -> None:  # type: ignore[
 def test_instances_go_when_nobody_holds_them() -> None:
     module = load(from_text(HOST))
     limits = Limits(1000, 4, 10)
-    instance = Instance(module, limits, host(lambda instance: None))  # type: ignore[arg-type]
+    instance = Instance(module, limits, host(lambda instance: None))
     instance.call("Add", [1, 1])
     gone = ref(instance)
     del instance

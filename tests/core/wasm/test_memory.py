@@ -7,23 +7,23 @@ from hb.wasm.memory import Mirror
 
 
 @pytest.fixture
-def live(start, everything):  # type: ignore[no-untyped-def]
+def live(start, everything):
     """An instance with three pages of memory."""
     instance = start(everything)
     instance.call("grow", [2])
     return instance
 
 
-def poke(instance, page: int, value: int, offset: int = 0) -> None:  # type: ignore[no-untyped-def]
+def poke(instance, page: int, value: int, offset: int = 0) -> None:
     assert instance.call("poke", [page * PAGE_BYTES + offset, value]).failure is None
 
 
-def test_a_new_mirror_sees_no_change(live) -> None:  # type: ignore[no-untyped-def]
+def test_a_new_mirror_sees_no_change(live) -> None:
     mirror = Mirror(live)
     assert (mirror.changed(), mirror.globals_changed(), mirror.is_same(), mirror.pages) == ([], False, True, 3)
 
 
-def test_changed_pages_are_found_at_their_first_and_last_byte(live) -> None:  # type: ignore[no-untyped-def]
+def test_changed_pages_are_found_at_their_first_and_last_byte(live) -> None:
     mirror = Mirror(live)
     poke(live, 2, 1 << 56, PAGE_BYTES - 8)
     poke(live, 1, 1)
@@ -33,7 +33,7 @@ def test_changed_pages_are_found_at_their_first_and_last_byte(live) -> None:  # 
     assert not mirror.is_same()
 
 
-def test_of_added_pages_those_that_are_not_zero_have_changed(live) -> None:  # type: ignore[no-untyped-def]
+def test_of_added_pages_those_that_are_not_zero_have_changed(live) -> None:
     mirror = Mirror(live)
     live.call("grow", [3])
     assert mirror.changed() == []
@@ -44,7 +44,7 @@ def test_of_added_pages_those_that_are_not_zero_have_changed(live) -> None:  # t
     assert (mirror.pages, mirror.is_same()) == (6, True)
 
 
-def test_changed_globals_are_found_to_the_bit(live) -> None:  # type: ignore[no-untyped-def]
+def test_changed_globals_are_found_to_the_bit(live) -> None:
     live.call("set_g", [0.0])
     mirror = Mirror(live)
     live.call("set_g", [-0.0])
@@ -54,7 +54,7 @@ def test_changed_globals_are_found_to_the_bit(live) -> None:  # type: ignore[no-
     assert not mirror.globals_changed()
 
 
-def test_accepting_brings_the_mirror_up_to_date(live) -> None:  # type: ignore[no-untyped-def]
+def test_accepting_brings_the_mirror_up_to_date(live) -> None:
     mirror = Mirror(live)
     poke(live, 1, 7)
     assert mirror.accept() == [1]
@@ -64,7 +64,7 @@ def test_accepting_brings_the_mirror_up_to_date(live) -> None:  # type: ignore[n
     assert live.call("peek", [PAGE_BYTES]).values == (7,)
 
 
-def test_a_call_is_undone_in_place(live) -> None:  # type: ignore[no-untyped-def]
+def test_a_call_is_undone_in_place(live) -> None:
     live.call("set_g", [2.5])
     mirror = Mirror(live)
     before = [live.page(i) for i in range(3)], live.raw_globals()
@@ -76,7 +76,7 @@ def test_a_call_is_undone_in_place(live) -> None:  # type: ignore[no-untyped-def
     assert mirror.is_same()
 
 
-def test_a_call_that_grew_memory_is_undone_by_a_fresh_instance(live) -> None:  # type: ignore[no-untyped-def]
+def test_a_call_that_grew_memory_is_undone_by_a_fresh_instance(live) -> None:
     live.call("set_g", [2.5])
     poke(live, 1, 3)
     poke(live, 0, 0, 8)  # over what the module's own data segment wrote there
@@ -105,7 +105,7 @@ def test_a_call_that_grew_memory_is_undone_by_a_fresh_instance(live) -> None:  #
         ("recurse", "Recurse"),
     ],
 )
-def test_after_a_hostile_call_the_program_is_as_it_was(start, sample, module: str, function: str) -> None:  # type: ignore[no-untyped-def]
+def test_after_a_hostile_call_the_program_is_as_it_was(start, sample, module: str, function: str) -> None:
     instance = start(sample(module), gas=100_000)
     instance.call("Increment", [])
     mirror = Mirror(instance)
@@ -120,7 +120,7 @@ def test_after_a_hostile_call_the_program_is_as_it_was(start, sample, module: st
         assert restored.call("Read", []).values == (2, 2, 2)
 
 
-def test_a_program_without_memory_has_a_mirror_too(start, sample) -> None:  # type: ignore[no-untyped-def]
+def test_a_program_without_memory_has_a_mirror_too(start, sample) -> None:
     counter = start(sample("counter"))
     mirror = Mirror(counter)
     counter.call("Increment", [])
@@ -129,7 +129,7 @@ def test_a_program_without_memory_has_a_mirror_too(start, sample) -> None:  # ty
     assert counter.read_globals() == {"counter": 0}
 
 
-def test_a_memory_that_begins_empty_can_be_mirrored(start) -> None:  # type: ignore[no-untyped-def]
+def test_a_memory_that_begins_empty_can_be_mirrored(start) -> None:
     instance = start(
         '(module (memory 0) (func (export "grow") (drop (memory.grow (i32.const 1))) (i32.store (i32.const 4) (i32.const 1))))'
     )

@@ -2,18 +2,24 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hb import ids
 from hb.errors import Refused
+from hb.protocol.definition import Limits
 from hb.wasm import compiled, engine
+from hb.wasm.instance import Instance
 from hb.wasm.module import FunctionType, MemoryInfo, check, from_text, inspect, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEADER = b"\0asm\1\0\0\0"
 
 
-def test_a_module_is_described_in_full(everything) -> None:  # type: ignore[no-untyped-def]
+def test_a_module_is_described_in_full(everything) -> None:
     info = inspect(everything)
     assert info.bytes == len(everything)
     assert info.memory == MemoryInfo(minimum=1, maximum=9, is64=True, exported="mem")
@@ -195,7 +201,7 @@ def test_legacy_exceptions_come_with_the_way_to_convert_them() -> None:
 
 
 @pytest.mark.parametrize("cut", range(0, 400, 7))
-def test_a_truncated_module_is_refused_wherever_it_is_cut(everything, cut: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_truncated_module_is_refused_wherever_it_is_cut(everything, cut: int) -> None:
     with pytest.raises(Refused):
         load(everything[:cut])
 
@@ -239,7 +245,7 @@ def test_three_megabytes_of_instructions_are_looked_through_in_well_under_a_seco
 # --- the export section
 
 
-def test_hidden_state_is_exported_and_what_was_exported_stays(everything) -> None:  # type: ignore[no-untyped-def]
+def test_hidden_state_is_exported_and_what_was_exported_stays(everything) -> None:
     module = load(everything)
     names = [export.name for export in module.compiled.exports]
     assert names[: len(module.info.exports)] == [e.name for e in module.info.exports]
@@ -276,13 +282,20 @@ def test_a_module_that_exports_our_own_names_gets_others() -> None:
 
 
 @pytest.fixture
-def cache(tmp_path):  # type: ignore[no-untyped-def]
+def cache(tmp_path):
     directory = tmp_path / "cache"
     directory.mkdir(mode=0o700)
     return directory
 
 
-def compilations(monkeypatch) -> list[int]:  # type: ignore[no-untyped-def]
+def kept(cache) -> dict[str, Path]:
+    """The files of the one module in the cache, by suffix."""
+    files = {path.suffix: path for path in cache.iterdir()}
+    assert len(files) == len(list(cache.iterdir())) == 2
+    return files
+
+
+def compilations(monkeypatch) -> list[int]:
     """Grows by one each time a module is really compiled."""
     from hb.wasm import module
 
@@ -292,33 +305,38 @@ def compilations(monkeypatch) -> list[int]:  # type: ignore[no-untyped-def]
     return done
 
 
-def test_a_compiled_module_is_kept_and_comes_back_equal(cache, everything, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_compiled_module_is_kept_and_comes_back_equal(cache, everything, monkeypatch) -> None:
     done = compilations(monkeypatch)
     first, second = load(everything, cache), load(everything, cache)
     assert len(done) == 1
     assert (first.info, first.state, first.wasm_digest) == (second.info, second.state, second.wasm_digest)
-    [kept] = cache.iterdir()
-    assert kept.stat().st_mode & 0o777 == 0o600
+    assert {path.stat().st_mode & 0o777 for path in kept(cache).values()} == {0o600}
 
 
-def test_a_cache_that_is_not_there_is_made_for_its_owner_only(tmp_path, everything) -> None:  # type: ignore[no-untyped-def]
+def test_a_kept_module_runs_with_the_same_outcome_and_gas(cache, everything) -> None:
+    instances = [Instance(load(everything, cache), Limits(10**6, 4, 10)) for _ in range(2)]
+    assert instances[0].call("catch", [5]) == instances[1].call("catch", [5])
+    assert instances[0].start_gas == instances[1].start_gas
+
+
+def test_a_cache_that_is_not_there_is_made_for_its_owner_only(tmp_path, everything) -> None:
     load(everything, tmp_path / "new")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
 
-def test_modules_and_configurations_do_not_share_a_file(cache, everything, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_modules_and_configurations_do_not_share_a_file(cache, everything, monkeypatch) -> None:
     load(everything, cache)
     load(from_text("(module)"), cache)
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.glob("*.native"))) == 2
     monkeypatch.setattr(compiled, "CONFIG", (*engine.CONFIG, ("another", True)))
     compiled._maker.cache_clear()
     load(everything, cache)
     compiled._maker.cache_clear()
-    assert len(list(cache.iterdir())) == 3
+    assert len(list(cache.glob("*.native"))) == 3
 
 
-def flip(position: int):  # type: ignore[no-untyped-def]
-    def damage(path):  # type: ignore[no-untyped-def]
+def flip(position: int):
+    def damage(path):
         raw = bytearray(path.read_bytes())
         raw[position] ^= 0xFF
         path.write_bytes(raw)
@@ -327,50 +345,56 @@ def flip(position: int):  # type: ignore[no-untyped-def]
 
 
 DAMAGE = {
-    "another magic": flip(0),
-    "another digest": flip(20),
-    "another description": flip(60),
-    "another native code": flip(-1000),
+    "first byte": flip(0),
+    "last byte": flip(-1),
+    "somewhere": flip(100),
     "cut off": lambda path: path.write_bytes(path.read_bytes()[:-1]),
     "empty": lambda path: path.write_bytes(b""),
+    "a list": lambda path: path.write_bytes(b"[]"),
+    "an object": lambda path: path.write_bytes(b"{}"),
+    "gone": lambda path: path.unlink(),
     "writable by its group": lambda path: path.chmod(0o620),
     "writable by all": lambda path: path.chmod(0o602),
-    "a symlink": lambda path: (path.rename(path.with_name("elsewhere")), path.symlink_to("elsewhere")),
+    "a symlink": lambda path: (path.rename(path.parent.parent / "elsewhere"), path.symlink_to("../elsewhere")),
     "a fifo": lambda path: (path.unlink(), os.mkfifo(path, 0o600)),
 }
 
 
+@pytest.mark.parametrize("suffix", [".native", ".json"])
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_file_that_may_not_be_ours_is_compiled_anew_and_replaced(cache, everything, monkeypatch, damage) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_may_not_be_ours_is_compiled_anew_and_replaced(
+    cache, everything, monkeypatch, damage, suffix
+) -> None:
     done = compilations(monkeypatch)
     load(everything, cache)
-    [kept] = cache.iterdir()
-    good = kept.read_bytes()
-    damage(kept)
+    path = kept(cache)[suffix]
+    good = path.read_bytes()
+    damage(path)
     assert load(everything, cache).info == inspect(everything)
     assert len(done) == 2
-    assert kept.read_bytes()[:14] == good[:14]
-    assert not kept.is_symlink()
-    assert kept.stat().st_mode & 0o777 == 0o600
+    assert not path.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_bytes() == good
     load(everything, cache)
     assert len(done) == 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another")
-def test_a_file_of_another_user_is_not_loaded(cache, everything, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("suffix", [".native", ".json"])
+def test_a_file_of_another_user_is_not_loaded(cache, everything, monkeypatch, suffix) -> None:
     done = compilations(monkeypatch)
     load(everything, cache)
-    [kept] = cache.iterdir()
-    os.chown(kept, 12345, 12345)
+    os.chown(kept(cache)[suffix], 12345, 12345)
     load(everything, cache)
     assert len(done) == 2
 
 
 @pytest.mark.parametrize("spoil", ["writable by all", "a symlink", "a file", "no parent"])
-def test_a_cache_that_is_not_private_is_neither_read_nor_written(tmp_path, everything, monkeypatch, spoil) -> None:  # type: ignore[no-untyped-def]
+def test_a_cache_that_is_not_private_is_neither_read_nor_written(tmp_path, everything, monkeypatch, spoil) -> None:
     done = compilations(monkeypatch)
     real = tmp_path / "real"
     load(everything, real)
+    before = {path.name: path.stat().st_mtime_ns for path in real.iterdir()}
     place = real
     if spoil == "writable by all":
         real.chmod(0o777)
@@ -384,4 +408,4 @@ def test_a_cache_that_is_not_private_is_neither_read_nor_written(tmp_path, every
         place = tmp_path / "none" / "cache"
     load(everything, place)
     assert len(done) == 2
-    assert len(list(real.iterdir())) == 1
+    assert {path.name: path.stat().st_mtime_ns for path in real.iterdir()} == before
