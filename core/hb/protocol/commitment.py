@@ -278,7 +278,7 @@ def _verified(message: Message) -> list[str]:
     if commitments is None or commitments == {}:
         return []
     if not isinstance(commitments, dict) or len(commitments) > MAX_COMMITMENTS:
-        raise BadSignature("the message's commitments are no map, or too many")
+        raise BadSignature(f"the message's commitments are no map, or more than {MAX_COMMITMENTS}")
     try:
         lines = httpsig.component_lines(_covered_fields(without_commitments(message)))
     except Refused as flaw:

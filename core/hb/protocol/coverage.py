@@ -78,7 +78,7 @@ def _check_value(value: Value, path: str) -> None:
                 raise Refused(f"{path} holds the text {item[:40]!r}, which reads as another type when signed")
     elif isinstance(value, dict) and COMMITMENTS_KEY not in value:
         for key, item in value.items():
-            if key in _UNCOVERED_NESTED_KEYS or not key:
+            if key in _UNCOVERED_NESTED_KEYS:
                 raise Refused(f"a signed message cannot have the key {key!r} in {path}: a signature does not cover it")
             _check_value(item, f"{path}/{key}")
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import string
 import subprocess
 import sys
-from base64 import b64decode
+from base64 import b64decode, b64encode
+from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA512
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -349,6 +353,104 @@ def test_a_signature_input_that_is_altered_is_refused_even_if_the_hmac_commitmen
         verify({**signed, "commitments": cast("Value", commitments)})
 
 
+Sign = Callable[[bytes], bytes]
+
+
+def handmade(
+    public: bytes = ALICE.public,
+    signer: Sign = ALICE.sign,
+    *,
+    alg: str = "ed25519",
+    params: str = ';alg="{alg}";keyid="{keyid}"',
+    label: str = "",
+    components: str = '("a" "b")',
+    device: str = "httpsig@1.0",
+    committer: str = "",
+) -> Message:
+    """A message whose every commitment agrees with every other, made by a signer with ideas of its own."""
+    address = ids.digest(public)
+    label = label or "http-sig-" + ids.decode(address)[1:9].hex()
+    params = params.format(alg=alg, keyid=ids.encode(public))
+    raw = signer(f'"a": 1\n"b": 2\n"@signature-params": {components}{params}'.encode())
+    signature = {
+        "signature": f"{label}=:{b64encode(raw).decode()}:",
+        "signature-input": f"{label}={components}{params}",
+    }
+    own = {**signature, "alg": alg, "commitment-device": device, "committer": committer or address}
+    mac = {**signature, "alg": "hmac-sha256", "commitment-device": "httpsig@1.0"}
+    content: Message = {"a": "1", "b": "2"}
+    return {**content, "commitments": cast("Value", {ids.digest(raw): own, message_id(content): mac})}
+
+
+def test_a_message_that_is_signed_elsewhere_verifies() -> None:
+    assert handmade() == sign({"a": "1", "b": "2"}, ALICE)
+    full = ';alg="{alg}";created=1;keyid="{keyid}";nonce="n";tag="a path"'
+    assert verify(handmade(params=full)) == [ALICE.address]
+
+
+HANDMADE: dict[str, tuple[dict[str, Any], str]] = {
+    "alg": ({"params": ';alg="other";keyid="{keyid}"'}, "algorithm is not that"),
+    "no alg": ({"params": ';keyid="{keyid}"'}, "algorithm is not that"),
+    "unknown alg": ({"alg": "rot13"}, "algorithm 'rot13' is unknown"),
+    "device": ({"device": "other@1.0"}, "device is not"),
+    "committer": ({"committer": BOB.address}, "committer is not the address"),
+    "label": ({"label": "http-sig-0000000000000000"}, "not named after its key"),
+    "parameter": ({"params": ';alg="{alg}";keyid="{keyid}";level=9'}, "parameters are malformed"),
+    "parameter twice": ({"params": ';alg="{alg}";alg="{alg}";keyid="{keyid}"'}, "parameters are malformed"),
+    "no keyid": ({"params": ';alg="{alg}"'}, "committer is not the address"),
+    "keyid": ({"params": ';alg="{alg}";keyid="?"'}, "keyid is not base64url"),
+    "spaces": ({"components": '("a"  "b")'}, "list of components is malformed"),
+    "bare component": ({"components": '("a" "b"x)'}, "list of components is malformed"),
+    "component parameter": ({"components": '("a" "b";sf)'}, "list of components is malformed"),
+    "short key": ({"public": ALICE.public[:31]}, "is not over this message"),
+    "short signature": ({"signer": lambda base: ALICE.sign(base)[:63]}, "is not over this message"),
+    "no signature": ({"signer": lambda _: b""}, "is not over this message"),
+    "other key": ({"public": BOB.public}, "is not over this message"),
+    "no point": ({"public": b"\xff" * 32}, "is not over this message"),
+    "null point": (
+        {"public": b"\x01" + bytes(31), "signer": lambda _: b"\x01" + bytes(63)},
+        "is not over this message",
+    ),
+    "rsa of nothing": ({"alg": "rsa-pss-sha512", "public": b"\xff" * 512}, "is not over this message"),
+}
+
+
+@pytest.mark.parametrize(("change", "sentence"), HANDMADE.values(), ids=HANDMADE)
+def test_a_signer_with_ideas_of_its_own_is_refused(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadSignature, match=sentence):
+        verify(handmade(**change))
+
+
+@pytest.mark.parametrize(("bits", "verifies"), [(2048, True), (1024, False)])
+def test_an_rsa_key_has_2048_bits_at_least(bits: int, verifies: bool) -> None:
+    key = rsa.generate_private_key(65537, bits)
+    public = key.public_key().public_numbers().n.to_bytes(bits // 8, "big")
+    pss = padding.PSS(mgf=padding.MGF1(SHA512()), salt_length=32)
+    made = handmade(public, lambda base: key.sign(base, pss, SHA512()), alg="rsa-pss-sha512")
+    if verifies:
+        assert verify(made) == [ids.digest(public)]
+    else:
+        with pytest.raises(BadSignature):
+            verify(made)
+
+
+def test_a_signature_is_written_in_one_way() -> None:
+    signed = sign(MESSAGE, ALICE)
+    commitments = entries(signed)
+    for entry in commitments.values():
+        text = cast("str", entry["signature"])
+        digits = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+        other_spare_bits = digits[digits.index(text[-4]) + 1]
+        entry["signature"] = f"{text[:-4]}{other_spare_bits}==:"
+    with pytest.raises(BadSignature, match="signature is malformed"):
+        verify({**signed, "commitments": cast("Value", commitments)})
+
+
+def test_a_message_with_more_commitments_than_it_can_bear_is_refused_before_any_is_looked_at() -> None:
+    with pytest.raises(BadSignature, match="more than 32"):
+        verify({"a": "b", "commitments": {str(number): {"alg": "x"} for number in range(33)}})
+
+
 def test_a_commitment_under_another_id_is_refused() -> None:
     signed = sign(MESSAGE, ALICE)
     commitments = entries(signed)
@@ -448,6 +550,13 @@ def test_what_is_not_of_the_standard_form_is_stored_as_it_is(item: Message) -> N
 def test_an_empty_commitment_cannot_be_stored() -> None:
     with pytest.raises(Refused, match="says nothing"):
         pack({"commitments": {"x": {}}})
+
+
+def test_what_pack_never_made_is_left_as_it_is() -> None:
+    signature = entries(sign(MESSAGE, ALICE))[signature_id(sign(MESSAGE, ALICE))]
+    for commitments in ({"x": {}, "y": {}, "z": signature}, {"x": {}}):
+        item = {"commitments": cast("Value", commitments)}
+        assert unpack(item) == item
 
 
 def test_packing_leaves_its_argument_alone() -> None:

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from hb import ids
 from hb.errors import Refused
 from hb.protocol.commitment import Key, message_id, sign, verify
 from hb.protocol.message import Message, Value, dumps, normalise_message
@@ -14,6 +15,13 @@ KEY = Key(b"k" * 32)
 LONG = "x" * 4097
 
 # Pairs of messages that have the same signed form. The first is of the kind that people sign; the second must not be.
+PART = 'a: b\r\ncontent-disposition: form-data;name="n"'
+BOUNDARY = ids.digest(PART.encode())
+MULTIPART: Message = {
+    "content-type": f'multipart/form-data; boundary="{BOUNDARY}"',
+    "body": f"--{BOUNDARY}\r\n{PART}\r\n--{BOUNDARY}--",
+}
+
 TWINS: dict[str, tuple[Message, Message]] = {
     "trimmed space": ({"a": "b"}, {"a": "b "}),
     "line break": ({"a": "b c"}, {"a": "b\nc"}),
@@ -36,6 +44,8 @@ TWINS: dict[str, tuple[Message, Message]] = {
     "field in a key": ({"n": {"a": "b: c"}}, {"n": {"a: b": "c"}}),
     "field in a long key": ({"n": {"a": "b", "c": "d"}}, {"n": {"a: b\r\nc": "d"}}),
     "body in a field": ({"n": {"x": "b", "y": "d", "body": "c"}}, {"n": {"x": "b\r\ny: d\r\n\r\nc"}}),
+    "body of parts": ({"n": {"a": "b"}}, MULTIPART),
+    "field in a path": ({"n": {"d": '"q"', "x": "y"}}, {'n"\r\nd: "q': {"x": "y"}}),
     "path of messages": ({"n": {"m": {"a": "b"}}}, {"n/m": {"a": "b"}}),
     "nested path": ({"n": {"m": {"l": {"a": "b"}}}}, {"n": {"m/l": {"a": "b"}}}),
     "path of a long value": ({"n": {"m": LONG}}, {"n/m": LONG}),
@@ -60,13 +70,20 @@ def test_a_key_that_a_signature_cannot_name_is_refused(key: str) -> None:
         sign({key: "x"}, KEY)
 
 
+@pytest.mark.parametrize("key", ["a\rb", "a\nb"])
+def test_a_key_with_a_line_break_is_refused_within_a_message_too(key: str) -> None:
+    for item in ({"n": {key: "x"}}, {"n": {key: {"a": "x"}}}, {key: {"a": "x"}}):
+        with pytest.raises(Refused, match=r"line break|another path"):
+            sign(normalise_message(item), KEY)
+
+
 def test_text_with_line_breaks_is_covered_where_people_put_it() -> None:
     for item in ({"data": " a\r\nb\n "}, {"body": " a\r\nb\n "}, {"n": {"body": " a\r\nb\n "}}, {"n": {"k": " a\nb "}}):
         assert verify(sign(normalise_message(item), KEY)) == [KEY.address]
 
 
 def test_a_signed_message_within_is_covered_by_its_own_signature() -> None:
-    inner = sign({"data": "a\r\nb: c", "n": {"k": "v"}}, KEY)
+    inner = sign({"data": "a\r\nb: c", "n": {"k": "v"}, "content-disposition": "x"}, KEY)
     outer = sign({"body": inner, "x": [inner]}, KEY)
     assert verify(outer) == [KEY.address]
     altered = {**inner, "data": "a", "b": "c"}

@@ -42,5 +42,16 @@ def test_the_inline_key_may_be_no_text() -> None:
     assert set(httpsig.encode({"inline-body-key": b"\xff", "data": b"x"})) == {"inline-body-key", "data"}
 
 
+def test_ids_that_are_too_many_for_a_field_go_into_the_body() -> None:
+    few = {chr(97 + number) * 43: b"v" for number in range(3)}
+    many = {chr(97 + number) * 43: b"v" * 4000 for number in range(3)}
+    assert set(httpsig.encode(few)) == {"ao-ids"}
+    assert set(httpsig.encode(many)) == {"content-digest", "content-type"}
+
+
+def test_a_component_is_named_as_an_ao_node_names_it() -> None:
+    assert httpsig.component_list(['a"b', "@path", "\xe9"]) == b'("a\\"b" "@path" "\xe3\xa9")'
+
+
 def test_messages_that_hold_nothing_have_no_body() -> None:
     assert httpsig.encode(tabm.encode({"a": {"content-digest": "x"}, "k": "v"})) == {"k": b"v"}
