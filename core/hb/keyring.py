@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from errno import ELOOP
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +154,7 @@ def _read(home: Home, name: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise NotFound(f"no key {name!r} in {home.path}", hint=f"make it: hb key new {name}") from error
     except OSError as error:
-        if path.is_symlink():
+        if error.errno == ELOOP:
             raise Refused(f"the key file {path} is a link; it must be a plain file") from error
         raise HomeUnusable(f"cannot read {path}: {error.strerror}") from error
     try:

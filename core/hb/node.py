@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hb import ids
-from hb.devices.device import Machine, canonical_name
 from hb.environment import Environment, system_environment
 from hb.errors import Interrupted, NotFound, Refused
-from hb.process import cache, compute, history, scheduler, transition
-from hb.process.compute import Workshop
+from hb.process import cache, history, names, scheduler
 from hb.process.history import SlotView
 from hb.process.scheduler import Scheduled
 from hb.protocol import definition as definitions
@@ -26,7 +24,6 @@ from hb.protocol.message import Message, dumps
 from hb.protocol.request import build_message
 from hb.store import keys
 from hb.store.store import Batch, Store
-from hb.wasm.engine import run_interruptibly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +31,9 @@ if TYPE_CHECKING:
     from threading import Event
 
     from hb.config import Config
+    from hb.devices.device import Machine
     from hb.home import Home
+    from hb.process.compute import Workshop
     from hb.wasm.module import Module
 
 __all__ = [
@@ -56,8 +55,6 @@ VIEW_SLOTS = 1000
 
 FOLLOW_SECONDS = 0.02
 """How often a follower looks whether anything was scheduled: at one file's time, not into the store."""
-
-PREFIX_CHARACTERS = 4
 
 
 @dataclass(frozen=True)
@@ -139,6 +136,10 @@ class Node:
             Refused: the module, the initial state, a device, a tag, a limit or the name is not acceptable.
             NotFound: no image with that ID is stored.
         """
+        from hb.devices.device import canonical_name
+        from hb.process import transition
+        from hb.wasm.engine import run_interruptibly
+
         wasm, image_id = self._with_id(image) if isinstance(image, bytes) else self._stored_image(image)
         scheduler_key = self._scheduler_key()
         definition = sign(
@@ -165,7 +166,7 @@ class Node:
         with self._slice() as store:
             already = self._spawned_before(store, process)
             if name is not None:
-                self._name(store, batch, name, process)
+                names.give(store, batch, name, process)
             if already is None:
                 store.commit(batch)
             elif name is not None:
@@ -188,15 +189,15 @@ class Node:
         """
         key = self._scheduler_key()
         with self._slice() as store:
-            target = self._resolve(store, process)
-            definition = compute.get_definition(store, target)
+            target = names.resolve(store, process)
+            definition = scheduler.get_definition(store, target)
         if definition["scheduler"] != key.address:
             raise Refused(
                 f"process {target} is scheduled by {definition['scheduler']!r}, and this home has not that key"
             )
         if len(messages) > self.config.batch_limit_messages:
             raise Refused(f"{self.config.batch_limit_messages} messages may be sent at once, got {len(messages)}")
-        signed = [self._prepare(message, target, signer) for message in messages]
+        signed = [self._prepare(message, target, signer, place) for place, message in enumerate(messages, 1)]
         answers: list[Scheduled] = []
         for start in range(0, len(signed), SCHEDULE_MESSAGES):
             with self._slice() as store:
@@ -213,12 +214,15 @@ class Node:
             Interrupted: the user wants to stop; what was computed until then is stored.
             IntegrityError: what is stored is damaged.
         """
+        from hb.process.compute import compute
+        from hb.wasm.engine import run_interruptibly
+
         with self._slice() as store:
-            pid = self._resolve(store, process)
+            pid = names.resolve(store, process)
             target = history.resolve_slot(store, pid, slot)
-            if compute.is_computed(store, pid, target):
+            if cache.is_computed(store, pid, target):
                 return target
-        run_interruptibly(lambda stop: compute.compute(self._workshop(target, stop), pid, target))
+        run_interruptibly(lambda stop: compute(self._workshop(target, stop), pid, target))
         return target
 
     def follow(self, process: str, on_slot: Callable[[SlotView], None]) -> None:
@@ -228,8 +232,10 @@ class Node:
             Interrupted: the user wants to stop; this is how it ends.
             NotFound, IntegrityError: as `compute`.
         """
+        from hb.wasm.engine import run_interruptibly
+
         with self._slice() as store:
-            pid = self._resolve(store, process)
+            pid = names.resolve(store, process)
             start = cache.latest(store, pid)
         run_interruptibly(lambda stop: self._follow(pid, 0 if start is None else start + 1, on_slot, stop))
 
@@ -240,7 +246,7 @@ class Node:
             NotFound, Interrupted, IntegrityError: as `compute`.
         """
         with self._slice() as store:
-            pid = self._resolve(store, process)
+            pid = names.resolve(store, process)
             number = history.resolve_slot(store, pid, slot)
             found = self._find_state(store, pid, number)
         if found is not None:
@@ -259,15 +265,15 @@ class Node:
             IntegrityError: what is stored is damaged.
         """
         with self._slice() as store:
-            pid = self._resolve(store, process)
+            pid = names.resolve(store, process)
             start, end = history.resolve_slot(store, pid, first), history.resolve_slot(store, pid, last)
         return self._history(pid, start, end)
 
     def processes(self) -> list[ProcessView]:
         """All processes of the home, the one that was spawned first first."""
         with self._slice() as store:
-            names = self._names(store)
-            views = [self._process(store, keys.text_of(key), names) for key, _ in store.scan(*keys.heads())]
+            named = names.read_all(store)
+            views = [self._process(store, keys.text_of(key), named) for key, _ in store.scan(*keys.heads())]
         return sorted(views, key=lambda view: (view.spawned_ms, view.process))
 
     def process(self, process: str) -> ProcessView:
@@ -277,7 +283,7 @@ class Node:
             NotFound: there is no such process.
         """
         with self._slice() as store:
-            return self._process(store, self._resolve(store, process), self._names(store))
+            return self._process(store, names.resolve(store, process), names.read_all(store))
 
     def definition(self, process: str) -> Message:
         """The definition of a process.
@@ -286,7 +292,7 @@ class Node:
             NotFound: there is no such process.
         """
         with self._slice() as store:
-            return compute.get_definition(store, self._resolve(store, process))
+            return scheduler.get_definition(store, names.resolve(store, process))
 
     def resolve(self, process: str) -> str:
         """The process ID that `process` stands for: itself, a name, or a prefix that only one has.
@@ -296,12 +302,12 @@ class Node:
             Refused: several have that prefix.
         """
         with self._slice() as store:
-            return self._resolve(store, process)
+            return names.resolve(store, process)
 
     def names(self) -> dict[str, str]:
         """All names, and the process ID that each stands for."""
         with self._slice() as store:
-            return self._names(store)
+            return names.read_all(store)
 
     def stored_message(self, name: str) -> Message:
         """The scheduled message with the ID `name`; the message of slot 0 is the definition.
@@ -344,6 +350,8 @@ class Node:
             return _get_image(store, image), image
 
     def _machine(self, images: dict[str, bytes] | None = None) -> Machine:
+        from hb.devices.device import Machine
+
         def load_module(image: str) -> Module:
             from hb.wasm import module
 
@@ -358,6 +366,8 @@ class Node:
         return Machine(load_module)
 
     def _workshop(self, target: int, stop: Event) -> Workshop:
+        from hb.process.compute import Workshop
+
         on_slot = self._on_slot
         return Workshop(
             open_store=self._slice,
@@ -370,63 +380,25 @@ class Node:
     def _spawned_before(self, store: Store, process: str) -> Scheduled | None:
         return scheduler.find_scheduled(store, process, process)
 
-    def _name(self, store: Store, batch: Batch, name: str, process: str) -> None:
-        check_name(name)
-        holder = store.get(keys.name_key(name))
-        if holder is not None and holder != process.encode():
-            raise Refused(f"the name {name!r} is taken by process {holder.decode()}", hint="give another --name")
-        batch.puts[keys.name_key(name)] = process.encode()
-
-    def _prepare(self, message: Message, target: str, signer: Key | None) -> Message:
-        """The signed message that is scheduled for `message`."""
-        if "commitments" in message:
-            if not verify(message):
-                raise Refused("nobody signed the message")
-            if message.get("target") != target:
-                raise Refused(f"the message's target must be {target}, got {message.get('target')!r}")
-            signed = message
-        elif signer is None:
-            raise Refused("the message is not signed, and no key was given to sign it with")
-        else:
-            signed = sign(requests.addressed(message, target), signer)
-        size, limit = len(dumps(signed)), self.config.message_limit_bytes
-        if size > limit:
-            raise Refused(f"a message may have {limit} bytes, got {size}")
+    def _prepare(self, message: Message, target: str, signer: Key | None, place: int) -> Message:
+        """The signed message that is scheduled for `message`, the one at `place` among those that were given."""
+        try:
+            signed = _signed(message, target, signer)
+            size, limit = len(dumps(signed)), self.config.message_limit_bytes
+            if size > limit:
+                raise Refused(f"a message may have {limit} bytes, got {size}")
+        except Refused as error:
+            raise type(error)(f"message {place}: {error.message}", hint=error.hint) from error
         return signed
 
-    def _resolve(self, store: Store, process: str) -> str:
-        if ids.is_id(process):
-            if store.get(keys.head_key(process)) is not None:
-                return process
-        else:
-            named = store.get(keys.name_key(process)) if process else None
-            if named is not None:
-                return named.decode()
-            if len(process) >= PREFIX_CHARACTERS:
-                return self._resolve_prefix(store, process)
-        raise NotFound(f"no process {process!r} here", hint="hb list shows those there are")
-
-    def _resolve_prefix(self, store: Store, prefix: str) -> str:
-        found = [keys.text_of(key) for key, _ in store.scan(*keys.definitions(prefix))]
-        if not found:
-            raise NotFound(
-                f"no process is called {prefix!r}, or has an ID that begins so", hint="hb list shows those there are"
-            )
-        if len(found) > 1:
-            raise Refused(f"{prefix!r} is the beginning of {len(found)} process IDs: {', '.join(found[:10])}")
-        return found[0]
-
-    def _names(self, store: Store) -> dict[str, str]:
-        return {keys.text_of(key): raw.decode() for key, raw in store.scan(*keys.names())}
-
-    def _process(self, store: Store, process: str, names: dict[str, str]) -> ProcessView:
-        definition = compute.get_definition(store, process)
+    def _process(self, store: Store, process: str, named: dict[str, str]) -> ProcessView:
+        definition = scheduler.get_definition(store, process)
         head = scheduler.get_head(store, process)
         spawned = scheduler.get_assignment(store, process, 0)["timestamp"]
         assert isinstance(spawned, int)
         return ProcessView(
             process=process,
-            names=[name for name, pid in names.items() if pid == process],
+            names=[name for name, pid in named.items() if pid == process],
             slots=head.slot + 1,
             computed=cache.latest(store, process),
             image=str(definition["image"]),
@@ -444,8 +416,8 @@ class Node:
         state: Message = {
             **public,
             "at-slot": slot,
-            "device": transition.PROCESS_DEVICE,
-            "process": compute.get_definition(store, process),
+            "device": definitions.PROCESS_DEVICE,
+            "process": scheduler.get_definition(store, process),
             "results": results,
         }
         image = cache.image_digest(store, process, slot)
@@ -460,6 +432,8 @@ class Node:
             yield from views
 
     def _follow(self, process: str, first: int, on_slot: Callable[[SlotView], None], stop: Event) -> None:
+        from hb.process import compute
+
         live = None
         while True:
             seen_ns = self.home.lock.stat().st_mtime_ns
@@ -478,18 +452,16 @@ class Node:
                     raise Interrupted(f"stopped following at slot {newest}")
 
 
-def check_name(name: str) -> None:
-    """Whether `name` can be given to a process.
-
-    Raises:
-        Refused: it cannot; says what a name is.
-    """
-    from re import compile as pattern
-
-    if ids.is_id(name) or not pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z").match(name):
-        raise Refused(
-            f"a name has 1 to 64 of A-Z a-z 0-9 . _ -, begins with a letter or digit and is no ID, got {name!r}"
-        )
+def _signed(message: Message, target: str, signer: Key | None) -> Message:
+    if "commitments" in message:
+        if not verify(message):
+            raise Refused("nobody signed it")
+        if message.get("target") != target:
+            raise Refused(f"its target must be {target}, got {message.get('target')!r}")
+        return message
+    if signer is None:
+        raise Refused("it is not signed, and no key was given to sign it with")
+    return sign(requests.addressed(message, target), signer)
 
 
 def _get_image(store: Store, image: str) -> bytes:

@@ -127,7 +127,7 @@ def test_an_unknown_device_is_refused(shell, device) -> None:
         shell.spawn("counter.wasm", devices=[device])
 
 
-@pytest.mark.parametrize("tag", ["target", "commitments", "action", "parameters", "Target"])
+@pytest.mark.parametrize("tag", ["target", "commitments", "action", "parameters", "Target", "Private"])
 def test_a_tag_cannot_stand_for_another_key(tag) -> None:
     with pytest.raises(Refused, match="tag"):
         build_message("Increment", [1], tags={tag: "x"})
@@ -150,7 +150,7 @@ def test_a_process_is_found_by_id_name_and_unique_prefix(shell) -> None:
     process = shell.spawn("counter.wasm", name="counter")
     for reference in (process, "counter", process[:4], process[:42]):
         assert shell.node.resolve(reference) == process
-    for reference in (process[:3], "nobody", "", "a" * 43, process[:5] + "!"):
+    for reference in (process[:3], "nobody", "", "a" * 43, process[:5] + "!", "\ud800", "ü" * 9):
         with pytest.raises(NotFound):
             shell.node.resolve(reference)
 

@@ -71,6 +71,11 @@ def read_bytes(store: Store, process: str, slot: int) -> bytes | None:
     return store.get(keys.slot_record_key(process, slot))
 
 
+def is_computed(store: Store, process: str, slot: int) -> bool:
+    """Whether the state of `slot` is here."""
+    return read_bytes(store, process, slot) is not None
+
+
 def latest(store: Store, process: str, *, limit: int = keys.LAST_SLOT, required: Part = "record") -> int | None:
     """The newest slot at or below `limit` that has the `required` part, or None."""
     slots = keys.memory_images if required == "image" else keys.slot_records

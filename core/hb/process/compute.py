@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from hb.errors import IntegrityError, Interrupted, NotFound
+from hb.errors import IntegrityError, Interrupted
 from hb.process import cache, scheduler, worker
 from hb.store import keys
 from hb.store.store import Batch, Store
@@ -62,24 +62,6 @@ class _Run:
         return self.image_bytes >= RUN_BYTES or monotonic() - self.since >= RUN_SECONDS
 
 
-def get_definition(store: Store, process: str) -> Message:
-    """The definition of a process.
-
-    Raises:
-        NotFound: there is no such process.
-        IntegrityError: the stored bytes are no definition.
-    """
-    raw = store.get(keys.definition_key(process))
-    if raw is None:
-        raise NotFound(f"no process {process} here")
-    return cache.parse(raw, "definition", process, None)
-
-
-def is_computed(store: Store, process: str, slot: int) -> bool:
-    """Whether the cache has the state of `slot`."""
-    return cache.read_bytes(store, process, slot) is not None
-
-
 def compute(shop: Workshop, process: str, slot: int) -> None:
     """Sees to it that the state of `slot`, which is scheduled, is in the cache.
 
@@ -89,11 +71,11 @@ def compute(shop: Workshop, process: str, slot: int) -> None:
         Interrupted: the user wants to stop; what was computed until then is stored.
     """
     with shop.open_store() as store:
-        if is_computed(store, process, slot):
+        if cache.is_computed(store, process, slot):
             return
     with shop.lock(process):
         with shop.open_store() as store:
-            if is_computed(store, process, slot):
+            if cache.is_computed(store, process, slot):
                 return
         advance(shop, open_worker(shop, process, slot), slot, last_image=True)
 
@@ -101,7 +83,7 @@ def compute(shop: Workshop, process: str, slot: int) -> None:
 def open_worker(shop: Workshop, process: str, limit: int) -> Worker:
     """A worker at the latest restorable slot at or below `limit`, or a new one at slot 0, which is then stored."""
     with shop.open_store() as store:
-        definition = get_definition(store, process)
+        definition = scheduler.get_definition(store, process)
         restorable = cache.latest(store, process, limit=limit, required="image")
         if restorable is None:
             first = scheduler.get_assignment(store, process, 0)

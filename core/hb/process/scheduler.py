@@ -81,6 +81,19 @@ def get_head(store: Store, process: str) -> Head:
     return found[0]
 
 
+def get_definition(store: Store, process: str) -> Message:
+    """The definition of a process.
+
+    Raises:
+        NotFound: there is no such process.
+        IntegrityError: the stored bytes are no definition.
+    """
+    raw = store.get(keys.definition_key(process))
+    if raw is None:
+        raise NotFound(f"no process {process} here")
+    return parse(raw, "definition", process, None)
+
+
 def open_schedule(
     process: str, definition: Message, *, key: Key, environment: Environment
 ) -> tuple[Batch, Scheduled, Message]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb.devices.device import STATE_KEYS, Base, Device, Machine, get_device
+from hb.protocol.definition import PROCESS_DEVICE
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message
 
-PROCESS_DEVICE = "process@1.0"
 _NOT_PUBLIC = STATE_KEYS | {"priv"}
 
 

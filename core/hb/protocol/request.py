@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb.errors import Refused
-from hb.protocol.message import Message, normalise_message
+from hb.protocol.message import PRIVATE_PREFIX, Message, normal_key, normalise_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +32,12 @@ def build_message(
     Raises:
         Refused: a tag has the name of a key that a message has anyway.
     """
-    message = normalise_message(tags or {})
-    for key in message:
+    for key in map(normal_key, tags or {}):
         if key in _RESERVED:
             raise Refused(f"a tag cannot be called {key!r}: a message has a key of that name")
+        if key.startswith(PRIVATE_PREFIX):
+            raise Refused(f"a tag cannot be called {key!r}: keys that begin with {PRIVATE_PREFIX!r} are never sent")
+    message = normalise_message(tags or {})
     for key, value in (("action", action), ("data", data), ("anchor", anchor)):
         if value is not None:
             message[key] = value

@@ -140,7 +140,7 @@ def test_messages_that_are_not_what_they_say_are_refused_and_none_of_their_batch
     altered = {**signed, "action": "ReadValue"}
     with pytest.raises(BadSignature):
         shell.send_all(process, [*increments(1), altered])
-    with pytest.raises(Refused, match="nobody signed"):
+    with pytest.raises(Refused, match="message 2: nobody signed it"):
         shell.send_all(process, [*increments(1), {**signed, "commitments": {}}])
     with pytest.raises(Refused, match="target"):
         shell.send_all(process, [*increments(1), sign({"target": "x" * 43, "action": "Increment"}, ALICE)])
@@ -168,9 +168,7 @@ def test_a_schedule_that_moved_on_meanwhile_is_a_conflict_and_nothing_is_written
 
 
 def shell_definition(store, process):
-    from hb.process import compute
-
-    return compute.get_definition(store, process)
+    return scheduler.get_definition(store, process)
 
 
 def test_a_batch_of_more_than_one_synced_write_keeps_its_order(shell, monkeypatch) -> None:
