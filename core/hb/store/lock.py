@@ -16,7 +16,7 @@ import fcntl
 import os
 import stat
 from contextlib import contextmanager
-from threading import Event, Lock, Thread
+from threading import TIMEOUT_MAX, Lock, Thread
 from typing import TYPE_CHECKING
 
 from hb.errors import HomeBusy, HomeUnusable, NoHome, Refused
@@ -104,8 +104,10 @@ class _Turn:
     def __init__(self, queue: int, descriptor: int) -> None:
         self._queue: int | None = queue
         self._descriptor = descriptor
-        self._done = Event()
+        # Plain locks, not an Event: Ctrl-C in the middle of one, which is Python itself, could leave it locked for good.
+        self._running = Lock()
         self._lock = Lock()
+        self._ended = False
         self._given_up = False
         self._error: OSError | None = None
 
@@ -142,9 +144,10 @@ class _Turn:
 
     def _take_within(self, timeout_s: float) -> bool:
         """Without polling and without signals: a thread waits. If it gets the lock after all, it lets go at once."""
+        self._running.acquire()
         Thread(target=self._take_in_thread, name="hb-lock", daemon=True).start()
         try:
-            self._done.wait(timeout_s)
+            self._running.acquire(timeout=min(max(timeout_s, 0.0), TIMEOUT_MAX))
         except BaseException:  # Ctrl-C while waiting
             if not self._give_up() and self._error is None:
                 os.close(self._descriptor)
@@ -163,12 +166,13 @@ class _Turn:
         with self._lock:
             if self._given_up or self._error is not None:
                 os.close(self._descriptor)
-            self._done.set()
+            self._ended = True
+        self._running.release()
 
     def _give_up(self) -> bool:
-        """Whether that was possible: too late if the thread is done."""
+        """Whether that was possible: too late if the thread has ended."""
         with self._lock:
-            self._given_up = not self._done.is_set()
+            self._given_up = not self._ended
             return self._given_up
 
     def _leave_queue(self) -> None:

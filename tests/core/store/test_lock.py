@@ -81,7 +81,7 @@ def test_lets_go_after_the_block_even_if_it_fails(path: Path, timeout_s: float |
 
 def test_waits_no_longer_than_it_was_told(path: Path) -> None:
     with another_holding(path):
-        for timeout_s in (0.0, 0.2):
+        for timeout_s in (-1.0, 0.0, 0.2):
             asked = time.monotonic()
             with pytest.raises(HomeBusy, match=f"was busy for {timeout_s:g} s") as busy, hold(path, timeout_s):
                 pass
@@ -89,7 +89,7 @@ def test_waits_no_longer_than_it_was_told(path: Path) -> None:
             assert busy.value.hint is not None
 
 
-@pytest.mark.parametrize("timeout_s", [None, 30.0])
+@pytest.mark.parametrize("timeout_s", [None, 30.0, 1e300])
 def test_gets_the_lock_when_its_holder_is_killed(path: Path, timeout_s: float | None) -> None:
     with another_holding(path) as holder:
         threading.Timer(0.1, holder.kill).start()
