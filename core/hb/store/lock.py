@@ -104,7 +104,7 @@ class _Turn:
     def __init__(self, queue: int, descriptor: int) -> None:
         self._queue: int | None = queue
         self._descriptor = descriptor
-        # Plain locks, not an Event: Ctrl-C in the middle of one, which is Python itself, could leave it locked for good.
+        # Plain locks, not an Event: that is Python itself, and Ctrl-C in its midst could leave it locked for good.
         self._running = Lock()
         self._lock = Lock()
         self._ended = False
