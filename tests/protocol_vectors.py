@@ -1,15 +1,18 @@
-"""What the protocol's tests share: the vectors of a running HyperBEAM, and strategies for values and messages."""
+"""What the protocol's tests share: HyperBEAM's vectors, strategies for values and messages, and signed messages."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64decode
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import strategies as st
 
+from hb.protocol import assignment
+from hb.protocol.commitment import Key
 from hb.protocol.message import Atom, Message, Value, normalise_message
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -128,3 +131,33 @@ def shuffled(item: Value, order: Any) -> Value:
         order.shuffle(keys)
         return {key: shuffled(item[key], order) for key in keys}
     return [shuffled(inner, order) for inner in item] if isinstance(item, list) else item
+
+
+# Signed messages
+
+ALICE = Key(bytes(range(32)))
+BOB = Key(b"b" * 32)
+CAROL = Key(b"c" * 32)
+
+MESSAGE: Message = {"action": "Increment", "data": "a\r\nb", "parameters": [1, 2.5, "x"], "path": "p", "n": {"k": 1}}
+
+
+def assigned(body: Message) -> Message:
+    return assignment.build(
+        process="p" * 43, slot=1, message=body, chain=b"c" * 32, timestamp_ms=1, block_height=0, block_hash="A" * 43
+    )
+
+
+def entries(signed: Message) -> dict[str, dict[str, Value]]:
+    """A copy of a message's commitments, by ID."""
+    return deepcopy(cast("dict[str, dict[str, Value]]", signed["commitments"]))
+
+
+def mac_id(signed: Message) -> str:
+    (found,) = [name for name, entry in entries(signed).items() if entry["alg"] == "hmac-sha256"]
+    return found
+
+
+def signature_id(signed: Message) -> str:
+    (found,) = [name for name, entry in entries(signed).items() if entry["alg"] != "hmac-sha256"]
+    return found
