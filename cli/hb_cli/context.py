@@ -47,8 +47,7 @@ class Session:
 
 def session_of(ctx: typer.Context) -> Session:
     """The session that `ctx` belongs to."""
-    session = ctx.find_root().obj
-    assert isinstance(session, Session)
+    session: Session = ctx.find_root().obj
     return session
 
 

@@ -6,7 +6,7 @@ All text of strangers goes through `output.printable`. Must never print, and nev
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rich import box
 from rich.console import Group
@@ -147,9 +147,7 @@ def slot_line(view: SlotView) -> Text:
 
 def state(view: StateView, name: str) -> RenderableType:
     """The state of a process at a slot: its public keys, the slot's results, and what it follows from."""
-    public, results = view.record["state"], view.record["results"]
-    assert isinstance(public, dict)
-    assert isinstance(results, dict)
+    public, results = cast("Message", view.record["state"]), cast("Message", view.record["results"])
     body: list[RenderableType] = [_tree(public)] if public else [Text("no public keys", _DIM)]
     if results:
         gas = results.get("gas")

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -126,10 +127,17 @@ class Shell:
             stderr=theirs if stderr is None else stderr,
         )
         os.close(theirs)
-        shown = read_terminal(ours)
+        shown = _read_terminal(ours)
         os.close(ours)
         _, err = process.communicate(timeout=TIMEOUT_S)
         return Outcome(process.returncode, shown, (err or b"").decode())
+
+    outcome = Outcome
+
+    @staticmethod
+    def read_terminal(descriptor: int) -> str:
+        """All that is shown on a pseudo-terminal until its last user is gone."""
+        return _read_terminal(descriptor)
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Writes a file in the working directory."""
@@ -145,8 +153,7 @@ class Shell:
             return dict(store.scan(b"", b"\xff" * 100))
 
 
-def read_terminal(descriptor: int) -> str:
-    """All that is shown on a pseudo-terminal until its last user is gone."""
+def _read_terminal(descriptor: int) -> str:
     parts = []
     while True:
         try:
@@ -170,23 +177,38 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(directory)
 
 
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Homes as `hb` makes them, made once and copied by the tests: `plain`, and with the processes of the fixtures."""
+    root = tmp_path_factory.mktemp("templates")
+    for name in ("plain", "counter", "playground"):
+        (root / name).mkdir()
+        shell = Shell(root / name)
+        shell.ok("init")
+        if name == "counter":
+            shell.ok("spawn", COUNTER, "--name", "counter", "--initial-state", '{"counter": 0}')
+        if name == "playground":
+            shell.write("play.wat", PLAYGROUND)
+            shell.ok("spawn", "play.wat", "--name", "play")
+    return root
+
+
 @pytest.fixture
-def home(shell: Shell) -> Shell:
+def home(shell: Shell, templates: Path) -> Shell:
     """A shell in a directory that has a home."""
-    shell.ok("init")
+    shutil.copytree(templates / "plain" / ".hb", shell.home)
     return shell
 
 
 @pytest.fixture
-def counter(home: Shell) -> Shell:
+def counter(shell: Shell, templates: Path) -> Shell:
     """A shell whose home has a process `counter`, at slot 0."""
-    home.ok("spawn", COUNTER, "--name", "counter", "--initial-state", '{"counter": 0}')
-    return home
+    shutil.copytree(templates / "counter" / ".hb", shell.home)
+    return shell
 
 
 @pytest.fixture
-def playground(home: Shell) -> Shell:
+def playground(shell: Shell, templates: Path) -> Shell:
     """A shell whose home has a process `play`, at slot 0."""
-    home.write("play.wat", PLAYGROUND)
-    home.ok("spawn", "play.wat", "--name", "play")
-    return home
+    shutil.copytree(templates / "playground" / ".hb", shell.home)
+    return shell

@@ -48,20 +48,23 @@ def inspect(
       hb inspect counter --definition > counter.toml
     """
     session = context.session_of(ctx)
-    if definition and (slot or first or last) is not None:
+    named = [ref for ref in (slot, first, last) if ref is not None]
+    if definition and named:
         raise arguments.misuse("--definition takes no slot: a process has one definition at all of them")
-    if slot is not None and (first or last) is not None:
+    if slot is not None and len(named) > 1:
         raise arguments.misuse("give --slot for one slot, or --from and --to for several")
     home = context.existing_home(session)
     node = context.open_node(session, home)
     if definition:
         _print_definition(session, node, process)
         return
-    first, last = (first or "0", last or "now") if slot is None else (slot, slot)
+    if slot is not None:
+        first = last = slot
+    start, end = "0" if first is None else first, "now" if last is None else last
     if session.for_person:
-        _show(node, home, process, first, last, is_one=slot is not None)
+        _show(node, home, process, start, end, is_one=slot is not None)
     else:
-        for view in node.history(process, first, last):
+        for view in node.history(process, start, end):
             output.json_line(views.slot_fields(view))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,12 +13,19 @@ from hb_cli import arguments, context, exits, options, output, progress
 if TYPE_CHECKING:
     from hb.config import Config
     from hb.node import Node, Scheduled
-    from hb.protocol.message import Message
+    from hb.protocol.message import Message, Value
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-_LINE_KEYS = ("action", "anchor", "data", "parameters", "tags")
+# What a line of a batch may have, and what each must be.
+_LINE_KEYS = {
+    "action": (str, "text"),
+    "anchor": (str, "text"),
+    "data": (str | bytes, 'text, or bytes as {"$bytes": ...}'),
+    "parameters": (list, "a list"),
+    "tags": (dict, "an object"),
+}
 
 
 _Action = Annotated[str | None, typer.Argument(metavar="ACTION", help="What to do.", show_default=False)]
@@ -83,11 +91,14 @@ def send(
         message = build(action, parameter or [], anchor=anchor, tags=arguments.tags(tag or []))
         if data is not None:
             message["data"] = arguments.binary(arguments.text_or_file(data, limit_bytes=limit_bytes, what="data"))
-        messages = [message]
+        numbered = {0: message}
     else:
-        messages = _batch(batch, context.settings(home))
+        numbered = _batch(batch, pid, context.settings(home))
     environment = context.surroundings(timestamp, block_height)
-    sent = node.send(pid, messages, signer=context.signer(home, as_key), environment=environment)
+    try:
+        sent = node.send(pid, list(numbered.values()), signer=context.signer(home, as_key), environment=environment)
+    except Refused as error:
+        raise _placed(error, list(numbered)) from error
     _tell_retries(session, sent)
     if wait:
         return _wait(session, node, sent, bar)
@@ -103,14 +114,14 @@ def build(action: str | None, words: list[str], *, anchor: str | None, tags: Mes
     return build_message(action, [arguments.parameter(word) for word in words], tags=tags, anchor=anchor)
 
 
-def _batch(name: str, settings: Config) -> list[Message]:
-    """The messages of a batch, all of them read before any is sent.
+def _batch(name: str, target: str, settings: Config) -> dict[int, Message]:
+    """The messages of a batch for the process `target` by the numbers of their lines, all read before any is sent.
 
     Raises:
         Refused: the batch is too large, or a line of it is no message; names the line.
     """
     content = arguments.read(name, limit_bytes=settings.batch_limit_bytes, what="the batch")
-    messages: list[Message] = []
+    messages: dict[int, Message] = {}
     for number, line in enumerate(content.split(b"\n"), 1):
         if not line.strip():
             continue
@@ -120,39 +131,66 @@ def _batch(name: str, settings: Config) -> list[Message]:
                 hint="split it, or raise batch-messages in the home's config.toml",
             )
         try:
-            messages.append(_line_message(line))
+            messages[number] = _line_message(line, target)
         except Refused as error:
-            raise Refused(f"line {number} of the batch: {error.message}", hint=error.hint or _NOTHING_SENT) from error
+            raise _at_line(number, error.message, error.hint) from error
     return messages
 
 
-_NOTHING_SENT = "nothing of the batch was scheduled"
+def _placed(error: Refused, lines: list[int]) -> Refused:
+    """`error` with the line of the batch in place of the message's position; line 0 is the command line."""
+    found = re.match(r"message (\d+): ", error.message)
+    if found is None:
+        return error
+    number = lines[int(found[1]) - 1]
+    sentence = error.message[found.end() :]
+    return _at_line(number, sentence, error.hint) if number else Refused(sentence, hint=error.hint)
 
 
-def _line_message(line: bytes) -> Message:
-    from hb.node import build_message
+def _at_line(number: int, sentence: str, hint: str | None) -> Refused:
+    return Refused(f"line {number} of the batch: {sentence}", hint=hint or "nothing of the batch was scheduled")
 
+
+def _line_message(line: bytes, target: str) -> Message:
     given = arguments.json_message(line, "a message")
     if "commitments" in given:
-        from hb.protocol import commitment
-
-        if not commitment.verify(given):
-            raise Refused("nobody signed this message")
-        return given
+        return _signed(given, target)
     unknown = sorted(set(given) - set(_LINE_KEYS))
     if unknown:
         raise Refused(f"a message has no key {unknown[0]!r}; it may have {', '.join(_LINE_KEYS)}")
-    parameters, tags = given.get("parameters", []), given.get("tags", {})
-    if not isinstance(parameters, list):
-        raise Refused("`parameters` must be a list")
-    if not isinstance(tags, dict):
-        raise Refused("`tags` must be an object")
-    action, anchor, data = given.get("action"), given.get("anchor"), given.get("data")
-    for key, value in (("action", action), ("anchor", anchor)):
-        if value is not None and not isinstance(value, str):
-            raise Refused(f"`{key}` must be text")
-    random = arguments.random_anchor()
-    return build_message(action, parameters, data=data, tags=tags, anchor=anchor or random)  # type: ignore[arg-type]
+    for key, (kinds, wanted) in _LINE_KEYS.items():
+        if not isinstance(given.get(key), kinds | None):
+            raise Refused(f"`{key}` must be {wanted}")
+    return _build_line(**given)  # type: ignore[arg-type]  # the table has checked them
+
+
+def _build_line(
+    *,
+    action: str | None = None,
+    parameters: list[Value] | None = None,
+    data: str | bytes | None = None,
+    tags: Message | None = None,
+    anchor: str | None = None,
+) -> Message:
+    from hb.node import build_message
+
+    anchor = arguments.random_anchor() if anchor is None else anchor
+    return build_message(action, parameters or [], data=data, tags=tags, anchor=anchor)
+
+
+def _signed(given: Message, target: str) -> Message:
+    """A message that somebody signed, to be taken as it is.
+
+    Raises:
+        Refused: nobody did, it was altered since, or it is for another process.
+    """
+    from hb.protocol import commitment
+
+    if not commitment.verify(given):
+        raise Refused("nobody signed this message")
+    if given.get("target") != target:
+        raise Refused(f"its target must be {target}, got {given.get('target')!r}")
+    return given
 
 
 def _tell_retries(session: Session, sent: list[Scheduled]) -> None:

@@ -1,0 +1,228 @@
+"""`hb send`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+
+def test_it_prints_the_slot_alone(counter: Shell) -> None:
+    outcome = counter.ok("send", "counter", "Increment")
+    assert (outcome.out, outcome.err) == ("1\n", "")
+
+
+def test_it_computes_nothing_unless_told_to_wait(counter: Shell) -> None:
+    counter.ok("send", "counter", "Increment")
+    assert counter.ok("inspect", "counter", "--slot", "1").json()["computed"] is False
+    counter.ok("send", "counter", "Increment", "--wait")
+    assert counter.ok("inspect", "counter", "--slot", "1").json()["computed"] is True
+
+
+def test_two_equal_messages_are_two_and_one_with_an_anchor_is_one(counter: Shell) -> None:
+    assert counter.ok("send", "counter", "Increment").out == "1\n"
+    assert counter.ok("send", "counter", "Increment").out == "2\n"
+    assert counter.ok("send", "counter", "Increment", "--anchor", "x").out == "3\n"
+    before = counter.records()
+    again = counter.ok("send", "counter", "Increment", "--anchor", "x")
+    assert again.out == "3\n"
+    assert "slot 3 has this message already" in again.err
+    as_json = counter.ok("send", "counter", "Increment", "--anchor", "x", "--json")
+    assert (as_json.json()["fresh"], as_json.err) == (False, "")
+    assert counter.records() == before
+
+
+def test_wait_prints_the_results_on_a_line_of_their_own(playground: Shell) -> None:
+    slot, results = playground.ok("send", "play", "Pair", "-3", "2.5", "--wait").out.splitlines()
+    assert slot == "1"
+    assert json.loads(results)["output"] == [2.5, -3]
+
+
+def test_wait_with_json_is_one_object(counter: Shell) -> None:
+    told = counter.ok("send", "counter", "Increment", "--wait", "--json").json()
+    assert told["slot"] == 1
+    assert told["results"]["type"] == "ok"
+    assert told["state"] == {"counter": 1}
+    row = counter.ok("inspect", "counter", "--slot", "1").json()
+    assert {key: told[key] for key in ("process", "message", "assignment")} == {
+        key: row[key] for key in ("process", "message", "assignment")
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "says"),
+    [
+        (["Trap"], "trap", ""),
+        (["NoSuch"], "unknown-function", "NoSuch"),
+        ([], "no-function", ""),
+        (["Set"], "wrong-arguments", "takes 1 argument"),
+        (["Set", "1", "2"], "wrong-arguments", "got 2"),
+        (["Set", "five"], "wrong-arguments", "five"),
+        (["Set", "1.5"], "wrong-arguments", "1.5"),
+        (["Set", "99999999999999999999"], "wrong-arguments", ""),
+    ],
+)
+def test_a_program_that_fails_is_an_outcome_with_exit_code_15(
+    playground: Shell, words: list[str], kind: str, says: str
+) -> None:
+    playground.ok("send", "play", "Set", "5")
+    outcome = playground.hb("send", "play", *words, "--wait")
+    slot, line = outcome.out.splitlines()
+    results = json.loads(line)
+    assert (outcome.code, slot, results["type"], results["kind"]) == (15, "2", "error", kind)
+    assert says in results["error"]
+    assert outcome.err == ""
+    assert playground.ok("state", "play", "n").out == "5\n"
+    assert playground.ok("send", "play", "Get", "--wait").out.splitlines()[0] == "3"
+
+
+def test_a_program_without_end_ends_with_its_gas(home: Shell) -> None:
+    home.ok("spawn", home.samples / "loop.wasm", "--name", "loop", "--gas-limit", "100000")
+    outcome = home.hb("send", "loop", "Loop", "--wait", "--json")
+    told = json.loads(outcome.out)
+    assert (outcome.code, told["results"]["kind"]) == (15, "out-of-gas")
+    assert told["results"]["gas"] >= 100000
+    assert "✗" in home.terminal("inspect", "loop").text
+
+
+def test_data_tags_and_parameters_go_into_the_message(counter: Shell) -> None:
+    counter.write("letter.bin", b"\xff\x00raw")
+    sent = [
+        counter.ok("send", "counter", "Say", "5", '"5"', "five", "--data", "text", "--tag", "Subject=Hi", "--json"),
+        counter.ok("send", "counter", "Say", "--data", "@letter.bin", "--json"),
+        counter.ok("send", "counter", "Say", "--data", "-", "--json", stdin="from input"),
+        counter.ok("send", "counter", "--json"),
+    ]
+    texts, raw, piped, bare = (counter.ok("message", "show", told.json()["message"]).json() for told in sent)
+    assert (texts["action"], texts["parameters"], texts["data"], texts["subject"]) == (
+        "Say",
+        [5, "5", "five"],
+        "text",
+        "Hi",
+    )
+    assert raw["data"] == {"$bytes": "_wByYXc"}
+    assert piped["data"] == "from input"
+    assert not {"action", "data", "parameters"} & set(bare)
+    assert len({message["anchor"] for message in (texts, raw, piped, bare)}) == 4
+    assert {message["target"] for message in (texts, raw, piped, bare)} == {sent[0].json()["process"]}
+
+
+_BATCH = [
+    '{"action": "Increment"}',
+    "",
+    '{"action": "Add", "parameters": [40]}',
+    '{"action": "ReadValue", "tags": {"A": "b"}}',
+]
+
+
+def test_a_batch_prints_a_line_for_each_message(counter: Shell) -> None:
+    assert counter.ok("send", "counter", "--batch", "-", stdin="\n".join(_BATCH)).out == "1\n2\n3\n"
+    counter.write("batch.ndjson", "\r\n".join(_BATCH))
+    told = counter.ok("send", "counter", "--batch", "batch.ndjson", "--json").lines()
+    assert [line["slot"] for line in told] == [4, 5, 6]
+    assert counter.ok("state", "counter", "counter").out == "82\n"
+    assert counter.ok("send", "counter", "--batch", "-", stdin="").out == ""
+
+
+def test_a_batch_that_waits_prints_each_slot_and_its_results(counter: Shell) -> None:
+    outcome = counter.ok("send", "counter", "--batch", "-", "--wait", stdin="\n".join(_BATCH))
+    lines = outcome.out.splitlines()
+    assert lines[0::2] == ["1", "2", "3"]
+    assert [json.loads(line)["output"] for line in lines[1::2]] == [[], [], [41]]
+    failing = counter.hb(
+        "send", "counter", "--batch", "-", "--wait", "--json", stdin='{"action":"No"}\n{"action":"Increment"}'
+    )
+    assert failing.code == 15
+    assert [told["results"]["type"] for told in failing.lines()] == ["error", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{", ""),
+        ("nonsense", ""),
+        ("[1]", "JSON object"),
+        ("5", "JSON object"),
+        ('{"action": 5}', "action"),
+        ('{"parameters": 5}', "parameters"),
+        ('{"tags": []}', "tags"),
+        ('{"action": "A", "tags": {"action": "x"}}', "action"),
+        ('{"data": 5}', "data"),
+        ('{"acton": "Increment"}', "acton"),
+        ('{"action": "A", "action": "B"}', "action"),
+        ('{"action": "\\ud800"}', ""),
+        ('{"parameters": [1e400]}', ""),
+        ('{"parameters": [NaN]}', ""),
+        ('{"tags": ' + "[" * 100 + "]" * 100 + "}", ""),
+        ('{"tags": {"content-digest": "x"}}', "content-digest"),
+        ('{"tags": {"target": "x"}}', "target"),
+        ('{"tags": {"x": "a\\r\\nb"}}', "line break"),
+        ('{"parameters": [1, {"a": 1}]}', "list"),
+        ('{"commitments": {}}', "signed"),
+        ('{"commitments": 5}', ""),
+        (b"\xff\xfe", "UTF-8"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_one_bad_line_stops_the_batch_and_is_named(counter: Shell, line: str | bytes, says: str) -> None:
+    before = counter.records()
+    bad = line.encode() if isinstance(line, str) else line
+    outcome = counter.hb("send", "counter", "--batch", "-", stdin=b'{"action": "Increment"}\n\n' + bad + b"\n{}\n")
+    assert (outcome.code, outcome.out) == (13, "")
+    assert outcome.err.startswith("hb: error: line 3 of the batch: ")
+    assert says in outcome.err.splitlines()[0]
+    assert outcome.err.count("\n") == 2
+    assert counter.records() == before
+
+
+def test_the_limits_of_a_batch_are_those_of_the_home(counter: Shell) -> None:
+    config = counter.home / "config.toml"
+    text = config.read_text()
+    assert "batch-messages" in text
+    config.write_text("[host]\nbatch-messages = 2\nmessage-limit = 2000\n")
+    assert counter.ok("send", "counter", "--batch", "-", stdin="{}\n{}\n").out == "1\n2\n"
+    before = counter.records()
+    too_many = counter.hb("send", "counter", "--batch", "-", stdin="{}\n{}\n{}\n")
+    assert too_many.code == 13
+    assert "limit of 2" in too_many.err
+    too_large = counter.hb("send", "counter", "--data", "x" * 3000)
+    assert too_large.code == 13
+    assert "2000" in too_large.err.replace(",", "")
+    assert counter.records() == before
+
+
+def test_a_signed_message_is_taken_as_it_is(counter: Shell) -> None:
+    counter.ok("key", "new", "alice")
+    pid = counter.ok("list").json()["process"]
+    plain = {"action": "Increment", "target": pid, "type": "Message", "anchor": "a"}
+    signed = counter.ok("message", "sign", "-", "--as", "alice", stdin=json.dumps(plain)).out
+    told = counter.ok("send", "counter", "--batch", "-", "--json", stdin=signed).json()
+    assert told["message"] == counter.ok("message", "id", "-", stdin=signed).out.strip()
+    row = counter.ok("inspect", "counter", "--slot", "1").json()
+    assert row["sender"] == counter.ok("key", "show", "alice").json()["address"]
+    again = counter.ok("send", "counter", "--batch", "-", stdin=signed)
+    assert again.out == "1\n"
+    assert "already" in again.err
+
+
+def test_an_unknown_key_sends_nothing(counter: Shell) -> None:
+    before = counter.records()
+    outcome = counter.hb("send", "counter", "Increment", "--as", "nobody")
+    assert outcome.code == 12
+    assert "hb key new nobody" in outcome.err
+    assert counter.records() == before
+
+
+def test_many_shells_send_at_once_and_every_slot_is_given_once(counter: Shell) -> None:
+    started = [counter.start("send", "counter", "Increment") for _ in range(6)]
+    slots = []
+    for process in started:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        slots.append(int(out))
+    assert sorted(slots) == [1, 2, 3, 4, 5, 6]
+    assert counter.ok("state", "counter", "counter").out == "6\n"

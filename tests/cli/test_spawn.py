@@ -1,0 +1,152 @@
+"""`hb spawn`."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+
+def test_it_prints_the_process_id_alone(home: Shell) -> None:
+    outcome = home.ok("spawn", home.counter_wasm)
+    assert len(outcome.out) == 44
+    assert outcome.err == ""
+    assert home.ok("list").json()["process"] == outcome.out.strip()
+
+
+def test_json_tells_the_rest(home: Shell) -> None:
+    told = home.ok("spawn", home.counter_wasm, "--name", "c", "--json").json()
+    assert (told["slot"], told["fresh"], told["name"]) == (0, True, "c")
+    assert told["process"] == home.ok("inspect", "c").json()["message"]
+
+
+def test_text_and_standard_input_are_modules_too(home: Shell) -> None:
+    text = home.write("counter.wat", (home.samples / "counter.wat").read_bytes())
+    ids = {
+        home.ok("spawn", module, "--anchor", "same", stdin=stdin).out
+        for module, stdin in ((home.counter_wasm, b""), ("-", home.counter_wasm.read_bytes()))
+    }
+    assert len(ids) == 1
+    pid = home.ok("spawn", text, "--initial-state", '{"counter": 7}').out.strip()
+    assert home.ok("state", "--", pid, "counter").out == "7\n"
+
+
+def test_the_initial_state_may_come_from_a_file_or_standard_input(home: Shell) -> None:
+    home.write("state.json", '{"counter": 5}')
+    home.ok("spawn", home.counter_wasm, "--name", "file", "--initial-state", "@state.json")
+    home.ok("spawn", home.counter_wasm, "--name", "input", "--initial-state", "-", stdin='{"counter": 6}')
+    assert home.ok("state", "file", "counter").out == "5\n"
+    assert home.ok("state", "input", "counter").out == "6\n"
+
+
+def test_without_an_anchor_two_spawns_are_two_processes_and_with_one_they_are_one(home: Shell) -> None:
+    assert home.ok("spawn", home.counter_wasm).out != home.ok("spawn", home.counter_wasm).out
+    first = home.ok("spawn", home.counter_wasm, "--anchor", "x")
+    before = home.records()
+    again = home.ok("spawn", home.counter_wasm, "--anchor", "x")
+    assert again.out == first.out
+    assert "here already" in again.err
+    assert home.records() == before
+
+
+def test_a_definition_that_inspect_writes_makes_the_same_process(home: Shell) -> None:
+    pid = home.ok(
+        "spawn", home.counter_wasm, "--name", "first", "--initial-state", '{"counter": 3}', "--tag", "subject=ünïcode \x01",
+        "--gas-limit", "1000", "--memory-limit", "7", "--result-limit", "9999",
+    ).out  # fmt: skip
+    text = home.ok("inspect", "first", "--definition").out
+    home.write("first.toml", text)
+    assert home.ok("spawn", "--definition", "first.toml").out == pid
+    table = tomllib.loads(text)
+    assert table["limits"] == {"gas": 1000, "memory-pages": 7, "result-bytes": 9999}
+    # In another home with the same key the image is given beside it, and it is the same process again.
+    other = type(home)(home.directory / "other")
+    other.directory.mkdir()
+    other.ok("init")
+    (other.home / "keys" / "default.json").write_bytes((home.home / "keys" / "default.json").read_bytes())
+    other.write("first.toml", text)
+    assert other.hb("spawn", "--definition", "first.toml").code == 12
+    assert other.ok("spawn", home.counter_wasm, "--definition", "first.toml").out == pid
+    assert other.ok("inspect", "--definition", "--", pid.strip()).out == text
+
+
+def test_a_definition_finds_its_image_beside_itself_and_options_go_over_it(home: Shell) -> None:
+    folder = home.directory / "folder"
+    folder.mkdir()
+    (folder / "counter.wasm").write_bytes(home.counter_wasm.read_bytes())
+    (folder / "it.toml").write_text(
+        'name = "toml"\nimage = "counter.wasm"\ndevices = ["WASM-64@1.0"]\n[initial-state]\ncounter = 4\n[tags]\na = "1"\n'
+        "[limits]\ngas = 500\n"
+    )
+    home.ok("spawn", "--definition", "folder/it.toml")
+    assert home.ok("state", "toml", "counter").out == "4\n"
+    assert home.ok("state", "toml", "process/execution-device").out == "wasm64@1.0\n"
+    assert home.ok("state", "toml", "process/gas-limit").out == "500\n"
+    home.ok(
+        "spawn",
+        "--definition",
+        "folder/it.toml",
+        "--name",
+        "over",
+        "--tag",
+        "a=2",
+        "--gas-limit",
+        "600",
+        "--initial-state",
+        '{"counter": 9}',
+    )
+    assert home.ok("state", "over", "counter").out == "9\n"
+    assert home.ok("state", "over", "process/a").out == "2\n"
+    assert home.ok("state", "over", "process/gas-limit").out == "600\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name = ", "not TOML"),
+        ("\xff", "not TOML"),
+        ("imagine = 'counter.wasm'", "imagine"),
+        ("image = 5", "image"),
+        ("image = 'nosuch.wasm'", "nosuch.wasm"),
+        ("image = 'counter.wasm'\n[limits]\ngas = 0", "gas"),
+        ("image = 'counter.wasm'\n[limits]\ngas = 'all'", "gas"),
+        ("image = 'counter.wasm'\ndevices = ['nosuch@1.0']", "nosuch@1.0"),
+        ("image = 'counter.wasm'\n[tags]\nimage = 'x'", "image"),
+        ("image = 'counter.wasm'\n[tags]\nwhen = 2020-01-01", ""),
+        ("image = 'counter.wasm'\nname = ''", "name"),
+    ],
+)
+def test_a_bad_definition_is_refused_and_changes_nothing(home: Shell, text: str, says: str) -> None:
+    home.write("counter.wasm", home.counter_wasm.read_bytes())
+    home.write("bad.toml", text)
+    before = home.records()
+    outcome = home.hb("spawn", "--definition", "bad.toml")
+    assert (outcome.code, outcome.out) == (13, "")
+    assert outcome.err.startswith("hb: error: ")
+    assert says in outcome.err
+    assert home.records() == before
+
+
+def test_a_definition_without_an_image_needs_a_module(home: Shell) -> None:
+    home.write("bare.toml", "[initial-state]\ncounter = 2\n")
+    assert home.hb("spawn", "--definition", "bare.toml").code == 2
+    home.ok("spawn", home.counter_wasm, "--definition", "bare.toml", "--name", "bare")
+    assert home.ok("state", "bare", "counter").out == "2\n"
+
+
+def test_a_name_is_taken_once(counter: Shell) -> None:
+    before = counter.records()
+    outcome = counter.hb("spawn", counter.counter_wasm, "--name", "counter")
+    assert outcome.code == 13
+    assert "'counter' is taken" in outcome.err
+    assert counter.records() == before
+
+
+def test_a_refusal_makes_no_home(shell: Shell) -> None:
+    shell.hb("spawn", "--definition", "nosuch.toml")
+    shell.hb("spawn", "nosuch.wasm", "--tag", "bad")
+    assert not list(shell.directory.iterdir())
