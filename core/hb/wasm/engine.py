@@ -7,8 +7,11 @@ combinations abort the whole process, and gas and results are only equal between
 
 from __future__ import annotations
 
+import _thread
 import threading
 from typing import TYPE_CHECKING, TypeVar
+
+from hb.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,8 +63,9 @@ class _Shared:
     interrupts = 0
 
 
-# How often an interrupt is repeated until the work notices: a call may start between its loop's last look and ours.
-_REPEAT_S = 0.05
+# How often the waiting thread looks for Ctrl-C, and then how often it repeats the interrupt until the work notices: a
+# call may start between its loop's last look at `stop` and ours.
+_LOOK_S = 0.05
 
 
 def get_engine() -> wasmtime.Engine:
@@ -103,26 +107,35 @@ def run_interruptibly(work: Callable[[threading.Event], Result]) -> Result:
     Raises:
         Interrupted: Ctrl-C came, and `work` ended because of it.
     """
-    stop, ended = threading.Event(), threading.Event()
+    # Plain locks and lists throughout: Ctrl-C raises between any two steps of this thread, and the events and threads
+    # of `threading` are themselves Python, which it can leave locked for good.
+    stop, begun, ended = threading.Event(), threading.Lock(), threading.Lock()
     results: list[Result] = []
     failures: list[BaseException] = []
 
     def run() -> None:
+        if not begun.acquire(blocking=False):
+            return
         try:
             results.append(work(stop))
         except BaseException as failure:  # raised again on the caller's thread
             failures.append(failure)
-        finally:
-            ended.set()
+        ended.release()
 
-    _start_thread(run)
+    ended.acquire()
     try:
-        ended.wait()
-    except KeyboardInterrupt:
+        _start_thread(run)
+        # The system may give the signal to the other thread, and then nothing but time wakes this one to notice.
+        while not (results or failures):
+            ended.acquire(timeout=_LOOK_S)
+    except KeyboardInterrupt as interrupted:
+        # It may have come as the thread was started: whoever gets the lock decides whether the work begins.
+        if begun.acquire(blocking=False):
+            raise Interrupted("interrupted before it began") from interrupted
         stop.set()
-        while not ended.is_set():
+        while not (results or failures):
             interrupt()
-            ended.wait(_REPEAT_S)
+            ended.acquire(timeout=_LOOK_S)
     if failures:
         raise failures[0]
     return results[0]
@@ -132,6 +145,6 @@ def _start_thread(run: Callable[[], None]) -> None:
     with _Shared.lock:
         before = threading.stack_size(THREAD_STACK_BYTES)
         try:
-            threading.Thread(target=run, name="hb-compute", daemon=True).start()
+            _thread.start_new_thread(run, ())
         finally:
             threading.stack_size(before)
