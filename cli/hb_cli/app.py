@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hb_cli import exits, failure
+from hb_cli import arguments, exits, failure
 from hb_cli.context import Session, session_of
 
 # In the order in which a newcomer needs them.
@@ -93,8 +93,11 @@ def _remember_json(ctx: typer.Context, value: bool) -> None:
 
 
 def _remember_lock_timeout(ctx: typer.Context, value: float | None) -> None:
-    if value is not None:
-        session_of(ctx).lock_timeout_s = value
+    if value is None:
+        return
+    if value != value:  # noqa: PLR0124  not a number, which no range excludes
+        raise arguments.misuse("--lock-timeout is a number of seconds, got nan")
+    session_of(ctx).lock_timeout_s = value
 
 
 def _print_version(value: bool) -> None:
@@ -145,6 +148,7 @@ def hb(
             "--lock-timeout",
             metavar="SECONDS",
             min=0,
+            max=1_000_000,
             help="Give up (exit 11) when another hb holds the home this long.",
             callback=_remember_lock_timeout,
             expose_value=False,

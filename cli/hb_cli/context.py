@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hb.errors import NoHome
+from hb.errors import HomeUnusable, NoHome
 from hb_cli import output
 
 if TYPE_CHECKING:
@@ -56,12 +56,31 @@ def home_path(session: Session) -> Path:
     from hb import home
 
     explicit = Path(session.home) if session.home else None
-    found = home.find(Path.cwd(), explicit, session.environ.get("HB_HOME"))
+    try:
+        here = working_directory()
+    except HomeUnusable:
+        # Nothing is above it.
+        here = Path("/")
+    found = home.find(here, explicit, session.environ.get("HB_HOME"))
     if found is not None:
-        return found
+        return found if found.is_absolute() else working_directory() / found
     import platformdirs
 
     return platformdirs.user_data_path("hb", appauthor=False)
+
+
+def working_directory() -> Path:
+    """Where the user is.
+
+    Raises:
+        HomeUnusable: it was removed meanwhile.
+    """
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise HomeUnusable(
+            f"cannot tell the working directory: {error.strerror}", hint="cd to one that is there"
+        ) from error
 
 
 def existing_home(session: Session) -> Home:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Joiners that scripts and emoji are made of; every other invisible character is shown as its escape.
 _HARMLESS = frozenset("\u200c\u200d")
+# As JSON and TOML write them, so that their text stays what it is.
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -50,9 +51,10 @@ def _escape(character: str) -> str:
     code = ord(character)
     if character in _SHORT_ESCAPES:
         return _SHORT_ESCAPES[character]
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    # Two halves, as JSON has it.
+    return f"\\u{0xD800 + ((code - 0x10000) >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
 def write(data: bytes) -> None:
@@ -95,10 +97,16 @@ def line(text: str) -> None:
 
 
 def json_line(value: object) -> None:
-    """Writes `value` (a message, or a list or scalar of one) to stdout as canonical JSON on one line."""
+    """Writes `value` (a message, or a list or scalar of one) to stdout as canonical JSON on one line.
+
+    On a terminal, characters that would steer it are written as JSON escapes: the value is the same.
+    """
     from hb.protocol import message
 
-    write(message.dumps(value) + b"\n")  # type: ignore[arg-type]
+    data = message.dumps(value)  # type: ignore[arg-type]
+    if is_terminal(sys.stdout):
+        data = printable(data.decode()).encode()
+    write(data + b"\n")
 
 
 def note(text: str) -> None:

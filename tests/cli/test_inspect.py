@@ -88,12 +88,16 @@ def test_what_strangers_wrote_never_reaches_the_terminal_raw(playground: Shell) 
         ["state", "play"],
         ["state", "play", "results/error"],
         ["message", "show", message],
+        ["message", "show", message, "--json"],
+        ["inspect", "play", "--json"],
     ):
         outcome = playground.terminal(*command, env={"NO_COLOR": "1"})
         assert outcome.code == 0
         for character in "\x1b\x07\x9b\u202e":
             assert character not in outcome.out
-    assert "\\x1b[2J" in playground.terminal("inspect", "play", columns=200).text
+    assert "\\u001b[2J" in playground.terminal("inspect", "play", columns=200).text
+    shown = playground.terminal("message", "show", message, "--json")
+    assert json.loads(shown.out)["action"] == evil
     # A pipe gets the bytes as they are.
     assert playground.ok("message", "show", message).json()["action"] == evil
 

@@ -69,6 +69,8 @@ def test_nothing_at_all_gets_the_help_on_stderr(shell: Shell) -> None:
         (["send", "p", "--timestamp", "soon"], "'soon' is not a valid int"),
         (["send", "p", "--timestamp", "-1"], "-1 is not in the range"),
         (["--lock-timeout", "-1", "list"], "-1.0 is not in the range"),
+        (["--lock-timeout", "nan", "list"], "got nan"),
+        (["list", "--lock-timeout", "inf"], "inf is not in the range"),
         (["compute"], "give processes, or --all"),
         (["compute", "p", "--all"], "give processes, or --all"),
         (["compute", "p", "q", "--follow"], "--follow takes one process"),
@@ -117,6 +119,21 @@ def test_without_a_home_a_read_says_so_and_makes_none(shell: Shell) -> None:
         assert outcome.err.startswith("hb: error: no home at ")
         assert "hb init" in outcome.err
     assert not list(shell.directory.iterdir())
+
+
+def test_a_working_directory_that_is_gone_is_no_bug(shell: Shell) -> None:
+    for command, code in (("list", 10), ("init", 1), ("--home x list", 1), ("--home /nowhere/x list", 10)):
+        ran = subprocess.run(
+            ["/bin/sh", "-c", f'mkdir gone && cd gone && rmdir ../gone && exec "{shell.program}" {command}'],
+            cwd=shell.directory,
+            env=shell.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (ran.returncode, ran.stdout) == (code, "")
+        assert ran.stderr.startswith("hb: error: ")
 
 
 def _run_with_a_bug(shell: Shell, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

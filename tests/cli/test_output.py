@@ -45,12 +45,12 @@ def test_no_color_force_color_and_isatty_decide_in_that_order(
     [
         ("plain", "plain"),
         ("smørrebrød 数 👩‍🚀", "smørrebrød 数 👩‍🚀"),
-        ("\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("\x1b[2Jgone", "\\u001b[2Jgone"),
         ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
-        ("\x9b31m", "\\x9b31m"),
+        ("\x9b31m", "\\u009b31m"),
         ("right\u202eleft", "right\\u202eleft"),
         ("\ud800", "\\ud800"),
-        ("\U000e0001", "\\U000e0001"),
+        ("\U000e0001", "\\udb40\\udc01"),
     ],
 )
 def test_what_is_not_plainly_visible_is_shown_as_an_escape(text: str, shown: str) -> None:

@@ -109,6 +109,6 @@ def test_on_a_terminal_a_value_is_safe(home: Shell) -> None:
     home.ok("spawn", "play.wat", "--name", "play", "--tag", "subject=\x1b[2Jred\x07")
     assert home.ok("state", "play", "process/subject").out == "\x1b[2Jred\x07\n"
     shown = home.terminal("state", "play", "process/subject").out
-    assert "\\x1b[2Jred\\x07" in shown
+    assert "\\u001b[2Jred\\u0007" in shown
     assert "\x1b" not in shown
     assert "\x07" not in home.terminal("state", "play", "process").out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,8 +32,11 @@ def init(
     from hb import home, keyring
 
     session = context.session_of(ctx)
-    named = session.home or session.environ.get("HB_HOME")
-    path = Path(named) if named and directory is None else Path(directory or ".").absolute() / home.HOME_NAME
+    is_named = bool(session.home or session.environ.get("HB_HOME"))
+    if is_named and directory is None:
+        path = context.home_path(session)
+    else:
+        path = context.working_directory() / (directory or "") / home.HOME_NAME
     is_new = not (path / "store").is_dir()
     made = home.create(path)
     address = keyring.public(made, home.DEFAULT_KEY).address
