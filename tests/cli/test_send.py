@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -226,3 +228,30 @@ def test_many_shells_send_at_once_and_every_slot_is_given_once(counter: Shell) -
         slots.append(int(out))
     assert sorted(slots) == [1, 2, 3, 4, 5, 6]
     assert counter.ok("state", "counter", "counter").out == "6\n"
+
+
+def test_what_is_scheduled_stays_so_when_nobody_reads_the_slot(counter: Shell) -> None:
+    process = counter.start("send", "counter", "--batch", "-", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdin.write(b'{"action": "Increment"}\n' * 3)
+    process.stdin.close()
+    assert process.wait(60) == 141
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert counter.ok("state", "counter", "counter").out == "3\n"
+
+
+def test_ctrl_c_while_others_hold_the_home_sends_nothing(counter: Shell) -> None:
+    from hb.home import open_home
+
+    with open_home(counter.home).slice():
+        process = counter.start("send", "counter", "Increment")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (130, b"", b"hb: error: interrupted\n")
+    assert len(counter.ok("inspect", "counter").lines()) == 1

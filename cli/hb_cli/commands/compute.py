@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hb_cli import arguments, context, options, output, progress
+from hb.errors import Interrupted
+from hb_cli import arguments, context, exits, options, output, progress
 
 if TYPE_CHECKING:
     from hb.node import Node, SlotView
@@ -24,7 +25,7 @@ def compute(
     follow: Annotated[
         bool, typer.Option("--follow", help="Keep the process live and compute what is sent to it, until Ctrl-C.")
     ] = False,
-) -> None:
+) -> int:
     """Compute processes up to a slot.
 
     `hb state` and `hb send --wait` compute what they need by themselves; this does it ahead of them.
@@ -44,8 +45,7 @@ def compute(
     if follow and (all_processes or len(process or []) != 1 or slot != "now"):
         raise arguments.misuse("--follow takes one process, and no --slot")
     if follow:
-        _follow(session, context.open_node(session), (process or [""])[0])
-        return
+        return _follow(session, context.open_node(session), (process or [""])[0])
     bar = progress.Bar()
     node = context.open_node(session, on_slot=bar.advance)
     # Names are looked up before anything is computed: a wrong one stops the command, not half of it.
@@ -56,6 +56,7 @@ def compute(
         with bar:
             reached = node.compute(pid, slot)
         _tell(session, pid, reached)
+    return exits.DONE
 
 
 def _tell(session: Session, process: str, slot: int) -> None:
@@ -65,8 +66,16 @@ def _tell(session: Session, process: str, slot: int) -> None:
         output.json_line({"process": process, "slot": slot})
 
 
-def _follow(session: Session, node: Node, process: str) -> None:
-    """Prints each slot when it is computed. Ends by Ctrl-C, as `Interrupted`."""
+def _follow(session: Session, node: Node, process: str) -> int:
+    """Prints each slot when it is computed, until Ctrl-C: that is how it ends, and no error."""
+    try:
+        _print_slots(session, node, process)
+    except Interrupted:
+        session.note("stopped following; what was computed is stored")
+    return exits.INTERRUPTED
+
+
+def _print_slots(session: Session, node: Node, process: str) -> None:
     from hb_cli import views
 
     if not session.for_person:
