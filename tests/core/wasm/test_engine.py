@@ -88,6 +88,12 @@ def test_an_interrupt_ends_a_running_call_on_another_thread(start) -> None:
     assert len(raised) == 1
 
 
+def test_interrupts_are_counted() -> None:
+    before = engine.interrupts()
+    engine.interrupt()
+    assert engine.interrupts() > before
+
+
 def test_a_call_that_starts_after_an_interrupt_runs(start) -> None:
     instance = start(ENDLESS)
     engine.interrupt()

@@ -47,8 +47,9 @@ def path(prepare, module: Module) -> list[tuple[str, ...]]:
     store.set_epoch_deadline(1)
     exports = wasmtime.Instance(store, module.compiled, []).exports(store)
     seen = []
+    calls = {name: prepare(store, exports[name], module.info.functions[name]) for name, _ in CALLS}
     for name, arguments in CALLS:
-        call = prepare(store, exports[name], module.info.functions[name])
+        call = calls[name]
         values, fuel, stop = call(arguments, 100_000)
         code = getattr(stop, "trap_code", None)
         seen.append((name, repr(values), str(fuel), type(stop).__name__, str(code)))

@@ -169,6 +169,14 @@ def test_a_module_that_wants_more_than_the_limits_is_refused(start, fields: str,
         start(f"(module {fields})", memory_pages=16)
 
 
+def test_a_table_grows_to_the_limit_and_not_beyond(start) -> None:
+    # Such a module makes no process, since its table cannot be saved; it must not take the host's memory all the same.
+    text = """(module (table 1 funcref)
+      (func (export "grow") (param i32) (result i32) (table.grow (ref.null func) (local.get 0))))"""
+    instance = start(text)
+    assert [instance.call("grow", [by]).values for by in (2_000_000, 10)] == [(-1,), (1,)]
+
+
 def test_limits_beyond_what_the_engine_takes_are_as_good_as_none(start, sample) -> None:
     counter = start(sample("counter"), gas=2**80, memory_pages=2**80)
     assert 0 < counter.call("Increment", []).gas < 100

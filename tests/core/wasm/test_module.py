@@ -108,6 +108,33 @@ def test_what_can_be_saved_is_not_refused(fields: str) -> None:
     check(info, set())
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        # Were a byte of these taken for an instruction's first, it would be 0x06, the legacy `try`, and refused.
+        "(drop (i8x16.extract_lane_u 6 (v128.const i64x2 0 0)))",
+        "(drop (i8x16.replace_lane 6 (v128.const i64x2 0 0) (i32.const 0)))",
+        "(drop (v128.load8_lane offset=6 6 (i32.const 0) (v128.const i64x2 0 0)))",
+        "(v128.store8_lane offset=6 6 (i32.const 0) (v128.const i64x2 0 0))",
+        "(drop (v128.load64_zero offset=6 (i32.const 0)))",
+        "(drop (i8x16.shuffle 6 6 6 6 6 6 6 6 6 6 6 6 6 6 6 6 (v128.const i64x2 0 0) (v128.const i64x2 0 0)))",
+        "(drop (i32x4.relaxed_dot_i8x16_i7x16_add_s (local.get 6) (local.get 6) (local.get 6)))",
+        "(block " * 7 + "(try_table (catch 6 6) (catch 6 6))" + ")" * 7,
+        "(block " * 7 + "(try_table (catch_all 6))" + ")" * 7,
+        "(block " * 7 + "(br_table 6 6 6 (i32.const 6))" + ")" * 7,
+        "(drop (select (result v128) (local.get 6) (local.get 6) (i32.const 6)))",
+        "(drop (f64.const 0x1.6060606060606p-927)) (drop (i64.const 0x0606060606060606))",
+        "(drop (ref.func 6)) (drop (table.get (i32.const 6))) (call 6) (call_indirect (type 6) (i32.const 6))",
+        "(memory.init 6 (i32.const 6) (i32.const 6) (i32.const 6)) (data.drop 6)",
+    ],
+)
+def test_no_byte_within_an_instruction_is_taken_for_another(body: str) -> None:
+    types = "".join(f"(type (func) (; {n} ;))" for n in range(7))
+    sixes = '(tag) (data "x") (func)' * 7 + "(elem declare func 6)"
+    text = f"(module {types} (memory 1) (table 1 funcref) {sixes} (func {'(local v128)' * 7} {body}))"
+    load(from_text(text))
+
+
 def test_an_import_that_nothing_provides_is_named() -> None:
     info = inspect(from_text('(module (import "env" "a" (func)) (import "env" "b" (func (param i32))))'))
     with pytest.raises(Refused, match=r"env\.b \(function \(i32\) -> \(\)\)") as refused:
