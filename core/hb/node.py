@@ -442,14 +442,16 @@ class Node:
             shop = self._workshop(newest, stop)
             with shop.lock(process):
                 live = live or compute.open_worker(shop, process, newest)
-                compute.advance(shop, live, newest, last_image=False)
-            for view in self._history(process, first, newest):
+                reached = min(newest, live.slot + compute.RUN_SLOTS)
+                compute.advance(shop, live, reached, last_image=False)
+            for view in self._history(process, first, reached):
                 on_slot(view)
-            first = newest + 1
-            while self.home.lock.stat().st_mtime_ns == seen_ns:
-                if stop.wait(FOLLOW_SECONDS):
-                    compute.keep_image(shop, live)
-                    raise Interrupted(f"stopped following at slot {newest}")
+            first = reached + 1
+            while not stop.is_set() and reached == newest and self.home.lock.stat().st_mtime_ns == seen_ns:
+                stop.wait(FOLLOW_SECONDS)
+            if stop.is_set():
+                compute.keep_image(shop, live)
+                raise Interrupted(f"stopped following at slot {reached}")
 
 
 def _signed(message: Message, target: str, signer: Key | None) -> Message:
