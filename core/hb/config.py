@@ -8,8 +8,7 @@ This module reads settings and writes the file they start as. It must never chan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb.errors import HomeUnusable, Refused
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 _FILE_LIMIT_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """The settings of a home. Each has a line in the table below that says what it is for."""
 
     gas_limit: int = 10_000_000_000
@@ -35,8 +33,7 @@ class Config:
     scheduler_key: str = "default"
 
 
-@dataclass(frozen=True)
-class _Setting:
+class _Setting(NamedTuple):
     table: str
     key: str
     field: str

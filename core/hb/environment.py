@@ -5,8 +5,7 @@ It enters through one value, so that everything below is a function of what it i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,8 +14,7 @@ NO_BLOCK = "A" * 43
 """The block hash of assignments made where there are no blocks: 32 zero bytes."""
 
 
-@dataclass(frozen=True)
-class Environment:
+class Environment(NamedTuple):
     """The world as a schedule sees it.
 
     `now_ms` gives milliseconds since 1970; `random_bytes(n)` gives n bytes. `timestamp_ms`, where it is set, is what

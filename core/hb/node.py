@@ -7,8 +7,7 @@ know what the bytes of a record are.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.environment import Environment, system_environment
@@ -57,8 +56,7 @@ FOLLOW_SECONDS = 0.02
 """How often a follower looks whether anything was scheduled: at one file's time, not into the store."""
 
 
-@dataclass(frozen=True)
-class StateView:
+class StateView(NamedTuple):
     """The state of a process at a slot: the message that it is, its hashpath, and the slot's record."""
 
     process: str
@@ -68,8 +66,7 @@ class StateView:
     record: Message
 
 
-@dataclass(frozen=True)
-class ProcessView:
+class ProcessView(NamedTuple):
     """A process as a list shows it. `slots` are scheduled; `computed` is the newest computed one, or None."""
 
     process: str

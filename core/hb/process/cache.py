@@ -8,8 +8,7 @@ Source: HyperBEAM's `dev_process_cache` (`write`, `read`, `latest`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hb import ids
 from hb.errors import IntegrityError, Refused
@@ -26,8 +25,7 @@ PAGE_BYTES = 65536
 RawGlobals = list[list[str | int]]
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(NamedTuple):
     """An instance's memory and mutable globals at one slot, by content.
 
     `globals` are `[type, bits]` of every mutable global in index order, `pages` the size of the memory in pages of

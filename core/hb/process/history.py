@@ -6,8 +6,7 @@ It only looks: it must never compute or write.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import NotFound, Refused
@@ -25,8 +24,7 @@ _REFERENCE = re.compile(r"now(?:~([0-9]{1,20}))?\Z")
 _NUMBER = re.compile(r"[0-9]{1,20}\Z")
 
 
-@dataclass(frozen=True)
-class SlotView:
+class SlotView(NamedTuple):
     """One slot: its assignment, and what computing it gave where it is computed (else those are None).
 
     `sender` is the address that signed the message; `state` the public keys; `changed` says whether the slot left
@@ -113,14 +111,12 @@ def view(process: str, assignment: Message, record: Message | None, *, image: bo
 
 
 def _with_record(seen: SlotView, record: Message, *, image: bool) -> SlotView:
-    from dataclasses import replace
 
     results, state, changed = record["results"], record["state"], record["changed"]
     assert isinstance(results, dict)
     assert isinstance(state, dict)
     gas = results.get("gas")
-    return replace(
-        seen,
+    return seen._replace(
         computed=True,
         hashpath=str(record["hashpath"]),
         results=results,

@@ -8,8 +8,7 @@ Source: HyperBEAM's `dev_scheduler`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import IntegrityError, NotFound, Refused
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from hb.environment import Environment
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """Where a schedule ends: its newest slot, the hash-chain up to it, and when it was assigned."""
 
     slot: int
@@ -42,8 +40,7 @@ class Head:
 NO_HEAD = Head(slot=-1, chain=b"", timestamp_ms=0)
 
 
-@dataclass(frozen=True)
-class Scheduled:
+class Scheduled(NamedTuple):
     """A message and the slot it has. `fresh` is False where the schedule had it already (a retry)."""
 
     process: str

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from dataclasses import dataclass
 from functools import cached_property
 from hmac import digest as mac_digest
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 
 from hb import ids
 from hb.errors import BadSignature, Refused
@@ -243,8 +242,7 @@ def _entries(message: Message) -> Iterator[tuple[str, dict[str, Value]]]:
 # Verifying
 
 
-@dataclass(frozen=True)
-class _Claim:
+class _Claim(NamedTuple):
     """What one signed commitment says: who signed which components, under which parameters, how."""
 
     committer: str

@@ -6,8 +6,7 @@ whether the image exists and suits its devices is not known here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, cast
 
 from hb import ids
 from hb.errors import Refused
@@ -45,8 +44,7 @@ RESERVED = frozenset(
 """Keys that a tag may not take: a definition has them already, or no signed message can have them."""
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """The limits that can decide an outcome; they are part of the definition.
 
     `gas`: units of fuel one message may use; `memory_pages`: pages of 64 KiB; `result_bytes`: bytes of the results'

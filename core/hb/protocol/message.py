@@ -26,7 +26,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, localcontext
 from typing import TypeAlias, cast
 
 from hb import ids
@@ -39,9 +38,6 @@ ID_KEY_BYTES = frozenset({32, 42, 43})
 """Keys of these lengths are IDs, and keep their capitals."""
 
 PRIVATE_PREFIX = "priv"
-
-_PLAIN_DIGITS = 640  # the least that an interpreter may be told to limit the text of integers to
-_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact])
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +227,9 @@ def _reader(pairs_hook: object, parse_int: object = None) -> json.JSONDecoder:
 
 
 def _long_int(text: str) -> int:
-    """The integer of decimal `text`, by halves: neither quadratic nor under the interpreter's limit on digits."""
-    if len(text) <= _PLAIN_DIGITS:
-        return int(text)
-    if text.startswith("-"):
-        return -_long_int(text[1:])
-    low = len(text) // 2
-    return _long_int(text[:-low]) * int(10**low) + _long_int(text[-low:])
+    from hb.protocol import integers
+
+    return integers.read(text)
 
 
 def _float(text: str) -> float:
@@ -383,16 +375,9 @@ def int_text(value: int) -> str:
     try:
         return str(value)
     except ValueError:  # longer than the interpreter's limit, which guards against quadratic time
-        with localcontext(_EXACT):
-            return str(_decimal(value))
+        from hb.protocol import integers
 
-
-def _decimal(value: int) -> Decimal:
-    """`value` by halves, since Decimal multiplies long numbers quickly, but converts them slowly."""
-    low = value.bit_length() // 2
-    if low <= _PLAIN_DIGITS:
-        return Decimal(value)
-    return _decimal(value >> low) * Decimal(2) ** low + _decimal(value & ((1 << low) - 1))
+        return integers.written(value)
 
 
 def _written(plain: object) -> str:

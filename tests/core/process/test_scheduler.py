@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,7 +100,7 @@ def test_the_same_message_can_be_in_two_processes_schedules_only_by_being_anothe
 def test_time_never_runs_backwards(shell) -> None:
     process = shell.spawn("counter.wasm")
     times = iter([1_800_000_000_000, 1_600_000_000_000])
-    shell.environment = replace(shell.environment, now_ms=lambda: next(times))
+    shell.environment = shell.environment._replace(now_ms=lambda: next(times))
     shell.send(process, "Increment")
     shell.send(process, "Increment")
     stamps = [assignment["timestamp"] for assignment in stored_assignments(shell, process, 2)]
@@ -111,7 +110,7 @@ def test_time_never_runs_backwards(shell) -> None:
 def test_a_timestamp_asked_for_that_is_too_early_is_refused(shell) -> None:
     process = shell.spawn("counter.wasm")
     before = shell.records()
-    shell.environment = replace(shell.environment, timestamp_ms=5)
+    shell.environment = shell.environment._replace(timestamp_ms=5)
     with pytest.raises(Refused, match="never run backwards"):
         shell.send(process, "Increment")
     assert shell.records() == before
@@ -119,7 +118,7 @@ def test_a_timestamp_asked_for_that_is_too_early_is_refused(shell) -> None:
 
 def test_height_and_timestamp_asked_for_are_in_the_assignment(shell) -> None:
     process = shell.spawn("counter.wasm")
-    shell.environment = replace(shell.environment, timestamp_ms=1_900_000_000_000, block_height=12)
+    shell.environment = shell.environment._replace(timestamp_ms=1_900_000_000_000, block_height=12)
     shell.send(process, "Increment")
     assignment = stored_assignments(shell, process, 1)[1]
     assert (assignment["timestamp"], assignment["block-height"]) == (1_900_000_000_000, 12)
