@@ -55,7 +55,7 @@ def keys(ctx: typer.Context, incomplete: str) -> list[str]:
     from hb_cli import context
 
     try:
-        names = keyring.names(context.existing_home(context.session_of(ctx)))
+        names = keyring.names(context.existing_home(context.session_of(ctx)).keys)
     except Exception:  # a Tab must never answer with a traceback
         return []
     return [name for name in names if name.startswith(incomplete)]

@@ -130,7 +130,7 @@ def signer(home: Home, name: str | None) -> Key:
     """
     from hb import keyring
 
-    return keyring.load(home, name or settings(home).sender_key)
+    return keyring.load(home.keys, name or settings(home).sender_key)
 
 
 def surroundings(timestamp_ms: int | None, block_height: int) -> Environment:

@@ -222,7 +222,7 @@ def _fill(home: Home, seed: bytes | None) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(descriptor)
-    keyring.create(home, DEFAULT_KEY, seed=seed)
+    keyring.create(home.keys, DEFAULT_KEY, seed=seed)
     with open_store(home.store, create=True) as store:
         store.commit(Batch(puts={keys.FORMAT_KEY: keys.FORMAT}, sync=True))
     for directory in (home.store, home.keys, home.path):

@@ -1,4 +1,4 @@
-"""The signing keys of a home: one file a key, as JSON Web Keys (RFC 8037: kty OKP, crv Ed25519).
+"""The signing keys of a home, in one directory: one file a key, as JSON Web Keys (RFC 8037: kty OKP, crv Ed25519).
 
 `d` is the key's seed and `x` its public part, both base64url. A key file is for its owner alone; one that others can
 read is refused, as ssh does. This module must never overwrite or remove a key, and never let a seed out of here
@@ -20,7 +20,6 @@ from hb import ids
 from hb.errors import HomeUnusable, NotFound, Refused
 
 if TYPE_CHECKING:
-    from hb.home import Home
     from hb.protocol.commitment import Key
 
 SEED_BYTES = 32
@@ -43,7 +42,7 @@ class PublicKey:
         return ids.digest(self.public)
 
 
-def create(home: Home, name: str, *, seed: bytes | None = None) -> Key:
+def create(directory: Path, name: str, *, seed: bytes | None = None) -> Key:
     """Make a key and write it to keys/NAME.json. `seed`: its 32 secret bytes; drawn from the system if None.
 
     Raises:
@@ -52,7 +51,7 @@ def create(home: Home, name: str, *, seed: bytes | None = None) -> Key:
     """
     from hb.protocol.commitment import Key
 
-    path = _path(home, name)
+    path = _path(directory, name)
     # Looked at first for the sake of a clear answer; `_write_new` is what keeps an old key safe.
     if os.path.lexists(path):
         raise _taken(name)
@@ -63,7 +62,7 @@ def create(home: Home, name: str, *, seed: bytes | None = None) -> Key:
     return key
 
 
-def load(home: Home, name: str) -> Key:
+def load(directory: Path, name: str) -> Key:
     """The key `name`, ready to sign.
 
     Raises:
@@ -73,43 +72,43 @@ def load(home: Home, name: str) -> Key:
     """
     from hb.protocol.commitment import Key
 
-    record = _read(home, name)
+    record = _read(directory, name)
     # That the two belong together, the key itself sees to before it signs.
     return Key(_bytes_of(record, "d", SEED_BYTES, name), _bytes_of(record, "x", PUBLIC_BYTES, name))
 
 
-def public(home: Home, name: str) -> PublicKey:
+def public(directory: Path, name: str) -> PublicKey:
     """What may be shown of the key `name`, as its file says; loads no cryptography.
 
     Raises:
         NotFound, Refused, HomeUnusable: as `load`.
     """
-    return PublicKey(name, _bytes_of(_read(home, name), "x", PUBLIC_BYTES, name))
+    return PublicKey(name, _bytes_of(_read(directory, name), "x", PUBLIC_BYTES, name))
 
 
-def names(home: Home) -> list[str]:
+def names(directory: Path) -> list[str]:
     """The names of all keys, sorted.
 
     Raises:
         HomeUnusable: the operating system would not let the directory be read.
     """
     try:
-        found = [file.name for file in home.keys.iterdir()]
+        found = [file.name for file in directory.iterdir()]
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise HomeUnusable(f"cannot read {home.keys}: {error.strerror}") from error
+        raise HomeUnusable(f"cannot read {directory}: {error.strerror}") from error
     stems = (file.removesuffix(_SUFFIX) for file in found if file.endswith(_SUFFIX))
     return sorted(stem for stem in stems if _NAME.match(stem))
 
 
-def _path(home: Home, name: str) -> Path:
+def _path(directory: Path, name: str) -> Path:
     if not _NAME.match(name):
         raise Refused(
             f"not a name for a key: {name[:80]!r}",
             hint="1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
         )
-    return home.keys / f"{name}{_SUFFIX}"
+    return directory / f"{name}{_SUFFIX}"
 
 
 def _taken(name: str) -> Refused:
@@ -146,13 +145,13 @@ def _write_new(path: Path, name: str, content: bytes) -> None:
         raise HomeUnusable(f"cannot write {path}: {error.strerror}") from error
 
 
-def _read(home: Home, name: str) -> dict[str, Any]:
-    path = _path(home, name)
+def _read(directory: Path, name: str) -> dict[str, Any]:
+    path = _path(directory, name)
     try:
         # O_NONBLOCK: should it be a pipe, do not wait for who writes to it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise NotFound(f"no key {name!r} in {home.path}", hint=f"make it: hb key new {name}") from error
+        raise NotFound(f"no key {name!r} in {directory}", hint=f"make it: hb key new {name}") from error
     except OSError as error:
         if error.errno == ELOOP:
             raise Refused(f"the key file {path} is a link; it must be a plain file") from error

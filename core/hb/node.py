@@ -330,7 +330,7 @@ class Node:
     def _scheduler_key(self) -> Key:
         from hb import keyring
 
-        return keyring.load(self.home, self.config.scheduler_key)
+        return keyring.load(self.home.keys, self.config.scheduler_key)
 
     def _announce(self) -> None:
         """Lets those who follow a process know that something was scheduled."""

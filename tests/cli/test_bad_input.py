@@ -133,7 +133,7 @@ def test_an_ambiguous_prefix_lists_the_candidates(home: Shell) -> None:
     opened = open_home(home.home)
     wasm = home.counter_wasm.read_bytes()
     while True:
-        key = keyring.load(opened, "default")
+        key = keyring.load(opened.keys, "default")
         pid = Node(opened).spawn(wasm, signer=key, environment=system_environment()).process
         if not pid.startswith("-"):
             break

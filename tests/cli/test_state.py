@@ -81,7 +81,7 @@ def _spawn_a_pid_that_begins_with_a_dash(shell: Shell) -> str:
     from hb.node import Node
 
     home = open_home(shell.home)
-    node, key, wasm = Node(home), keyring.load(home, "default"), shell.counter_wasm.read_bytes()
+    node, key, wasm = Node(home), keyring.load(home.keys, "default"), shell.counter_wasm.read_bytes()
     while True:
         pid = node.spawn(wasm, signer=key, environment=system_environment()).process
         if pid.startswith("-"):

@@ -29,7 +29,7 @@ class Shell:
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self.key: Key = keyring.load(home, "default")
+        self.key: Key = keyring.load(home.keys, "default")
         self.environment = fixed_environment()
 
     @property

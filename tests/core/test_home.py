@@ -81,14 +81,14 @@ class TestCreate:
         assert {file.name for file in made.path.iterdir()} == parts
         assert [file.stat().st_mode & 0o077 for file in (made.path, *made.path.iterdir())] == [0] * 7
         assert config.load(made.config) == config.Config()
-        assert keyring.names(made) == ["default"]
+        assert keyring.names(made.keys) == ["default"]
         with made.slice() as store:
             assert dict(store.scan(*EVERYTHING)) == {b"format": b"1"}
 
     def test_nothing_else_is_left_beside_it(self, tmp_path: Path) -> None:
         made = home.create(tmp_path / "a" / "b" / "home", seed=SEED)
         assert list((tmp_path / "a" / "b").iterdir()) == [made.path]
-        assert keyring.load(made, "default").seed == SEED
+        assert keyring.load(made.keys, "default").seed == SEED
 
     def test_an_empty_directory_becomes_the_home(self, tmp_path: Path) -> None:
         assert home.open_home(home.create(tmp_path).path).path == tmp_path
@@ -128,7 +128,7 @@ class TestCreate:
         program = (
             "import sys; from pathlib import Path; from hb import home, keyring; sys.stdin.readline();"
             "made = home.create(Path(sys.argv[1]));"
-            "print(keyring.public(made, 'default').address)"
+            "print(keyring.public(made.keys, 'default').address)"
         )
         command = [sys.executable, "-c", program, str(tmp_path / ".hb")]
         many = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]
@@ -157,7 +157,7 @@ class TestCreate:
             half, whole = (half, whole + 1) if path.exists() else (half + 1, whole)
             made = home.create(path)
             with made.slice(5.0):
-                assert keyring.names(made) == ["default"]
+                assert keyring.names(made.keys) == ["default"]
         assert half > 0
 
 

@@ -39,7 +39,7 @@ def init(
         path = context.working_directory() / (directory or "") / home.HOME_NAME
     is_new = not (path / "store").is_dir()
     made = home.create(path)
-    address = keyring.public(made, home.DEFAULT_KEY).address
+    address = keyring.public(made.keys, home.DEFAULT_KEY).address
     if session.json:
         output.json_line({"home": str(made.path), "created": is_new, "address": address})
         return

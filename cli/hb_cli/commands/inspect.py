@@ -103,9 +103,9 @@ def _sender_names(home: Home) -> Callable[[str | None], str]:
     from hb_cli import render
 
     names: dict[str, str] = {}
-    for name in keyring.names(home):
+    for name in keyring.names(home.keys):
         try:
-            names[keyring.public(home, name).address] = name
+            names[keyring.public(home.keys, name).address] = name
         except HbError:
             # A key file that cannot be read must not keep anybody from looking at a history.
             continue

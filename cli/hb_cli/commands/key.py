@@ -40,8 +40,8 @@ def new(
 
     session = context.session_of(ctx)
     home = context.writable_home(session)
-    keyring.create(home, name)
-    key = keyring.public(home, name)
+    keyring.create(home.keys, name)
+    key = keyring.public(home.keys, name)
     if session.json:
         output.json_line(_fields(key))
     else:
@@ -60,7 +60,7 @@ def list_keys(ctx: typer.Context) -> None:
 
     session = context.session_of(ctx)
     home = context.existing_home(session)
-    keys = [keyring.public(home, name) for name in keyring.names(home)]
+    keys = [keyring.public(home.keys, name) for name in keyring.names(home.keys)]
     if session.for_person:
         from hb_cli import render
 
@@ -87,7 +87,7 @@ def show(
     from hb import keyring
 
     session = context.session_of(ctx)
-    key = keyring.public(context.existing_home(session), name)
+    key = keyring.public(context.existing_home(session).keys, name)
     if session.for_person:
         from hb_cli import render
 
