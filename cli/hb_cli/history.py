@@ -25,11 +25,16 @@ _CHUNK_ROWS = 200
 _GAP = 3
 _LEGEND = "= the slot changed nothing · --slot N shows one slot in full"
 
-# Columns by how much a reader would miss them: the width each takes, and the least width of terminal that shows it.
-_FIXED = {"when": (19, 120), "sender": (10, 56), "gas": (9, 84), "hashpath": (13, 100)}
-_TIME_ONLY = {"when": (8, 72)}
+# The widths that a column may take, each with the least width of terminal that it is for; below all, it is not shown.
+_FIXED = {
+    "when": ((19, 126), (8, 96)),
+    "sender": ((10, 96), (8, 56)),
+    "gas": ((9, 96), (7, 64)),
+    "hashpath": ((13, 76),),
+}
+_TIME_ONLY = 8
 # What is left is shared by these, in these proportions.
-_FLEXIBLE = {"message": 4, "result": 3, "state": 4}
+_FLEXIBLE = {"message": 4, "result": 3, "state": 5}
 _RIGHT = frozenset({"slot", "gas"})
 
 
@@ -37,13 +42,9 @@ def layout(terminal_width: int, last_slot: int) -> dict[str, int]:
     """The columns to show on a terminal of `terminal_width`, in order, and the width of each."""
     widths = {"slot": max(4, len(str(last_slot)))}
     for name in ("when", "sender", *_FLEXIBLE, "gas", "hashpath"):
-        if name in _FLEXIBLE:
-            widths[name] = 0
-            continue
-        for width, least in filter(None, (_FIXED.get(name), _TIME_ONLY.get(name))):
-            if terminal_width >= least:
-                widths[name] = width
-                break
+        fitting = [width for width, least in _FIXED.get(name, ((0, 0),)) if terminal_width >= least]
+        if fitting:
+            widths[name] = fitting[0]
     free = terminal_width - sum(widths.values()) - _GAP * (len(widths) - 1)
     share = sum(_FLEXIBLE.values())
     for name, part in _FLEXIBLE.items():
@@ -89,9 +90,7 @@ def _chunk(
 
 
 def _cells(slot: SlotView, widths: Mapping[str, int], sender_name: Callable[[str | None], str]) -> dict[str, Text]:
-    when = render.moment(
-        slot.timestamp_ms, "%H:%M:%S" if widths.get("when") == _TIME_ONLY["when"][0] else "%Y-%m-%d %H:%M:%S"
-    )
+    when = render.moment(slot.timestamp_ms, "%H:%M:%S" if widths.get("when") == _TIME_ONLY else "%Y-%m-%d %H:%M:%S")
     return {
         "slot": Text(str(slot.slot), "bold"),
         "when": Text(when, "dim"),
@@ -99,7 +98,7 @@ def _cells(slot: SlotView, widths: Mapping[str, int], sender_name: Callable[[str
         "message": render.request(slot),
         "result": render.outcome(slot.results if slot.computed else None, 400),
         "state": _state(slot),
-        "gas": Text(_gas(slot.gas), "dim"),
+        "gas": Text(_gas(slot.gas, widths.get("gas", 0)), "dim"),
         "hashpath": Text(_short_hashpath(slot.hashpath), "dim"),
     }
 
@@ -119,13 +118,13 @@ def _short_hashpath(hashpath: str | None) -> str:
     return printable(before[:6] + slash + added[:6])
 
 
-def _gas(gas: int | None) -> str:
-    """Exact where it fits its column, else in thousands, millions or billions."""
+def _gas(gas: int | None, width: int) -> str:
+    """Exact where it fits the column, else in thousands, millions or billions."""
     if gas is None:
         return ""
     exact = f"{gas:,}"
     for unit in "kMGT":
-        if len(exact) <= _FIXED["gas"][0]:
+        if len(exact) <= width:
             break
         gas = gas // 1000
         exact = f"{gas:,} {unit}"
