@@ -6,7 +6,7 @@ those three; it must never read a store, a file, a clock or the environment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,8 @@ from hb.errors import Refused
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message
-    from hb.wasm.instance import Instance
-    from hb.wasm.module import Module
+    from hb.wasm.instance import HostFunction, Instance
+    from hb.wasm.module import Module, ModuleInfo
 
 Base = dict[str, Any]
 """A process's state while it is computed: the message that it is, and under `priv` a `Live`, which is never encoded."""
@@ -44,19 +44,29 @@ def unchanged(base: Base, request: Message, machine: Machine) -> Base:
     return base
 
 
+Imports = Mapping[tuple[str, str], "HostFunction"]
+
+
+def no_imports(info: ModuleInfo) -> Imports:
+    """What most devices give a module: nothing."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Device:
-    """A device's three steps.
+    """What a device does.
 
     `init` makes the state before slot 0. `restore` makes ready a base whose public keys, memory and globals are
     about to be put back from the cache. `compute` answers a request: it gives the base with the public keys as they
-    now are and the request's `results`, whose `type` is `error` where the program failed.
+    now are and the request's `results`, whose `type` is `error` where the program failed. `imports` are the host
+    functions that it gives a module that runs beside it, by (module, name).
     """
 
     name: str
     init: Step = unchanged
     restore: Step = unchanged
     compute: Step = unchanged
+    imports: Callable[[ModuleInfo], Imports] = no_imports
 
 
 STATE_KEYS = frozenset({"at-slot", "device", "hashpath", "image", "process", "results"})

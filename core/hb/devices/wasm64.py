@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine
+from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine, get_device
 from hb.errors import Refused
 from hb.protocol import definition as definitions
 from hb.protocol.message import PRIVATE_PREFIX, normal_key
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hb.protocol.message import Message, Value
-    from hb.wasm.instance import Instance
+    from hb.wasm.instance import HostFunction, Instance
 
     Number = int | float
 
@@ -40,14 +40,18 @@ def instantiate(base: Base, request: Message, machine: Machine) -> Base:
     Raises:
         Refused: the image imports what nothing provides, has a public key of a reserved name, or fails when it starts.
     """
+    from hb.wasm import longjmp
     from hb.wasm.instance import Instance
     from hb.wasm.module import check
 
     definition = base["process"]
     module = machine.load_module(definition["image"])
     private = {name for name in module.info.globals if normal_key(name).startswith(PRIVATE_PREFIX)}
-    check(module.info, set(), STATE_KEYS | private)
-    instance = Instance(module, definitions.limits(definition))
+    imports: dict[tuple[str, str], HostFunction] = {}
+    for name in definitions.execution_devices(definition):
+        imports.update(get_device(name).imports(module.info))
+    check(module.info, imports.keys() | longjmp.provided(module.info), STATE_KEYS | private)
+    instance = Instance(module, definitions.limits(definition), imports)
     if instance.start_failure is not None:
         raise Refused(f"the module fails when it starts: {instance.start_failure.message}")
     return {**base, "priv": Live(instance)}

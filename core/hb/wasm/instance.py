@@ -16,8 +16,9 @@ from weakref import ref
 import wasmtime
 
 from hb.errors import Interrupted, Refused
-from hb.wasm import engine, fastcall
+from hb.wasm import engine, fastcall, longjmp
 from hb.wasm.engine import PAGE_BYTES
+from hb.wasm.host import Failure, Host, HostTrap
 from hb.wasm.parse import NUMERIC
 
 if TYPE_CHECKING:
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from hb.wasm.module import Module
 
 HostFunction = Callable[..., Any]
-"""Called with the `Instance` and the arguments; gives a value, a list of them, or None. `HostTrap` stops the call."""
+"""Called with the instance's `Host` and the arguments; gives a value, or None. Ends the call by raising `HostTrap`."""
 
 # A table's elements are host memory too: 8 bytes each.
 MAX_TABLE_ELEMENTS = 1_000_000
+_INSTANCES = 3  # the program's, and the two that its longjmp takes
 _MAX_FUEL = 2**63 - 1
 _MAX_MEMORY_BYTES = 2**62
 
@@ -54,14 +56,6 @@ _UNCAUGHT = ("trap", "the program threw an exception that it did not catch")
 
 
 @dataclass(frozen=True)
-class Failure:
-    """How a call failed: `kind` is trap, out-of-gas, stack-overflow or unsupported-type."""
-
-    kind: str
-    message: str
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What a call did: its results (integers signed), the gas it used, and how it failed if it did.
 
@@ -72,14 +66,6 @@ class Outcome:
     values: tuple[Number, ...]
     gas: int
     failure: Failure | None
-
-
-class HostTrap(Exception):
-    """Raised by a host function to end the call as a failure of the program."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
 
 
 class Instance:
@@ -104,6 +90,7 @@ class Instance:
         self._fuel = min(limits.gas, _MAX_FUEL)
         self._calls: dict[str, fastcall.Call] = {}
         self.start_failure: Failure | None = None
+        self.host = Host(self, pointer_bytes=8 if module.info.memory is not None and module.info.memory.is64 else 4)
         self._store = wasmtime.Store(engine.get_engine())
         self._limit_store()
         self._exports = self._instantiate()
@@ -217,6 +204,14 @@ class Instance:
                 raise ValueError(f"{bits} are not the bits of a global of type {cell.type}")
             cell.write(bits)
 
+    def grow(self, pages: int) -> bool:
+        """Grows the memory by so many pages of 64 KiB; False where the limit or the module forbids it."""
+        try:
+            self._grow(pages)
+        except ValueError:
+            return False
+        return True
+
     def write_page(self, index: int, content: bytes) -> None:
         """Replaces one page of the memory.
 
@@ -246,7 +241,7 @@ class Instance:
         self._store.set_limits(
             memory_size=min(limits.memory_pages * PAGE_BYTES, _MAX_MEMORY_BYTES),
             table_elements=MAX_TABLE_ELEMENTS,
-            instances=1,
+            instances=_INSTANCES,
         )
 
     def _instantiate(self) -> Mapping[str, Any]:
@@ -255,7 +250,10 @@ class Instance:
         self._store.set_epoch_deadline(1)
         if engine.interrupts() != before:
             raise Interrupted("the start of the module was interrupted")
-        imports = [self._host_function(i.module, i.name, t.type) for i, t in self._import_types()]
+        invokes = longjmp.find(self.module.info)
+        linked = None if invokes is None else longjmp.Linked(self._store, invokes)
+        jumps = {} if linked is None else linked.imports
+        imports = [jumps.get(i.name) or self._host_function(i.module, i.name, t.type) for i, t in self._import_types()]
         try:
             instance = wasmtime.Instance(self._store, self.module.compiled, imports)
         except HostTrap as trap:
@@ -265,7 +263,10 @@ class Instance:
         except wasmtime.WasmtimeError as error:
             raise Refused(f"the module cannot be instantiated: {' '.join(str(error).split())}") from error
         else:
-            return instance.exports(self._store)
+            exports = instance.exports(self._store)
+            if linked is not None:
+                linked.close_over(exports)
+            return exports
         return {}
 
     def _import_types(self) -> list[tuple[Any, wasmtime.ImportType]]:
@@ -276,11 +277,11 @@ class Instance:
         function = self._imports.get((module, name))
         if function is None or not isinstance(type_, wasmtime.FuncType):
             raise Refused(f"the module imports {module}.{name}, which nothing provides")
-        # A reference to the instance would keep the store alive through the binding's own table, for good.
-        instance = ref(self)
+        # A reference to the host would keep the store alive through the binding's own table, for good.
+        host = ref(self.host)
 
         def run(*arguments: Any) -> Any:
-            return function(instance(), *arguments)
+            return function(host(), *arguments)
 
         return wasmtime.Func(self._store, type_, run)
 

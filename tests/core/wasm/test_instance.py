@@ -11,7 +11,8 @@ import pytest
 from hb.errors import Refused
 from hb.protocol.definition import Limits
 from hb.wasm.engine import PAGE_BYTES
-from hb.wasm.instance import Failure, HostTrap, Instance
+from hb.wasm.host import Failure, Host, HostTrap
+from hb.wasm.instance import Instance
 from hb.wasm.module import from_text, load
 
 if TYPE_CHECKING:
@@ -419,18 +420,18 @@ HOST = """(module
   (func (export "Fail") (call $fail)))"""
 
 
-def host(fail: Callable[[Instance], None]) -> dict[tuple[str, str], object]:
-    return {("env", "add"): lambda instance, a, b: a + b + instance.memory_pages, ("env", "fail"): fail}
+def host(fail: Callable[[Host], None]) -> dict[tuple[str, str], object]:
+    return {("env", "add"): lambda host, a, b: a + b + host.memory_bytes // 65536, ("env", "fail"): fail}
 
 
-def test_a_host_function_gets_the_instance_and_its_arguments(start) -> None:
-    instance = start(HOST, imports=host(lambda instance: None))
+def test_a_host_function_gets_its_host_and_its_arguments(start) -> None:
+    instance = start(HOST, imports=host(lambda host: None))
     assert instance.call("Add", [2, 2**40]).values == (2**40 + 3,)
     assert instance.fresh().call("Add", [2, 2**40]).values == (2**40 + 3,)
 
 
 def test_a_host_function_can_end_the_call_as_a_failure(start) -> None:
-    def fail(instance: Instance) -> None:
+    def fail(host: Host) -> None:
         raise HostTrap(Failure("exit", "the program left with status 3"))
 
     instance = start(HOST, imports=host(fail))
@@ -441,7 +442,7 @@ def test_a_host_function_can_end_the_call_as_a_failure(start) -> None:
 
 
 def test_a_bug_in_a_host_function_is_no_outcome(start) -> None:
-    def bug(instance: Instance) -> None:
+    def bug(host: Host) -> None:
         raise ZeroDivisionError("a bug")
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
@@ -451,7 +452,7 @@ def test_a_bug_in_a_host_function_is_no_outcome(start) -> None:
 def test_instances_go_when_nobody_holds_them() -> None:
     module = load(from_text(HOST))
     limits = Limits(1000, 4, 10)
-    instance = Instance(module, limits, host(lambda instance: None))
+    instance = Instance(module, limits, host(lambda host: None))
     instance.call("Add", [1, 1])
     gone = ref(instance)
     del instance
