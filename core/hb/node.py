@@ -18,7 +18,7 @@ from hb.process.scheduler import Scheduled
 from hb.protocol import definition as definitions
 from hb.protocol import request as requests
 from hb.protocol.commitment import Key, message_id, sign, verify
-from hb.protocol.definition import Limits
+from hb.protocol.definition import Converted, Limits
 from hb.protocol.message import Message, dumps
 from hb.protocol.request import build_message
 from hb.store import keys
@@ -133,17 +133,24 @@ class Node:
             Refused: the module, the initial state, a device, a tag, a limit or the name is not acceptable.
             NotFound: no image with that ID is stored.
         """
-        from hb.devices.device import canonical_name
+        from hb.devices.device import execution_for
         from hb.process import transition
         from hb.wasm.engine import run_interruptibly
 
         wasm, image_id = self._with_id(image) if isinstance(image, bytes) else self._stored_image(image)
+        images = {image_id: wasm}
+        converted: Converted | None = None
+        machine = self._machine(images)
+        module = run_interruptibly(lambda stop: machine.load_module(converted.image if converted else image_id))
+        executed_by, passes = execution_for(devices, module.info.abi)
         scheduler_key = self._scheduler_key()
         definition = sign(
             definitions.build(
                 image=image_id,
                 scheduler=scheduler_key.address,
-                devices=[canonical_name(device) for device in devices] or ["wasm64@1.0"],
+                devices=executed_by,
+                passes=passes,
+                converted=converted,
                 initial_state=initial_state,
                 anchor=ids.encode(environment.random_bytes(16)) if anchor is None else anchor,
                 tags=tags or {},
@@ -156,10 +163,9 @@ class Node:
         batch, scheduled, assignment = scheduler.open_schedule(
             process, definition, key=scheduler_key, environment=environment
         )
-        machine = self._machine({image_id: wasm})
         run_interruptibly(lambda stop: transition.initialise(definition, assignment, machine))
         batch.puts[keys.definition_key(process)] = dumps(definition)
-        batch.puts[keys.image_key(image_id)] = wasm
+        batch.puts.update({keys.image_key(name): stored for name, stored in images.items()})
         with self._slice() as store:
             already = self._spawned_before(store, process)
             if name is not None:

@@ -6,10 +6,10 @@ those three; it must never read a store, a file, a clock or the environment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hb.errors import Refused
 
@@ -22,11 +22,27 @@ Base = dict[str, Any]
 """A process's state while it is computed: the message that it is, and under `priv` a `Live`, which is never encoded."""
 
 
+class Call(NamedTuple):
+    """A call of an exported function that one device prepares and another makes."""
+
+    function: str
+    arguments: list[int | float]
+
+
 @dataclass
 class Live:
-    """What a state holds in this program's memory alone: the instance that its module runs in."""
+    """What a state holds in this program's memory alone: the instance, and how far the message at hand has come.
+
+    `pass_number` counts a stack's passes over its devices, from 1, and `again` asks for another; `call` is what the
+    program is to be called with, where another device than the one that calls it says so; `gas` is what the message has
+    used so far.
+    """
 
     instance: Instance | None = None
+    pass_number: int = 1
+    again: bool = False
+    call: Call | None = None
+    gas: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,14 @@ class Machine:
 
 
 Step = Callable[[Base, "Message", Machine], Base]
+
+
+def attend(instance: Instance, request: Message) -> None:
+    """Has the host of `instance` tell the time of `request`, an assignment, and draw randomness from its hash-chain."""
+    now_ms, chain = request["timestamp"], request["hash-chain"]
+    assert isinstance(now_ms, int)
+    assert isinstance(chain, str)
+    instance.host.prepare(now_ms=now_ms, seed=chain.encode(), output_bytes=instance.limits.result_bytes)
 
 
 def unchanged(base: Base, request: Message, machine: Machine) -> Base:
@@ -74,12 +98,38 @@ STATE_KEYS = frozenset({"at-slot", "device", "hashpath", "image", "process", "re
 
 # Name -> module that has it as `DEVICE`. Imported when it is first used.
 _DEVICES = {
+    "emscripten@1.0": "hb.devices.emscripten",
+    "json-iface@1.0": "hb.devices.json_iface",
+    "multipass@1.0": "hb.devices.multipass",
+    "patch@1.0": "hb.devices.patch",
     "stack@1.0": "hb.devices.stack",
+    "wasi@1.0": "hb.devices.wasi",
     "wasm64@1.0": "hb.devices.wasm64",
 }
 _ALIASES = {
     "wasm-64@1.0": "wasm64@1.0",
 }
+
+
+# What a module of the AO ABI runs as, in this order, and how often a message goes through.
+_AO_STACK = ("wasi@1.0", "emscripten@1.0", "json-iface@1.0", "wasm64@1.0", "patch@1.0", "multipass@1.0")
+_AO_PASSES = 2
+
+
+def execution_for(names: Sequence[str], abi: str) -> tuple[list[str], int | None]:
+    """The devices that a module runs as, and the passes that a message takes through them.
+
+    `names` are those that were asked for, by any name that they go by: none, and the module's ABI decides;
+    `json-iface@1.0` alone, and it is the stack that goes with it.
+
+    Raises:
+        Refused: no device has one of the names.
+    """
+    devices = [canonical_name(name) for name in names]
+    if devices == ["json-iface@1.0"] or (not devices and abi == "ao"):
+        return list(_AO_STACK), _AO_PASSES
+    passes = _AO_PASSES if "multipass@1.0" in devices else None
+    return devices or ["wasm64@1.0"], passes
 
 
 def canonical_name(name: str) -> str:

@@ -2,14 +2,14 @@
 
 It hands the base from device to device and must never look into it.
 
-Source: HyperBEAM's `dev_stack`, in its fold mode.
+Source: HyperBEAM's `dev_stack`, in its fold mode, and `dev_multipass`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hb.devices.device import Base, Device, Machine, get_device
+from hb.devices.device import Base, Device, Live, Machine, get_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,12 +37,20 @@ def restore(base: Base, request: Message, machine: Machine) -> Base:
 
 
 def compute(base: Base, request: Message, machine: Machine) -> Base:
-    """Every device's `compute`, in order; one that fails ends the fold, and its results are the slot's."""
-    for device in _devices(base):
-        base = device.compute(base, request, machine)
-        if base.get("results", {}).get("type") == "error":
-            break
-    return base
+    """Every device's `compute`, in order, pass after pass for as long as one of them asks for another.
+
+    A device that fails ends it, and its results are the slot's.
+    """
+    live: Live = base["priv"]
+    while True:
+        live.again = False
+        for device in _devices(base):
+            base = device.compute(base, request, machine)
+            if base.get("results", {}).get("type") == "error":
+                return base
+        if not live.again:
+            return base
+        live.pass_number += 1
 
 
 DEVICE = Device(name="stack@1.0", init=init, restore=restore, compute=compute)

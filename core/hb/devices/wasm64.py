@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine, get_device
+from hb.devices.device import STATE_KEYS, Base, Call, Device, Live, Machine, attend, get_device
 from hb.errors import Refused
 from hb.protocol import definition as definitions
 from hb.protocol.message import PRIVATE_PREFIX, normal_key
@@ -26,8 +26,18 @@ if TYPE_CHECKING:
 
 # The least and the most that an argument of an integer type may be: signed or unsigned, as its author thinks of it.
 _RANGES = {"i32": (-(2**31), 2**32 - 1), "i64": (-(2**63), 2**64 - 1)}
+EXITED = "exit"  # the kind of failure of a program that left with status 0
+
 _FLOATS = frozenset({"f32", "f64"})
 _NUMBERS = _FLOATS | _RANGES.keys()
+
+
+class _NotACallError(Exception):
+    """A message that asks for nothing that the module can be asked for; `kind` is that of the slot's results."""
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
 
 
 class _NotAnArgumentError(Exception):
@@ -45,7 +55,7 @@ def instantiate(base: Base, request: Message, machine: Machine) -> Base:
     from hb.wasm.module import check
 
     definition = base["process"]
-    module = machine.load_module(definition["image"])
+    module = machine.load_module(definition.get("converted-image", definition["image"]))
     private = {name for name in module.info.globals if normal_key(name).startswith(PRIVATE_PREFIX)}
     imports: dict[tuple[str, str], HostFunction] = {}
     for name in definitions.execution_devices(definition):
@@ -65,36 +75,77 @@ def init(base: Base, request: Message, machine: Machine) -> Base:
     """
     base = instantiate(base, request, machine)
     instance = _instance(base)
+    _boot(instance, request)
     for key, value in base["process"].get("initial-state", {}).items():
         _set_public_key(instance, key, value)
     return {**base, **_public_keys(instance)}
 
 
+def _boot(instance: Instance, request: Message) -> None:
+    """Calls what a module's own runtime wants to have been called before anything else."""
+    functions = instance.module.info.functions
+    starts = ("__wasm_call_ctors", "_initialize", "_start") if instance.module.info.abi == "ao" else ("_initialize",)
+    attend(instance, request)
+    for name in ("emscripten_stack_init", *[start for start in starts if start in functions][:1]):
+        if name in functions and not functions[name].params:
+            failure = instance.call(name, []).failure
+            if failure is not None and failure.kind != EXITED:
+                raise Refused(f"the module fails when it starts: {failure.message}")
+
+
 def compute(base: Base, request: Message, machine: Machine) -> Base:
-    """Calls what the request's message names; `results` is `{type, output, gas}` or `{type, error, kind, gas}`."""
-    instance = _instance(base)
+    """Calls what the request's message names; `results` is `{type, output, gas}` or `{type, error, kind, gas}`.
+
+    Where another device has prepared the call, that is made. A pass after the first makes none.
+    """
+    live: Live = base["priv"]
+    if live.pass_number > 1:
+        return base
+    if live.call is not None:
+        return _called(base, live.call.function, live.call.arguments)
     message = request["body"]
     assert isinstance(message, dict)
+    try:
+        call = _call_of(message, _instance(base))
+    except _NotACallError as why:
+        return _failed(base, why.kind, str(why))
+    return _called(base, call.function, call.arguments)
+
+
+def _call_of(message: Message, instance: Instance) -> Call:
+    """What `message` asks for.
+
+    Raises:
+        _NotACallError: nothing that the module can be asked for.
+    """
     function = message.get("function", message.get("action"))
     if not isinstance(function, str):
-        return _failed(base, "no-function", "the message names no function: it has neither `function` nor `action`")
+        raise _NotACallError("no-function", "the message names no function: it has neither `function` nor `action`")
     signature = instance.module.info.functions.get(function)
     if signature is None:
         there_are = ", ".join(sorted(instance.module.info.functions)) or "none"
-        return _failed(base, "unknown-function", f"no function {function!r} is exported; there are: {there_are}")
+        raise _NotACallError("unknown-function", f"no function {function!r} is exported; there are: {there_are}")
     try:
         arguments = _arguments(function, signature.params, message.get("parameters", []))
     except _NotAnArgumentError as why:
-        return _failed(base, "wrong-arguments", str(why))
+        raise _NotACallError("wrong-arguments", str(why)) from why
     wordless = sorted(set(signature.results) - _NUMBERS)
     if wordless:
-        return _failed(
-            base, "wrong-results", f"{function!r} gives a value of type {wordless[0]}, which no message can carry"
-        )
+        what = f"a value of type {wordless[0]}, which no message can carry"
+        raise _NotACallError("wrong-results", f"{function!r} gives {what}")
+    return Call(function, arguments)
+
+
+def _called(base: Base, function: str, arguments: Sequence[Number]) -> Base:
+    live, instance = base["priv"], _instance(base)
     outcome = instance.call(function, arguments)
+    live.gas += outcome.gas
     if outcome.failure is not None:
-        return _failed(base, outcome.failure.kind, outcome.failure.message, outcome.gas)
-    results = {"type": "ok", "output": list(outcome.values), "gas": outcome.gas}
+        results = _failed(base, outcome.failure.kind, outcome.failure.message, live.gas)["results"]
+    else:
+        results = {"type": "ok", "output": list(outcome.values), "gas": live.gas}
+    if instance.host.printed:
+        results["print"] = instance.host.printed.decode("utf-8", "replace")
     return {**base, **_public_keys(instance), "results": results}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hb.devices.device import STATE_KEYS, Base, Device, Machine, get_device
+from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine, attend, get_device
 from hb.protocol.definition import PROCESS_DEVICE
 
 if TYPE_CHECKING:
@@ -45,7 +45,11 @@ def compute_slot(base: Base, assignment: Message, machine: Machine) -> Base:
     Raises:
         Interrupted: the caller's user wants to stop; there is no state.
     """
-    before = {key: value for key, value in base.items() if key != "results"}
+    live = Live(base["priv"].instance)
+    if live.instance is not None:
+        attend(live.instance, assignment)
+    before = {**base, "priv": live}
+    del before["results"]
     after = _run_as_execution("compute", before, assignment, machine)
     if failed(after):
         after = {**before, "results": after["results"]}

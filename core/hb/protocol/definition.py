@@ -28,6 +28,8 @@ _FIXED: Message = {
     "scheduler-device": SCHEDULER_DEVICE,
 }
 
+MAX_PASSES = 16
+
 GAS_KEY, MEMORY_KEY, RESULT_KEY = "gas-limit", "memory-limit", "result-limit"
 
 _MAX_LIMITS = {GAS_KEY: 2**63 - 1, MEMORY_KEY: 2**32, RESULT_KEY: 2**32}
@@ -38,6 +40,7 @@ RESERVED = frozenset(
         *_FIXED,
         *("scheduler", "execution-device", "device-stack", "image", "initial-state", "anchor"),
         *(GAS_KEY, MEMORY_KEY, RESULT_KEY),
+        *("passes", "converted-image", "converted-by"),
         *UNCOVERED_KEYS,
     }
 )
@@ -56,6 +59,13 @@ class Limits(NamedTuple):
     result_bytes: int
 
 
+class Converted(NamedTuple):
+    """An image that runs in place of another, made from it: its ID, and what made it."""
+
+    image: str
+    tool: str
+
+
 def build(
     *,
     image: str,
@@ -65,11 +75,14 @@ def build(
     anchor: str,
     tags: dict[str, Value],
     limits: Limits,
+    passes: int | None = None,
+    converted: Converted | None = None,
 ) -> Message:
     """The definition of a process, yet to be signed; its `all` ID will be the process ID.
 
     `image` is the ID of the message whose body is the module, `scheduler` an address. One device executes by itself,
-    several as a stack, in this order.
+    several as a stack, in this order, through which a message goes `passes` times where one of them asks for it.
+    `converted` says what runs in the image's place.
 
     Raises:
         Refused: a tag has a reserved key, or `check` refuses the result.
@@ -92,6 +105,10 @@ def build(
     else:
         definition["execution-device"] = STACK_DEVICE
         definition["device-stack"] = cast("list[Value]", list(devices))
+    if passes is not None:
+        definition["passes"] = passes
+    if converted is not None:
+        definition["converted-image"], definition["converted-by"] = converted
     if initial_state is not None:
         definition["initial-state"] = initial_state
     definition = normalise_message(definition)
@@ -118,6 +135,12 @@ def check(definition: Message) -> None:
     state = definition.get("initial-state", {})
     if not isinstance(state, dict):
         raise Refused(f"a definition's initial-state is a map, this one's is {_shown(state)}")
+    passes = definition.get("passes", 1)
+    if type(passes) is not int or not 1 <= passes <= MAX_PASSES:
+        raise Refused(f"a definition's passes are an integer from 1 to {MAX_PASSES}, this one's are {_shown(passes)}")
+    converted = definition.get("converted-image")
+    if converted is not None and not (isinstance(converted, str) and ids.is_id(converted)):
+        raise Refused(f"a definition's converted-image is an ID of 43 characters, this one's is {_shown(converted)}")
     execution_devices(definition)
     limits(definition)
 

@@ -232,7 +232,8 @@ class Instance:
         if info.memory is not None and info.memory.minimum > limits.memory_pages:
             wanted = info.memory.minimum
             raise Refused(
-                f"the module wants {wanted} pages of memory to start with; the limit is {limits.memory_pages}"
+                f"the module wants {wanted} pages of memory to start with; the limit is {limits.memory_pages}",
+                hint=f"allow it: --memory-limit {wanted}, or memory-limit in the home's config.toml",
             )
         if info.table_elements > MAX_TABLE_ELEMENTS:
             raise Refused(
