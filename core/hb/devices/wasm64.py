@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hb.protocol.message import Message, Value
     from hb.wasm.instance import HostFunction, Instance
+    from hb.wasm.module import ModuleInfo
 
     Number = int | float
 
@@ -50,21 +51,32 @@ def instantiate(base: Base, request: Message, machine: Machine) -> Base:
     Raises:
         Refused: the image imports what nothing provides, has a public key of a reserved name, or fails when it starts.
     """
-    from hb.wasm import longjmp
     from hb.wasm.instance import Instance
-    from hb.wasm.module import check
 
     definition = base["process"]
     module = machine.load_module(definition.get("converted-image", definition["image"]))
-    private = {name for name in module.info.globals if normal_key(name).startswith(PRIVATE_PREFIX)}
-    imports: dict[tuple[str, str], HostFunction] = {}
-    for name in definitions.execution_devices(definition):
-        imports.update(get_device(name).imports(module.info))
-    check(module.info, imports.keys() | longjmp.provided(module.info), STATE_KEYS | private)
+    imports = imports_of(module.info, definitions.execution_devices(definition))
     instance = Instance(module, definitions.limits(definition), imports)
     if instance.start_failure is not None:
         raise Refused(f"the module fails when it starts: {instance.start_failure.message}")
     return {**base, "priv": Live(instance)}
+
+
+def imports_of(info: ModuleInfo, devices: Sequence[str]) -> dict[tuple[str, str], HostFunction]:
+    """The host functions that a module gets from the devices that it runs beside, itself among them.
+
+    Raises:
+        Refused: the module imports what none of them provides, cannot be saved, or has a public key of a reserved name.
+    """
+    from hb.wasm import longjmp
+    from hb.wasm.module import check
+
+    private = {name for name in info.globals if normal_key(name).startswith(PRIVATE_PREFIX)}
+    imports: dict[tuple[str, str], HostFunction] = {}
+    for name in devices:
+        imports.update(get_device(name).imports(info))
+    check(info, imports.keys() | longjmp.provided(info), STATE_KEYS | private)
+    return imports
 
 
 def init(base: Base, request: Message, machine: Machine) -> Base:

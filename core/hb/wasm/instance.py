@@ -24,7 +24,7 @@ from hb.wasm.parse import NUMERIC
 if TYPE_CHECKING:
     from hb.protocol.definition import Limits
     from hb.wasm.fastcall import Number
-    from hb.wasm.module import Module
+    from hb.wasm.module import Module, ModuleInfo
 
 HostFunction = Callable[..., Any]
 """Called with the instance's `Host` and the arguments; gives a value, or None. Ends the call by raising `HostTrap`."""
@@ -228,17 +228,8 @@ class Instance:
             cell.write(bits)
 
     def _limit_store(self) -> None:
-        info, limits = self.module.info, self.limits
-        if info.memory is not None and info.memory.minimum > limits.memory_pages:
-            wanted = info.memory.minimum
-            raise Refused(
-                f"the module wants {wanted} pages of memory to start with; the limit is {limits.memory_pages}",
-                hint=f"allow it: --memory-limit {wanted}, or memory-limit in the home's config.toml",
-            )
-        if info.table_elements > MAX_TABLE_ELEMENTS:
-            raise Refused(
-                f"the module wants tables of {info.table_elements} elements; the limit is {MAX_TABLE_ELEMENTS}"
-            )
+        limits = self.limits
+        check_size(self.module.info, limits.memory_pages)
         self._store.set_limits(
             memory_size=min(limits.memory_pages * PAGE_BYTES, _MAX_MEMORY_BYTES),
             table_elements=MAX_TABLE_ELEMENTS,
@@ -303,6 +294,22 @@ class Instance:
                 self._memory.grow(self._store, pages)
             except wasmtime.WasmtimeError as error:
                 raise ValueError(f"the memory cannot grow by {pages} pages: {error}") from error
+
+
+def check_size(info: ModuleInfo, memory_pages: int) -> None:
+    """Whether a module may have the memory and the tables that it declares, where the limit is `memory_pages`.
+
+    Raises:
+        Refused: it may not.
+    """
+    if info.memory is not None and info.memory.minimum > memory_pages:
+        wanted = info.memory.minimum
+        raise Refused(
+            f"the module wants {wanted} pages of memory to start with; the limit is {memory_pages}",
+            hint=f"allow it: --memory-limit {wanted}, or memory-limit in the home's config.toml",
+        )
+    if info.table_elements > MAX_TABLE_ELEMENTS:
+        raise Refused(f"the module wants tables of {info.table_elements} elements; the limit is {MAX_TABLE_ELEMENTS}")
 
 
 _ZERO_PAGE = bytes(PAGE_BYTES)

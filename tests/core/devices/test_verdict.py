@@ -1,0 +1,63 @@
+"""Whether a module runs here: what `judge` says, and that a spawn says the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hb.devices.verdict import judge
+from hb.errors import Refused
+from hb.wasm import module
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+PAGES = 16
+
+
+def verdict(wat: str, pages: int = PAGES):
+    wasm = module.from_text(wat)
+    return judge(wasm, module.inspect(wasm), pages)
+
+
+def test_a_module_of_functions_runs_as_wasm64() -> None:
+    found = verdict('(module (func (export "Get")))')
+    assert (found.runs_as, found.devices, found.refusal) == ("wasm64@1.0", ("wasm64@1.0",), None)
+    assert found.sentence == "runs here, as wasm64@1.0"
+
+
+@pytest.mark.parametrize(
+    ("wat", "says"),
+    [
+        ('(module (import "env" "no_such" (func)))', "env.no_such"),
+        ("(module (table 1 funcref) (func (table.set (i32.const 0) (ref.null func))))", "table.set"),
+        ('(module (global (export "results") (mut i32) (i32.const 0)))', "results"),
+        ("(module (memory 17))", "wants 17 pages of memory to start with; the limit is 16"),
+        ("(module (table 1000001 funcref))", "1000001"),
+    ],
+)
+def test_what_does_not_run_is_refused_in_the_words_that_a_spawn_uses(shell: Shell, wat: str, says: str) -> None:
+    from hb.protocol.definition import Limits
+
+    found = verdict(wat)
+    assert (found.runs_as, found.devices) == (None, ())
+    assert found.refusal is not None
+    assert says in found.refusal
+    assert found.sentence == f"does not run here: {found.refusal}"
+    with pytest.raises(Refused) as refused:
+        shell.spawn_text(wat, limits=Limits(gas=1000, memory_pages=PAGES, result_bytes=1000))
+    assert (refused.value.message, refused.value.hint) == (found.refusal, found.hint)
+
+
+def test_a_memory_beyond_the_limit_has_a_hint_and_runs_where_the_limit_is_higher() -> None:
+    assert "--memory-limit 17" in (verdict("(module (memory 17))").hint or "")
+    assert verdict("(module (memory 17))", pages=17).runs_as == "wasm64@1.0"
+
+
+def test_what_the_engine_does_not_take_does_not_run() -> None:
+    # A function that says it gives an i32 and gives nothing: well-formed, and not valid.
+    wasm = bytes.fromhex("0061736d01000000010501600001 7f 03020100 0a040102000b".replace(" ", ""))
+    found = judge(wasm, module.inspect(wasm), PAGES)
+    assert found.runs_as is None
+    assert (found.refusal or "").startswith("not a valid wasm module: ")
