@@ -90,6 +90,10 @@ RECORDED = frozenset(
 )
 
 
+class LegacyExceptions(Refused):
+    """The module throws and catches with the instructions that came before `exnref`; it can be converted."""
+
+
 def _any_byte(codes: list[int]) -> bytes:
     return b"[" + b"".join(b"\\x%02x" % code for code in codes) + b"]"
 
@@ -174,7 +178,7 @@ def _step(wasm: bytes, position: int, end: int, found: set[str]) -> int:
     if step is not None:
         return step(wasm, position, end, found)
     if code in _LEGACY_EXCEPTIONS:
-        raise Refused(
+        raise LegacyExceptions(
             f"the module uses `{_LEGACY_EXCEPTIONS[code]}` (at byte {position}), a legacy exception instruction "
             "that the engine does not run",
             hint="convert it with binaryen: wasm-opt -all --disable-compact-imports --translate-to-exnref",
