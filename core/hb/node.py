@@ -139,7 +139,7 @@ class Node:
 
         wasm, image_id = self._with_id(image) if isinstance(image, bytes) else self._stored_image(image)
         images = {image_id: wasm}
-        converted: Converted | None = None
+        converted = _convert(wasm, images)
         machine = self._machine(images)
         module = run_interruptibly(lambda stop: machine.load_module(converted.image if converted else image_id))
         executed_by, passes = execution_for(devices, module.info.abi)
@@ -455,6 +455,22 @@ class Node:
             if stop.is_set():
                 compute.keep_image(shop, live)
                 raise Interrupted(f"stopped following at slot {reached}")
+
+
+def _convert(wasm: bytes, images: dict[str, bytes]) -> Converted | None:
+    """What runs in place of an image that the engine does not run as it is, put into `images` too.
+
+    Raises:
+        Refused: it has to be converted, and there is nothing that does.
+    """
+    from hb.wasm import convert
+
+    if not convert.needs_translation(wasm):
+        return None
+    translated, tool = convert.translate(wasm)
+    name = message_id({"body": translated})
+    images[name] = translated
+    return Converted(name, tool)
 
 
 def _signed(message: Message, target: str, signer: Key | None) -> Message:

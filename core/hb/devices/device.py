@@ -83,7 +83,8 @@ class Device:
     `init` makes the state before slot 0. `restore` makes ready a base whose public keys, memory and globals are
     about to be put back from the cache. `compute` answers a request: it gives the base with the public keys as they
     now are and the request's `results`, whose `type` is `error` where the program failed. `imports` are the host
-    functions that it gives a module that runs beside it, by (module, name).
+    functions that it gives a module that runs beside it, by (module, name). With `takes_spawn`, the message that spawns
+    the process is the first that its program answers, at slot 0.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Device:
     restore: Step = unchanged
     compute: Step = unchanged
     imports: Callable[[ModuleInfo], Imports] = no_imports
+    takes_spawn: bool = False
 
 
 STATE_KEYS = frozenset({"at-slot", "device", "hashpath", "image", "process", "results"})

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine, attend, get_device
-from hb.protocol.definition import PROCESS_DEVICE
+from hb.protocol import definition as definitions
+from hb.protocol.definition import PROCESS_DEVICE, execution_devices
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message
@@ -27,6 +28,11 @@ def initialise(definition: Message, assignment: Message, machine: Machine) -> Ba
     """
     base: Base = {"device": PROCESS_DEVICE, "process": definition}
     return {**_run_as_execution("init", base, assignment, machine), "at-slot": 0, "results": {}}
+
+
+def takes_spawn(definition: Message) -> bool:
+    """Whether the definition itself is computed as the message of slot 0, once the process is initialised."""
+    return any(get_device(name).takes_spawn for name in definitions.execution_devices(definition))
 
 
 def restore(definition: Message, slot: int, public: Message, results: Message, machine: Machine) -> Base:

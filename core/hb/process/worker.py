@@ -105,22 +105,28 @@ class Worker:
             Interrupted: the user wants to stop; the worker is of no further use.
         """
         self._check_next(assignment)
+        return self.describe(assignment, changed=self._compute(assignment))
+
+    def compute_spawn(self, assignment: Message) -> None:
+        """Computes the message of slot 0, where the process is at that slot but has not yet taken it."""
+        self._compute(assignment)
+
+    def image(self) -> StoredImage | None:
+        """A memory image of the slot that the process is at, or None where it has one already."""
+        return None if self._imaged_slot == self.slot else self._make_image()
+
+    def _compute(self, assignment: Message) -> bool:
+        """Takes the message of `assignment`; whether it changed anything."""
         before = self._base
         pages_before = self._instance.memory_pages
         after = transition.compute_slot(before, assignment, self._machine)
         if transition.failed(after):
             self._put_back(after)
-            changed = False
-        else:
-            self._base = after
-            self._since.append(assignment)
-            self._gas_since += after["results"].get("gas", 0)
-            changed = self._take_in(before, pages_before)
-        return self.describe(assignment, changed=changed)
-
-    def image(self) -> StoredImage | None:
-        """A memory image of the slot that the process is at, or None where it has one already."""
-        return None if self._imaged_slot == self.slot else self._make_image()
+            return False
+        self._base = after
+        self._since.append(assignment)
+        self._gas_since += after["results"].get("gas", 0)
+        return self._take_in(before, pages_before)
 
     def _check_next(self, assignment: Message) -> None:
         expected = (self.process, self.slot + 1)
@@ -219,6 +225,8 @@ def begin(process: str, definition: Message, assignment: Message, machine: Machi
     """
     base = transition.initialise(definition, assignment, machine)
     worker = Worker(process, base, hashpaths.base(definition), "", machine)
+    if transition.takes_spawn(definition):
+        worker.compute_spawn(assignment)
     return worker, worker.describe(assignment, changed=True)
 
 
