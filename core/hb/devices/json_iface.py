@@ -1,0 +1,177 @@
+"""`json-iface@1.0`: the AO ABI. A message and its process go to the module's `handle` as JSON, and so comes its answer.
+
+In the first pass over the stack both are put where the module's own `malloc` says, and the call is prepared; another
+device makes it. In the second pass the answer is read and becomes the results. Addresses, sizes and texts that come
+from the module are never trusted: whatever is wrong with them is a value in `results`.
+
+Source: HyperBEAM's `dev_json_iface`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hb.devices.device import Base, Call, Device, Live, Machine, no_imports
+from hb.errors import Refused
+from hb.protocol import ao_json
+from hb.protocol import definition as definitions
+from hb.protocol.ao_json import results_of, results_of_text
+from hb.protocol.message import dumps
+from hb.wasm.host import Failure, HostTrap
+
+if TYPE_CHECKING:
+    from hb.devices.device import Imports
+    from hb.protocol.message import Message
+    from hb.wasm.instance import Instance
+    from hb.wasm.module import ModuleInfo
+
+__all__ = ["DEVICE", "results_of", "results_of_text"]
+
+HANDLE, ALLOCATE, FREE = "handle", "malloc", "free"
+CALLER, REPEATER = "wasm64@1.0", "multipass@1.0"
+_WRITE, _READ = 1, 2  # the passes
+
+_MAX_TEXT_BYTES = 2**31 - 1  # what a 32-bit `malloc` takes
+
+
+class _FailedError(Exception):
+    """The program failed outside its `handle`."""
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.failure = Failure(kind, sentence)
+
+
+def imports(info: ModuleInfo) -> Imports:
+    """Gives a module nothing, but looks whether it is of the AO ABI.
+
+    Raises:
+        Refused: it does not export what the ABI asks for, or not with its types.
+    """
+    pointer = "i64" if info.memory is not None and info.memory.is64 else "i32"
+    if info.memory is None:
+        raise Refused("a module of the AO ABI has a memory, this one has none")
+    for name, takes in ((HANDLE, 2), (ALLOCATE, 1)):
+        found, wanted = info.functions.get(name), ((pointer,) * takes, (pointer,))
+        if found is None:
+            raise Refused(f"a module of the AO ABI exports {name!r}, this one does not")
+        if (found.params, found.results) != wanted:
+            is_, should = _type_text(found.params, found.results), _type_text(*wanted)
+            raise Refused(f"a module of the AO ABI exports {name!r} of type {should}, this one's is {is_}")
+    return no_imports(info)
+
+
+def _type_text(params: tuple[str, ...], results: tuple[str, ...]) -> str:
+    return f"({', '.join(params)}) -> ({', '.join(results)})"
+
+
+def init(base: Base, request: Message, machine: Machine) -> Base:
+    """Looks whether the stack is one that calls the program, and passes over its devices again to read the answer.
+
+    Raises:
+        Refused: it is not.
+    """
+    devices = definitions.execution_devices(base["process"])
+    here = devices.index("json-iface@1.0")
+    if CALLER not in devices[here:] or REPEATER not in devices or base["process"].get("passes", 1) < _READ:
+        raise Refused(
+            f"json-iface@1.0 needs {CALLER} after it and {REPEATER} in the stack",
+            hint="`--device json-iface@1.0` by itself stands for the whole stack",
+        )
+    return base
+
+
+def compute(base: Base, request: Message, machine: Machine) -> Base:
+    """Prepares the call in the first pass; makes the answer the results in the second."""
+    live: Live = base["priv"]
+    try:
+        if live.pass_number == _WRITE:
+            live.call = Call(HANDLE, _written(base, request))
+        elif live.pass_number == _READ:
+            return _with_results(base, _answered(base, request))
+    except _FailedError as why:
+        failure = why.failure
+        return _with_results(base, {"type": "error", "error": failure.message, "kind": failure.kind})
+    return base
+
+
+def _written(base: Base, request: Message) -> list[int | float]:
+    """Where in the program's memory the message and the environment now are, each with a NUL after it."""
+    definition, process = base["process"], str(request["process"])
+    try:
+        message = ao_json.message_json(request, definition["image"])
+        environment = ao_json.environment_json(definition, process)
+    except ao_json.NotJson as why:
+        raise _FailedError("message", str(why)) from why
+    return [_put(base["priv"], text + b"\0") for text in (message, environment)]
+
+
+def _put(live: Live, text: bytes) -> int:
+    size, instance = len(text), _instance(live)
+    if size > _MAX_TEXT_BYTES:
+        raise _FailedError("message", f"the message is {size} bytes of JSON, more than a program can be given")
+    address = _call(live, ALLOCATE, size)[0]
+    if address == 0:
+        raise _FailedError("allocation", f"the program's malloc gave no memory for the {size} bytes of its message")
+    try:
+        instance.host.write(address, text)
+    except HostTrap:
+        where = f"the {size} bytes of its message an address outside its memory"
+        raise _FailedError("allocation", f"the program's malloc gave for {where}") from None
+    return address
+
+
+def _call(live: Live, function: str, argument: int) -> tuple[int, ...]:
+    """Calls one of the program's own functions, which is part of what its message costs."""
+    outcome = _instance(live).call(function, [argument])
+    live.gas += outcome.gas
+    if outcome.failure is not None:
+        raise _FailedError(outcome.failure.kind, f"in its {function}, {outcome.failure.message}")
+    return outcome.values  # type: ignore[return-value]
+
+
+def _answered(base: Base, request: Message) -> Message:
+    """The results that the program's answer stands for, what was written for it freed."""
+    live, definition = base["priv"], base["process"]
+    text = _read(_instance(live), base["results"]["output"][0])
+    functions = _instance(live).module.info.functions
+    if FREE in functions and len(functions[FREE].params) == 1 and not functions[FREE].results:
+        for address in live.call.arguments:
+            _call(live, FREE, address)
+    return results_of_text(text, str(request["process"]), definition["image"])
+
+
+def _read(instance: Instance, address: int) -> bytes:
+    """The text at `address`, up to the NUL that ends it."""
+    host, limit = instance.host, instance.limits.result_bytes
+    start = address % (1 << 8 * host.pointer_bytes)
+    if start >= host.memory_bytes:
+        raise _FailedError("result", "the program's handle gave an address outside its memory")
+    try:
+        return host.text(address, limit)
+    except HostTrap:
+        if host.memory_bytes - start > limit:
+            raise _FailedError("result", f"the program's answer is longer than the limit of {limit} bytes") from None
+        raise _FailedError("result", "the program's answer has no end: no NUL comes after it") from None
+
+
+def _with_results(base: Base, results: Message) -> Base:
+    """The base with these results, with what they cost and what the program printed."""
+    live: Live = base["priv"]
+    limit = _instance(live).limits.result_bytes
+    if len(dumps(results)) > limit:
+        sentence = f"the results are longer than the limit of {limit} bytes"
+        results = {"type": "error", "error": sentence, "kind": "result"}
+    results["gas"] = live.gas
+    printed = _instance(live).host.printed
+    if printed:
+        results["print"] = printed.decode("utf-8", "replace")
+    return {**base, "results": results}
+
+
+def _instance(live: Live) -> Instance:
+    assert live.instance is not None
+    return live.instance
+
+
+DEVICE = Device(name="json-iface@1.0", init=init, compute=compute, imports=imports, takes_spawn=True)
