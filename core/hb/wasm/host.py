@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hb.wasm.instance import Instance
 
 MAX_TEXT_BYTES = 1 << 20
+PAGE_BYTES = 65536
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class Failure:
 
     kind: str
     message: str
+
+
+OUT_OF_GAS = Failure("out-of-gas", "the program used up its gas")
 
 
 class HostTrap(Exception):
@@ -95,11 +99,13 @@ class Host:
         Raises:
             HostTrap: there is none in its memory, or none within `limit` bytes.
         """
-        size = min(self.memory_bytes - self._unsigned(address), limit + 1)
-        found = self._find_nul(address, size) if size > 0 else -1
-        if found < 0:
-            raise _out_of_bounds()
-        return self.read(address, found)
+        room = self.memory_bytes - self.unsigned(address)
+        found = self._find_nul(address, min(room, limit + 1)) if room > 0 else -1
+        if found >= 0:
+            return self.read(address, found)
+        if room > limit:
+            raise HostTrap(Failure("trap", f"the program gave its host a text of more than {limit} bytes"))
+        raise _out_of_bounds()
 
     def random(self, size: int) -> bytes:
         """The next `size` random bytes of this message: sha256 of the seed and a counter, block by block."""
@@ -114,19 +120,61 @@ class Host:
         Raises:
             HostTrap: that is more than it may print.
         """
-        if len(self.printed) + len(content) > self.output_bytes:
-            raise HostTrap(Failure("output-limit", f"the program printed more than {self.output_bytes} bytes"))
+        self._reserve(len(content))
         self.printed += content
+
+    def print_memory(self, address: int, size: int) -> None:
+        """Adds `size` bytes of the memory to what the program printed.
+
+        Raises:
+            HostTrap: that is more than it may print, or not all in its memory.
+        """
+        self._reserve(size)
+        self.printed += self.read(address, size)
+
+    def spend(self, gas: int) -> None:
+        """Takes from the gas of the running call, for work that the program has its host do.
+
+        Raises:
+            HostTrap: there is not so much.
+        """
+        if not self._program.spend(gas):
+            raise HostTrap(OUT_OF_GAS)
+
+    def call(self, function: str, *arguments: int | float) -> tuple[int | float, ...]:
+        """Calls back into the program, on the gas of the running call; gives the results.
+
+        Raises:
+            HostTrap: the call failed, the program has no such function, or the host is in such a call already.
+        """
+        return self._program.call_back(function, arguments)
+
+    def unsigned(self, value: int) -> int:
+        """An address or a size, of which a program gives large ones as negative."""
+        return value % (1 << 8 * self.pointer_bytes)
+
+    def span(self, address: int, size: int) -> tuple[int, int]:
+        """An address and a size as unsigned integers.
+
+        Raises:
+            HostTrap: the bytes are not all in its memory.
+        """
+        start, length = self.unsigned(address), self.unsigned(size)
+        self._place(start, length)
+        return start, length
 
     @property
     def memory_bytes(self) -> int:
         """The size of the memory now."""
-        return self._program.memory_pages * 65536
+        return self._program.memory_pages * PAGE_BYTES
 
     @property
     def limit_bytes(self) -> int:
         """What the memory may grow to."""
-        return self._program.limits.memory_pages * 65536
+        program = self._program
+        declared = None if program.module.info.memory is None else program.module.info.memory.maximum
+        most = program.limits.memory_pages if declared is None else min(declared, program.limits.memory_pages)
+        return most * PAGE_BYTES
 
     def grow(self, pages: int) -> bool:
         """Grows the memory by so many pages of 64 KiB; False where it may not."""
@@ -138,13 +186,14 @@ class Host:
         assert program is not None
         return program
 
-    def _unsigned(self, value: int) -> int:
-        return value % (1 << 8 * self.pointer_bytes)
+    def _reserve(self, size: int) -> None:
+        if len(self.printed) + size > self.output_bytes:
+            raise HostTrap(Failure("output-limit", f"the program printed more than {self.output_bytes} bytes"))
 
     def _place(self, address: int, size: int) -> int:
         """Where `size` bytes at `address` lie in this machine's memory."""
-        start, program = self._unsigned(address), self._program
-        if size < 0 or start + size > program.memory_pages * 65536:
+        start, program = self.unsigned(address), self._program
+        if size < 0 or start + size > program.memory_pages * PAGE_BYTES:
             raise _out_of_bounds()
         return program.memory_address + start
 

@@ -18,7 +18,7 @@ import wasmtime
 from hb.errors import Interrupted, Refused
 from hb.wasm import engine, fastcall, longjmp
 from hb.wasm.engine import PAGE_BYTES
-from hb.wasm.host import Failure, Host, HostTrap
+from hb.wasm.host import OUT_OF_GAS, Failure, Host, HostTrap
 from hb.wasm.parse import NUMERIC
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _TRAPS = {
     "NULL_REFERENCE": ("trap", "the program used a null reference"),
     "ALLOCATION_TOO_LARGE": ("trap", "the program allocated more than the engine can give"),
     "STACK_OVERFLOW": ("stack-overflow", "the program used up its stack"),
-    "OUT_OF_FUEL": ("out-of-gas", "the program used up its gas"),
+    "OUT_OF_FUEL": (OUT_OF_GAS.kind, OUT_OF_GAS.message),
 }
 _UNCAUGHT = ("trap", "the program threw an exception that it did not catch")
 
@@ -89,6 +89,8 @@ class Instance:
         self._imports = imports or {}
         self._fuel = min(limits.gas, _MAX_FUEL)
         self._calls: dict[str, fastcall.Call] = {}
+        self._in_call_back = False
+        self._exports: Mapping[str, Any] = {}
         self.start_failure: Failure | None = None
         self.host = Host(self, pointer_bytes=8 if module.info.memory is not None and module.info.memory.is64 else 4)
         self._store = wasmtime.Store(engine.get_engine())
@@ -131,6 +133,32 @@ class Instance:
         except HostTrap as trap:
             return Outcome((), self._fuel - self._store.get_fuel(), trap.failure)
         return Outcome(values, self._fuel - fuel_left, None if stop is None else _failure(stop))
+
+    def spend(self, gas: int) -> bool:
+        """Takes from the gas of the call that runs; where there is not so much, takes all and gives False."""
+        left = self._store.get_fuel()
+        self._store.set_fuel(max(left - gas, 0))
+        return left >= gas
+
+    def call_back(self, function: str, arguments: Sequence[Number]) -> tuple[Number, ...]:
+        """Calls an exported function from within a host function, on the gas of the call that runs.
+
+        Raises:
+            HostTrap: it failed, there is none of that name or with so many arguments, or the host is in such a call.
+        """
+        type_ = self.module.info.functions.get(function)
+        if self._in_call_back or type_ is None or len(type_.params) != len(arguments) or function not in self._exports:
+            raise HostTrap(Failure("trap", f"the host cannot call the program's {function!r} now"))
+        if function not in self._calls and (failure := self._prepare(function)) is not None:
+            raise HostTrap(failure)
+        self._in_call_back = True
+        try:
+            values, _, stop = self._calls[function](arguments, self._store.get_fuel())
+        finally:
+            self._in_call_back = False
+        if stop is not None:
+            raise HostTrap(_failure(stop))
+        return values
 
     def fresh(self) -> Instance:
         """Another instance of the same module, with the same limits and imports, as it is when it starts."""
