@@ -69,7 +69,7 @@ def moment_from(content: bytes, long_bytes: int) -> tuple[Moment, int]:
     """The moment in a `struct tm` whose `long` has so many bytes, without its zone, and where the zone's name is."""
     numbers = struct.unpack_from("<9i", content)
     offset, zone = struct.unpack_from("<qQ" if long_bytes == 8 else "<iI", content, 40 if long_bytes == 8 else 36)
-    return Moment(*numbers, offset), zone
+    return Moment._make((*numbers, offset, "")), zone
 
 
 def moment_bytes(long_bytes: int) -> int:
