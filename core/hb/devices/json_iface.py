@@ -123,7 +123,7 @@ def _put(live: Live, text: bytes) -> int:
 
 def _call(live: Live, function: str, argument: int) -> tuple[int, ...]:
     """Calls one of the program's own functions, which is part of what its message costs."""
-    outcome = _instance(live).call(function, [argument])
+    outcome = _instance(live).call(function, [argument], spent=live.gas)
     live.gas += outcome.gas
     if outcome.failure is not None:
         raise _FailedError(outcome.failure.kind, f"in its {function}, {outcome.failure.message}")

@@ -108,11 +108,12 @@ def _boot(instance: Instance, request: Message) -> None:
 def compute(base: Base, request: Message, machine: Machine) -> Base:
     """Calls what the request's message names; `results` is `{type, output, gas}` or `{type, error, kind, gas}`.
 
-    Where another device has prepared the call, that is made. A pass after the first makes none.
+    Where another device has prepared the call, that is made. A pass after the first makes none, but another device
+    may have called into the module since: the public keys are what they are now.
     """
     live: Live = base["priv"]
     if live.pass_number > 1:
-        return base
+        return {**base, **_public_keys(_instance(base))}
     if live.call is not None:
         return _called(base, live.call.function, live.call.arguments)
     message = request["body"]
@@ -150,7 +151,7 @@ def _call_of(message: Message, instance: Instance) -> Call:
 
 def _called(base: Base, function: str, arguments: Sequence[Number]) -> Base:
     live, instance = base["priv"], _instance(base)
-    outcome = instance.call(function, arguments)
+    outcome = instance.call(function, arguments, spent=live.gas)
     live.gas += outcome.gas
     if outcome.failure is not None:
         results = _failed(base, outcome.failure.kind, outcome.failure.message, live.gas)["results"]

@@ -17,6 +17,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, cast
 
 from hb.errors import Refused
+from hb.protocol import definition as definitions
 from hb.protocol import tabm
 from hb.protocol.commitment import committers, message_id
 from hb.protocol.coverage import COMMITMENTS_KEY
@@ -32,6 +33,7 @@ PROGRAM, RESULT = "program", "result"
 """The kinds of failure: the program says that it failed; its answer is not what an answer must be."""
 
 _NOT_TAGS = frozenset({"anchor", COMMITMENTS_KEY, "data", "from", "id", "owner", "signature", "target"})
+_HOW_IT_RUNS = definitions.RESERVED - {"anchor", "data-protocol", "scheduler", "type", "variant", COMMITMENTS_KEY}
 _ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
 
@@ -68,15 +70,17 @@ def message_json(assignment: Message, image: str) -> bytes:
 
 
 def environment_json(definition: Message, process: str) -> bytes:
-    """The process as its program gets it: who it is, who owns it, what its definition says.
+    """The process as its program gets it: who it is, who owns it, what its definition says of it.
 
-    The image stands among the tags as `Module`, which is where programs look for it, unless the definition has one.
+    How it is run (devices, limits, initial state) is not told: every message would pay for reading it. The image stands
+    among the tags as `Module`, which is where programs look for it, unless the definition has one.
 
     Raises:
         NotJson: a tag is not UTF-8.
     """
-    fields = _fields(definition, process)
+    fields = _fields({key: value for key, value in definition.items() if key not in _HOW_IT_RUNS}, process)
     del fields["Data"], fields["Signature"]
+    fields["Id"] = process
     image, tags = definition["image"], cast("list[dict[str, object]]", fields["Tags"])
     if "module" not in definition:
         tags.append({"name": "Module", "value": image})

@@ -108,8 +108,8 @@ class Instance:
             if self._exports
         }
 
-    def call(self, function: str, arguments: Sequence[Number]) -> Outcome:
-        """Calls an exported function, with all of the gas limit.
+    def call(self, function: str, arguments: Sequence[Number], *, spent: int = 0) -> Outcome:
+        """Calls an exported function, with all of the gas limit less what has been `spent`.
 
         The arguments must be as many as it takes and of its types, integers signed. What the module does is never
         raised.
@@ -128,11 +128,12 @@ class Instance:
         self._store.set_epoch_deadline(1)
         if engine.interrupts() != before:
             raise Interrupted(f"{function} was interrupted")
+        fuel = max(self._fuel - spent, 0)
         try:
-            values, fuel_left, stop = call(arguments, self._fuel)
+            values, fuel_left, stop = call(arguments, fuel)
         except HostTrap as trap:
-            return Outcome((), self._fuel - self._store.get_fuel(), trap.failure)
-        return Outcome(values, self._fuel - fuel_left, None if stop is None else _failure(stop))
+            return Outcome((), fuel - self._store.get_fuel(), trap.failure)
+        return Outcome(values, fuel - fuel_left, None if stop is None else _failure(stop))
 
     def spend(self, gas: int) -> bool:
         """Takes from the gas of the call that runs; where there is not so much, takes all and gives False."""
