@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -148,6 +149,7 @@ def canonical_name(name: str) -> str:
     return known
 
 
+@cache
 def get_device(name: str) -> Device:
     """The device called `name`, or by an alias of it.
 

@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 SMALL_PAGES = 16
 """A memory of up to so many 64 KiB pages is compared and imaged at every slot. DO NOT CHANGE: slot records tell."""
 
-IMAGE_GAS = 100_000_000
-"""A larger memory is imaged when its messages used so much gas since the last image: some 0.1 s of replay."""
+IMAGE_GAS = 600_000_000
+"""A larger memory is imaged when its messages used so much gas since the last image: some 0.2 s of replay."""
 
-IMAGE_SLOTS = 64
+LAST_IMAGE_GAS = 150_000_000
+"""The last slot of a compute gets one only if its messages used so much since the last image: some 0.05 s of replay."""
+
+IMAGE_SLOTS = 128
 """A larger memory is imaged after so many slots at the latest."""
 
 _ZERO_PAGE = bytes(65536)
@@ -78,7 +81,7 @@ class Worker:
         self._previous = previous
         self._result_bytes = definitions.limits(base["process"]).result_bytes
         # The mirror holds memory and globals at `_mirrored`; `_since` leads from there to the base.
-        self._mirror: Mirror = Mirror(self._instance)
+        self._mirror: Mirror = Mirror(self._instance, None if image is None else image.held)
         self._mirrored = base
         self._since: list[Message] = []
         self._gas_since = 0
@@ -112,20 +115,20 @@ class Worker:
         self._compute(assignment)
 
     def image(self) -> StoredImage | None:
-        """A memory image of the slot that the process is at, or None where it has one already."""
-        return None if self._imaged_slot == self.slot else self._make_image()
+        """A memory image of the slot that the process is at, or None where going back to an earlier one is quick."""
+        return self._make_image() if self._gas_since >= LAST_IMAGE_GAS else None
 
     def _compute(self, assignment: Message) -> bool:
         """Takes the message of `assignment`; whether it changed anything."""
         before = self._base
         pages_before = self._instance.memory_pages
         after = transition.compute_slot(before, assignment, self._machine)
+        self._gas_since += after["results"].get("gas", 0)
         if transition.failed(after):
             self._put_back(after)
             return False
         self._base = after
         self._since.append(assignment)
-        self._gas_since += after["results"].get("gas", 0)
         return self._take_in(before, pages_before)
 
     def _check_next(self, assignment: Message) -> None:

@@ -7,11 +7,14 @@ It must never be compared with an instance of another module.
 from __future__ import annotations
 
 import ctypes
+from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
 from hb.wasm.engine import PAGE_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hb.wasm.instance import Instance
 
 _memcmp = ctypes.CDLL(None).memcmp
@@ -24,14 +27,15 @@ _ZERO_ADDRESS = ctypes.addressof(_ZERO_PAGE)
 class Mirror:
     """What `instance` was when the mirror was made or last accepted it; `pages` is the size its memory had."""
 
-    def __init__(self, instance: Instance) -> None:
-        """Takes the copy: all of the memory, so about 0.2 ms a MiB."""
+    def __init__(self, instance: Instance, nonzero: Iterable[int] | None = None) -> None:
+        """Takes the copy. Pages of zeros cost it nothing but a look, and not that where `nonzero` names all others."""
         self.instance = instance
         self.pages = 0
-        self._copy = ctypes.create_string_buffer(0)
+        self._copy, self._address = _zeros(0)
         self._globals: list[list[Any]] = []
         self._resize(instance.memory_pages)
-        ctypes.memmove(self._copy, instance.memory_address, self.pages * PAGE_BYTES)
+        live = instance.memory_address if self.pages else 0
+        self._take(live, range(self.pages) if nonzero is None else nonzero)
         self._globals = instance.raw_globals()
 
     def changed(self) -> list[int]:
@@ -40,10 +44,10 @@ class Mirror:
         return self._differing(self.instance.memory_address if pages else 0, pages)
 
     def _differing(self, live: int, pages: int) -> list[int]:
-        copy = ctypes.addressof(self._copy)
+        copy = self._address
         both = min(pages, self.pages)
         differ = [i for i in range(both) if _memcmp(live + i * PAGE_BYTES, copy + i * PAGE_BYTES, PAGE_BYTES)]
-        differ += [i for i in range(both, pages) if _memcmp(live + i * PAGE_BYTES, _ZERO_ADDRESS, PAGE_BYTES)]
+        differ += [i for i in range(both, pages) if _is_not_zero(live + i * PAGE_BYTES)]
         return differ
 
     def globals_changed(self) -> bool:
@@ -61,34 +65,46 @@ class Mirror:
         changed = self._differing(live, pages)
         if pages != self.pages:
             self._resize(pages)
-        copy = ctypes.addressof(self._copy)
         for index in changed:
-            ctypes.memmove(copy + index * PAGE_BYTES, live + index * PAGE_BYTES, PAGE_BYTES)
+            ctypes.memmove(self._address + index * PAGE_BYTES, live + index * PAGE_BYTES, PAGE_BYTES)
         self._globals = self.instance.raw_globals()
         return changed
 
     def restore(self) -> Instance:
         """The instance as it was: the same one if its memory has not grown since, else a fresh one with that state."""
         if self.instance.memory_pages == self.pages:
-            live, copy = self.instance.memory_address, ctypes.addressof(self._copy)
+            live = self.instance.memory_address
             for index in self.changed():
-                ctypes.memmove(live + index * PAGE_BYTES, copy + index * PAGE_BYTES, PAGE_BYTES)
+                ctypes.memmove(live + index * PAGE_BYTES, self._address + index * PAGE_BYTES, PAGE_BYTES)
             self.instance.write_raw_globals(self._globals)
             return self.instance
         fresh = self.instance.fresh()
-        contents = {index: self._page(index) for index in range(self.pages) if not self._is_zero(index)}
+        nonzero = [index for index in range(self.pages) if _is_not_zero(self._address + index * PAGE_BYTES)]
+        contents = {i: ctypes.string_at(self._address + i * PAGE_BYTES, PAGE_BYTES) for i in nonzero}
         fresh.load(self._globals, self.pages, contents)
         self.instance = fresh
         return fresh
 
     def _resize(self, pages: int) -> None:
         """A larger copy: what was there stays, what is added is zero, as the memory's own growth is."""
-        larger = ctypes.create_string_buffer(pages * PAGE_BYTES)
-        ctypes.memmove(larger, self._copy, min(pages, self.pages) * PAGE_BYTES)
-        self._copy, self.pages = larger, pages
+        old, old_address, old_pages = self._copy, self._address, self.pages
+        self._copy, self._address = _zeros(pages * PAGE_BYTES)
+        self.pages = pages
+        self._take(old_address, range(min(pages, old_pages)))
+        del old
 
-    def _page(self, index: int) -> bytes:
-        return ctypes.string_at(ctypes.addressof(self._copy) + index * PAGE_BYTES, PAGE_BYTES)
+    def _take(self, source: int, indexes: Iterable[int]) -> None:
+        """Copies those of the pages at `source` that are not zero into a copy that is."""
+        for offset in (index * PAGE_BYTES for index in indexes):
+            if _is_not_zero(source + offset):
+                ctypes.memmove(self._address + offset, source + offset, PAGE_BYTES)
 
-    def _is_zero(self, index: int) -> bool:
-        return not _memcmp(ctypes.addressof(self._copy) + index * PAGE_BYTES, _ZERO_ADDRESS, PAGE_BYTES)
+
+def _is_not_zero(address: int) -> bool:
+    return bool(_memcmp(address, _ZERO_ADDRESS, PAGE_BYTES))
+
+
+def _zeros(size: int) -> tuple[ctypes.c_char, int]:
+    """Memory of `size` zeros, and its address. The system gives it page by page as it is written to, not before."""
+    first = ctypes.c_char.from_buffer(mmap(-1, max(size, 1)))
+    return first, ctypes.addressof(first)
