@@ -1,4 +1,4 @@
-"""Calls a function, and reads a global, in a few microseconds.
+"""Calls a function, is called by a program, and reads its state, in a few microseconds.
 
 The public API of the engine's binding builds its argument arrays and looks up types anew for every call, and costs
 ten times as much. This is the one file that reaches below it, to the binding's own C functions; if they are not as
@@ -9,22 +9,31 @@ they were, the public API does the same work. Knows nothing of outcomes: it hand
 from __future__ import annotations
 
 import ctypes
+import itertools
 import struct
+import threading
+from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import wasmtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from hb.wasm.parse import FunctionType
 
 Number = int | float
+HostFunction = Callable[..., Any]
+"""Called with numbers, integers signed; gives a number, or None where its type has no result."""
 Stop = wasmtime.Trap | wasmtime.WasmtimeError
 Returned = tuple[tuple[Number, ...], int, Stop | None]
 """What a call gave: its results, the fuel that is left, and what stopped it."""
 
 _FORMATS = {"i32": "<i", "i64": "<q", "f32": "<f", "f64": "<d"}
+# As the engine has a result: integers by their bits.
+_RAW_FORMATS = {"i32": "<I", "i64": "<Q", "f32": "<f", "f64": "<d"}
+_MASKS = {"i32": 0xFFFFFFFF, "i64": 0xFFFFFFFFFFFFFFFF}
 _SIZES = {"i32": 4, "i64": 8, "f32": 4, "f64": 8}
 
 
@@ -36,6 +45,23 @@ class Call(Protocol):
 
         Raises what a host function that it called raised.
         """
+
+
+class Tank(Protocol):
+    """The fuel of one store, for a host function to use while a call runs."""
+
+    def take(self, fuel: int) -> bool:
+        """Takes so much; where there is less, takes all of it and gives False."""
+
+
+class Memory(Protocol):
+    """A memory of one store."""
+
+    def size(self) -> int:
+        """Its size now, in bytes."""
+
+    def address(self) -> int:
+        """Where it lies in this program: good until it grows. 0 if it is empty."""
 
 
 class Cell(Protocol):
@@ -65,6 +91,31 @@ def bits_of(type_: str, number: Number) -> int:
     return int.from_bytes(struct.pack(_FORMATS[type_], number), "little")
 
 
+_raised = threading.local()
+
+
+def raise_from_host() -> None:
+    """Raises what the host function raised that has just ended a call on this thread; nothing if none did."""
+    exception = _raised.__dict__.pop("exception", None)
+    if exception is not None:
+        try:
+            raise exception
+        finally:
+            del exception  # it holds this frame
+
+
+def instantiate(store: wasmtime.Store, module: wasmtime.Module, imports: Sequence[Any]) -> wasmtime.Instance:
+    """An instance of a module that imports host functions made here.
+
+    Raises what the public API raises, or what a host function raised.
+    """
+    try:
+        return wasmtime.Instance(store, module, imports)
+    except (wasmtime.Trap, wasmtime.WasmtimeError):
+        raise_from_host()
+        raise
+
+
 class PublicCall:
     """A call through the public API."""
 
@@ -77,6 +128,7 @@ class PublicCall:
         try:
             returned = self._function(self._store, *typed)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as stop:
+            raise_from_host()
             return (), self._store.get_fuel(), stop
         count = len(self._type.results)
         values = () if count == 0 else (returned,) if count == 1 else tuple(returned)
@@ -96,6 +148,49 @@ class PublicCell:
         self._global.set_value(self._store, number_of(self.type, bits))
 
 
+def public_host_function(store: wasmtime.Store, type_: FunctionType, function: HostFunction) -> wasmtime.Func:
+    """A function that a program can call, through the public API, which may raise on one thread what is another's."""
+    result = "".join(type_.results)
+
+    def run(*arguments: Number) -> Number | None:
+        value: Number | None = function(*arguments)
+        if not result and value is not None:
+            raise TypeError("a host function that has no result gave one")
+        return _signed(value, result) if result[:1] == "i" and isinstance(value, int) else value
+
+    return wasmtime.Func(store, _engine_type(type_), run)
+
+
+def _signed(value: int, type_: str) -> int:
+    bits = value & _MASKS[type_]
+    return bits - (_MASKS[type_] + 1) if bits > _MASKS[type_] >> 1 else bits
+
+
+class PublicTank:
+    """The fuel of a store through the public API."""
+
+    def __init__(self, store: wasmtime.Store) -> None:
+        self._store = store
+
+    def take(self, fuel: int) -> bool:
+        left = self._store.get_fuel()
+        self._store.set_fuel(max(left - fuel, 0))
+        return left >= fuel
+
+
+class PublicMemory:
+    """A memory through the public API."""
+
+    def __init__(self, store: wasmtime.Store, memory: wasmtime.Memory) -> None:
+        self._store, self._memory = store, memory
+
+    def size(self) -> int:
+        return self._memory.data_len(self._store)
+
+    def address(self) -> int:
+        return ctypes.cast(self._memory.data_ptr(self._store), ctypes.c_void_p).value or 0
+
+
 class _Binding(NamedTuple):
     """The C functions, taking plain addresses, and the binding's own types."""
 
@@ -105,16 +200,18 @@ class _Binding(NamedTuple):
     get_global: Callable[..., None]
     set_global: Callable[..., int | None]
     value_type: Any
+    function_type: Any
     kinds: dict[str, int]
+    new_host_function: Callable[..., None]
+    memory_size: Callable[..., int]
+    memory_address: Callable[..., int | None]
     error_pointer: Any
     trap_pointer: Any
-    raise_host_exception: Callable[[], None]
 
 
 def _bind() -> _Binding:
     """Raises ImportError or AttributeError where the binding has not the parts that are needed."""
     from wasmtime import _ffi as ffi
-    from wasmtime._func import maybe_raise_last_exn
 
     address, size = ctypes.c_void_p, ctypes.c_size_t
     # The call lets other threads run meanwhile: one may have to interrupt it. The others are too short for that.
@@ -127,10 +224,13 @@ def _bind() -> _Binding:
         get_global=ctypes.PYFUNCTYPE(None, address, address, address)(("wasmtime_global_get", ffi.dll)),
         set_global=three(("wasmtime_global_set", ffi.dll)),
         value_type=ffi.wasmtime_val_t,
+        function_type=ffi.wasmtime_func_t,
         kinds={name: getattr(ffi, f"WASMTIME_{name.upper()}").value for name in _FORMATS},
+        new_host_function=ctypes.PYFUNCTYPE(None, *[address] * 6)(("wasmtime_func_new_unchecked", ffi.dll)),
+        memory_size=ctypes.PYFUNCTYPE(size, address, address)(("wasmtime_memory_data_size", ffi.dll)),
+        memory_address=two(("wasmtime_memory_data", ffi.dll)),
         error_pointer=ctypes.POINTER(ffi.wasmtime_error_t),
         trap_pointer=ctypes.POINTER(ffi.wasm_trap_t),
-        raise_host_exception=maybe_raise_last_exn,
     )
 
 
@@ -172,7 +272,7 @@ class PrivateCall:
         else:
             stop = wasmtime.Trap._from_ptr(ctypes.cast(self._trap, self._c.trap_pointer))
             self._trap.value = None
-        self._c.raise_host_exception()
+        raise_from_host()
         return stop
 
 
@@ -200,6 +300,106 @@ class PrivateCell:
         assert not error, "a numeric mutable global takes every value of its type"
 
 
+class _Hosted(NamedTuple):
+    """A host function, and how its arguments and results lie in the engine's array, 16 bytes each."""
+
+    function: HostFunction
+    size: int
+    unpack: Callable[[bytes], tuple[Number, ...]]
+    result: str
+    pack: Callable[..., bytes]
+
+
+# What programs can call, by a number that is never used twice; the engine says when one goes.
+_hosted: dict[int, _Hosted] = {}
+_numbers = itertools.count(1)
+
+
+def _enter(number: int, caller: int, values: int, count: int) -> int | None:
+    """Called by the engine for every host function; gives 0, or a trap that the engine then owns."""
+    try:
+        hosted = _hosted[number]
+        value = hosted.function(*hosted.unpack(ctypes.string_at(values, hosted.size)) if hosted.size else ())
+        if hosted.result:
+            content = hosted.pack(value & _MASKS[hosted.result] if hosted.result[0] == "i" else value)
+            ctypes.memmove(values, content, len(content))
+        elif value is not None:
+            raise TypeError("a host function that has no result gave one")
+    except BaseException as exception:  # raised again where the call was made
+        _raised.exception = exception
+        return ctypes.cast(wasmtime.Trap("host")._consume(), ctypes.c_void_p).value
+    return 0
+
+
+def _address_of(thunk: Any) -> int | None:
+    return ctypes.cast(thunk, ctypes.c_void_p).value
+
+
+_ENTER = ctypes.CFUNCTYPE(ctypes.c_void_p, *[ctypes.c_void_p] * 3, ctypes.c_size_t)(_enter)
+_LEAVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_hosted.pop)
+
+
+def private_host_function(store: wasmtime.Store, type_: FunctionType, function: HostFunction) -> wasmtime.Func:
+    """A function that a program can call, which gets its arguments as the engine has them."""
+    engine_type, result = _engine_type(type_), "".join(type_.results)
+    layout = struct.Struct("<" + "".join(_FORMATS[name][1] + f"{16 - _SIZES[name]}x" for name in type_.params))
+    number = next(_numbers)
+    pack = struct.Struct(_RAW_FORMATS[result]).pack if result else struct.Struct("").pack
+    _hosted[number] = _Hosted(function, layout.size, layout.unpack, result, pack)
+    made = _found().function_type()
+    # As the program ends, a store may go later than anything in this file, and then calls these.
+    vars(store)["host_functions"] = (_ENTER, _LEAVE)
+    signature, enter, leave = (_address_of(o) for o in (engine_type.ptr(), _ENTER, _LEAVE))
+    _found().new_host_function(_context_of(store), signature, enter, number, leave, ctypes.addressof(made))
+    return wasmtime.Func._from_raw(made)
+
+
+class PrivateTank:
+    """The fuel of a store."""
+
+    def __init__(self, store: wasmtime.Store) -> None:
+        self._c = _found()
+        self._owner = store
+        self._context = _context_of(store)
+        self._fuel = ctypes.c_uint64()
+        self._address = ctypes.addressof(self._fuel)
+
+    def take(self, fuel: int) -> bool:
+        self._c.get_fuel(self._context, self._address)
+        left = self._fuel.value
+        self._c.set_fuel(self._context, max(left - fuel, 0))
+        return left >= fuel
+
+
+class PrivateMemory:
+    """A memory."""
+
+    def __init__(self, store: wasmtime.Store, memory: wasmtime.Memory) -> None:
+        self._c = _found()
+        self._owners = store, memory
+        self._arguments = (_context_of(store), ctypes.addressof(memory._memory))
+
+    def size(self) -> int:
+        return self._c.memory_size(*self._arguments)
+
+    def address(self) -> int:
+        return self._c.memory_address(*self._arguments) or 0
+
+
+@lru_cache(maxsize=256)
+def _engine_type(type_: FunctionType) -> wasmtime.FuncType:
+    """The engine's form of a type.
+
+    Raises:
+        ValueError: it has what is no number, or more than one result.
+    """
+    names = (*type_.params, *type_.results)
+    if len(type_.results) > 1 or not _FORMATS.keys() >= set(names):
+        raise ValueError(f"no host function is of type {type_}")
+    values = [getattr(wasmtime.ValType, name)() for name in names]
+    return wasmtime.FuncType(values[: len(type_.params)], values[len(type_.params) :])
+
+
 def _found() -> _Binding:
     assert _binding is not None
     return _binding
@@ -221,6 +421,27 @@ except (ImportError, AttributeError):
 def prepare(store: wasmtime.Store, function: wasmtime.Func, type_: FunctionType) -> Call:
     """The fastest way there is to call `function`, whose parameters and results are all numeric."""
     return PrivateCall(store, function, type_) if _binding else PublicCall(store, function, type_)
+
+
+def host_function(store: wasmtime.Store, type_: FunctionType, function: HostFunction) -> wasmtime.Func:
+    """`function` as one that a program of `store` can call; of an integer it gives, only the low bits are taken.
+
+    What it raises ends the call, and is raised where the call was made.
+
+    Raises:
+        ValueError: its type has what is no number, or several results.
+    """
+    return (private_host_function if _binding else public_host_function)(store, type_, function)
+
+
+def tank(store: wasmtime.Store) -> Tank:
+    """The fastest way there is to take fuel while a call runs."""
+    return PrivateTank(store) if _binding else PublicTank(store)
+
+
+def memory(store: wasmtime.Store, exported: wasmtime.Memory) -> Memory:
+    """The fastest way there is to find a memory."""
+    return PrivateMemory(store, exported) if _binding else PublicMemory(store, exported)
 
 
 def cell(store: wasmtime.Store, global_: wasmtime.Global, type_: str) -> Cell:

@@ -19,15 +19,19 @@ from hb.errors import Interrupted, Refused
 from hb.wasm import engine, fastcall, longjmp
 from hb.wasm.engine import PAGE_BYTES
 from hb.wasm.host import OUT_OF_GAS, Failure, Host, HostTrap
-from hb.wasm.parse import NUMERIC
+from hb.wasm.parse import NUMERIC, numeric_type
 
 if TYPE_CHECKING:
     from hb.protocol.definition import Limits
     from hb.wasm.fastcall import Number
     from hb.wasm.module import Module, ModuleInfo
+    from hb.wasm.parse import Import
 
 HostFunction = Callable[..., Any]
 """Called with the instance's `Host` and the arguments; gives a value, or None. Ends the call by raising `HostTrap`."""
+
+HOST_CALL_GAS = 1000
+"""What a call of a host function costs: it takes a microsecond or two, as a thousand instructions do."""
 
 # A table's elements are host memory too: 8 bytes each.
 MAX_TABLE_ELEMENTS = 1_000_000
@@ -91,14 +95,18 @@ class Instance:
         self._calls: dict[str, fastcall.Call] = {}
         self._in_call_back = False
         self._exports: Mapping[str, Any] = {}
+        self._memory: wasmtime.Memory | None = None
+        self._place: fastcall.Memory | None = None
         self.start_failure: Failure | None = None
         self.host = Host(self, pointer_bytes=8 if module.info.memory is not None and module.info.memory.is64 else 4)
         self._store = wasmtime.Store(engine.get_engine())
+        self._tank = fastcall.tank(self._store)
         self._limit_store()
         self._exports = self._instantiate()
         self.start_gas = self._fuel - self._store.get_fuel()
         state = module.state
         self._memory = self._exports.get(state.memory) if state.memory is not None else None
+        self._place = None if self._memory is None else fastcall.memory(self._store, self._memory)
         self._globals = [
             fastcall.cell(self._store, self._exports[name], type_) for name, type_ in state.globals if self._exports
         ]
@@ -137,9 +145,7 @@ class Instance:
 
     def spend(self, gas: int) -> bool:
         """Takes from the gas of the call that runs; where there is not so much, takes all and gives False."""
-        left = self._store.get_fuel()
-        self._store.set_fuel(max(left - gas, 0))
-        return left >= gas
+        return self._tank.take(gas)
 
     def call_back(self, function: str, arguments: Sequence[Number]) -> tuple[Number, ...]:
         """Calls an exported function from within a host function, on the gas of the call that runs.
@@ -186,14 +192,12 @@ class Instance:
     @property
     def memory_pages(self) -> int:
         """The size of the memory now, in pages of 64 KiB; 0 if there is none."""
-        return 0 if self._memory is None else int(self._memory.size(self._store))
+        return 0 if self._place is None else self._place.size() // PAGE_BYTES
 
     @property
     def memory_address(self) -> int:
         """Where the memory lies in this program: good until the module runs again. 0 if there is none."""
-        if self._memory is None:
-            return 0
-        return ctypes.cast(self._memory.data_ptr(self._store), ctypes.c_void_p).value or 0
+        return 0 if self._place is None else self._place.address()
 
     def page(self, index: int) -> bytes:
         """A copy of one page, 65536 bytes.
@@ -274,9 +278,9 @@ class Instance:
         invokes = longjmp.find(self.module.info)
         linked = None if invokes is None else longjmp.Linked(self._store, invokes)
         jumps = {} if linked is None else linked.imports
-        imports = [jumps.get(i.name) or self._host_function(i.module, i.name, t.type) for i, t in self._import_types()]
+        imports = [jumps.get(i.name) or self._host_function(i) for i in self.module.info.imports]
         try:
-            instance = wasmtime.Instance(self._store, self.module.compiled, imports)
+            instance = fastcall.instantiate(self._store, self.module.compiled, imports)
         except HostTrap as trap:
             self.start_failure = trap.failure
         except wasmtime.Trap as trap:
@@ -290,21 +294,25 @@ class Instance:
             return exports
         return {}
 
-    def _import_types(self) -> list[tuple[Any, wasmtime.ImportType]]:
-        declared = self.module.info.imports
-        return list(zip(declared, self.module.compiled.imports, strict=True)) if declared else []
+    def _host_function(self, wanted: Import) -> wasmtime.Func:
+        name = f"{wanted.module}.{wanted.name}"
+        function = self._imports.get((wanted.module, wanted.name))
+        if function is None or wanted.kind != "function":
+            raise Refused(f"the module imports {name}, which nothing provides")
+        type_ = numeric_type(wanted.type)
+        # The table of host functions must not keep the store alive, which would keep them in it.
+        find_instance = ref(self)
 
-    def _host_function(self, module: str, name: str, type_: Any) -> wasmtime.Func:
-        function = self._imports.get((module, name))
-        if function is None or not isinstance(type_, wasmtime.FuncType):
-            raise Refused(f"the module imports {module}.{name}, which nothing provides")
-        # A reference to the host would keep the store alive through the binding's own table, for good.
-        host = ref(self.host)
+        def run(*arguments: Number) -> Any:
+            instance = find_instance()
+            assert instance is not None
+            if not instance.spend(HOST_CALL_GAS):
+                raise HostTrap(OUT_OF_GAS)
+            return function(instance.host, *arguments)
 
-        def run(*arguments: Any) -> Any:
-            return function(host(), *arguments)
-
-        return wasmtime.Func(self._store, type_, run)
+        if type_ is None or len(type_.results) > 1:
+            raise Refused(f"the module imports {name} as {wanted.type}, which no host function can be")
+        return fastcall.host_function(self._store, type_, run)
 
     def _prepare(self, function: str) -> Failure | None:
         """Makes the function ready to be called, or says why it cannot be."""

@@ -13,12 +13,11 @@ Source: emscripten's `invoke_*` and `_emscripten_throw_longjmp`; WebAssembly 3.0
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hb.wasm.engine import get_engine
-from hb.wasm.parse import NUMERIC, FunctionType
+from hb.wasm.parse import FunctionType, numeric_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 THROW = "_emscripten_throw_longjmp"
 _SAVE = ("emscripten_stack_get_current", "stackSave")
 _RESTORE = ("_emscripten_stack_restore", "stackRestore")
-_TYPE_TEXT = re.compile(r"\(([a-z0-9, ]*)\) -> \(([a-z0-9, ]*)\)\Z")
 
 
 class Invokes(NamedTuple):
@@ -48,7 +46,7 @@ class Invokes(NamedTuple):
 def find(info: ModuleInfo) -> Invokes | None:
     """What of a module's imports from `env` is provided here; None where that is nothing, or cannot be."""
     wanted = [i for i in info.imports if i.module == "env" and i.kind == "function"]
-    invokes = {i.name: _type(i.type) for i in wanted if i.name.startswith("invoke_")}
+    invokes = {i.name: numeric_type(i.type) for i in wanted if i.name.startswith("invoke_")}
     throws = any(i.name == THROW for i in wanted)
     table = next((e.name for e in info.exports if e.kind == "table"), None)
     save = next((name for name in _SAVE if name in info.functions), None)
@@ -157,11 +155,3 @@ def _signature(type_: FunctionType) -> str:
 
 def _locals(first: int, stop: int) -> str:
     return " ".join(f"(local.get {n})" for n in range(first, stop))
-
-
-def _type(text: str) -> FunctionType | None:
-    match = _TYPE_TEXT.match(text)
-    if match is None:
-        return None
-    params, results = (tuple(filter(None, part.split(", "))) for part in match.groups())
-    return FunctionType(params, results) if NUMERIC.issuperset(params + results) else None

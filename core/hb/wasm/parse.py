@@ -9,6 +9,7 @@ Source: WebAssembly core specification 3.0, chapter 5 (binary format).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ _SECTION_NAMES = {
 }  # fmt: skip
 # The order in which sections must come, where it is not that of their numbers.
 SECTION_ORDER = {section: place for place, section in enumerate((1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11))}
+_TYPE_TEXT = re.compile(r"\(([a-z0-9, ]*)\) -> \(([a-z0-9, ]*)\)\Z")
 _KINDS = ("function", "table", "memory", "global", "tag")
 
 
@@ -54,6 +56,15 @@ class FunctionType:
 
     def __str__(self) -> str:
         return f"({', '.join(self.params)}) -> ({', '.join(self.results)})"
+
+
+def numeric_type(text: str) -> FunctionType | None:
+    """The function type that an import's `type` is, where all of it is numbers; else None."""
+    match = _TYPE_TEXT.match(text)
+    if match is None:
+        return None
+    params, results = (tuple(filter(None, part.split(", "))) for part in match.groups())
+    return FunctionType(params, results) if NUMERIC.issuperset(params + results) else None
 
 
 class Import(NamedTuple):

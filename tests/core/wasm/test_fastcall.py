@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import subprocess
+import sys
+import threading
 
 import pytest
 import wasmtime
 
 from hb.wasm import engine, fastcall
 from hb.wasm.module import Module, load
+from hb.wasm.parse import FunctionType, numeric_type
 
 CALLS = [
     ("same", (0, 0, 0.0, 0.0)),
@@ -104,3 +109,217 @@ def test_bits_and_numbers_are_each_others_inverse() -> None:
     for type_, number in (("i32", -1), ("i64", -(2**63)), ("f32", 0.5), ("f64", -0.0), ("f64", math.inf)):
         assert repr(fastcall.number_of(type_, fastcall.bits_of(type_, number))) == repr(number)
     assert fastcall.bits_of("i32", -1) == 2**32 - 1
+
+
+# --- host functions
+
+HOSTED = """(module
+  (import "env" "all" (func $all (param i32 i64 f32 f64) (result i64)))
+  (import "env" "i32" (func $i32 (result i32))) (import "env" "f32" (func $f32 (result f32)))
+  (import "env" "f64" (func $f64 (result f64))) (import "env" "none" (func $none))
+  (func (export "all") (param i32 i64 f32 f64) (result i64)
+    (call $all (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
+  (func (export "i32") (result i32) (call $i32)) (func (export "f32") (result f32) (call $f32))
+  (func (export "f64") (result f64) (call $f64)) (func (export "none") (call $none))
+  (func (export "trap") unreachable))"""
+
+ARGUMENTS = [
+    (0, 0, 0.0, 0.0),
+    (-(2**31), -(2**63), -0.0, 5e-324),
+    (2**31 - 1, 2**63 - 1, math.inf, -1.7976931348623157e308),
+]
+
+
+class BugError(BaseException):
+    """What no handler of ordinary exceptions catches."""
+
+
+PATHS = [
+    (fastcall.private_host_function, fastcall.PrivateCall),
+    (fastcall.public_host_function, fastcall.PublicCall),
+    (fastcall.private_host_function, fastcall.PublicCall),
+]
+
+
+def hosted(host_function, prepare, function) -> dict[str, fastcall.Call]:
+    """Every export of `HOSTED` as a call, its imports being `function` with the import's name before the arguments."""
+    from hb.wasm.module import from_text
+
+    module = load(from_text(HOSTED))
+    store = wasmtime.Store(engine.get_engine())
+    store.set_fuel(0)
+    store.set_epoch_deadline(1)
+
+    def named(name: str):
+        return lambda *arguments: function(name, *arguments)
+
+    imports = [host_function(store, numeric_type(i.type), named(i.name)) for i in module.info.imports]
+    exports = fastcall.instantiate(store, module.compiled, imports).exports(store)
+    return {name: prepare(store, exports[name], type_) for name, type_ in module.info.functions.items()}
+
+
+@pytest.fixture(params=PATHS, ids=["private", "public", "mixed"])
+def paths(request):
+    return request.param
+
+
+def test_host_functions_get_what_the_program_gives(paths) -> None:
+    seen = []
+    calls = hosted(*paths, lambda name, *arguments: seen.append((name, *arguments)) or 0)
+    for arguments in ARGUMENTS:
+        assert calls["all"](arguments, 100_000)[2] is None
+    assert repr(seen) == repr([("all", *arguments) for arguments in ARGUMENTS])
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "taken"),
+    [
+        ("i32", 2**31 - 1, 2**31 - 1),
+        ("i32", 2**32 - 1, -1),
+        ("i32", 2**40 + 3, 3),
+        ("i32", -(2**31), -(2**31)),
+        ("i32", True, 1),
+        ("f32", 0.5, 0.5),
+        ("f64", -0.0, -0.0),
+        ("f64", math.inf, math.inf),
+    ],
+)
+def test_programs_get_what_a_host_function_gives_and_of_integers_the_low_bits(paths, name, given, taken) -> None:
+    values, _, stop = hosted(*paths, lambda name: given)[name]((), 100_000)
+    assert stop is None
+    assert repr(values) == repr((taken,))
+
+
+def test_programs_get_64_bits(paths) -> None:
+    for given, taken in ((2**63, -(2**63)), (-1, -1), (2**64 + 5, 5)):
+        calls = hosted(*paths, lambda name, *arguments, given=given: given)
+        assert calls["all"](ARGUMENTS[0], 100_000)[0] == (taken,)
+
+
+@pytest.mark.parametrize(("name", "given"), [("i32", None), ("i32", 1.5), ("f64", "text"), ("none", 3)])
+def test_a_value_of_the_wrong_kind_is_a_bug_that_is_raised(paths, name, given) -> None:
+    with pytest.raises((TypeError, wasmtime.WasmtimeError, fastcall.struct.error)):
+        hosted(*paths, lambda name: given)[name]((), 100_000)
+
+
+def test_what_a_host_function_raises_is_raised_once_where_the_call_was_made(paths) -> None:
+    def fail(name: str, *arguments: object) -> int:
+        if name == "none":
+            raise BugError("a bug")
+        return 1
+
+    calls = hosted(*paths, fail)
+    for _ in range(3):
+        with pytest.raises(BugError, match="a bug"):
+            calls["none"]((), 100_000)
+        assert calls["i32"]((), 100_000)[0] == (1,)
+        stop = calls["trap"]((), 100_000)[2]
+        assert isinstance(stop, wasmtime.Trap)
+        assert stop.trap_code is wasmtime.TrapCode.UNREACHABLE
+
+
+def test_what_is_raised_on_one_thread_is_not_raised_on_another() -> None:
+    inside, gone = threading.Event(), threading.Event()
+    caught: list[str] = []
+
+    def fail(name: str) -> None:
+        inside.set()
+        gone.wait(10)
+        raise ZeroDivisionError("a bug")
+
+    def other() -> None:
+        try:
+            hosted(fastcall.private_host_function, fastcall.PrivateCall, fail)["none"]((), 100_000)
+        except ZeroDivisionError:
+            caught.append("there")
+
+    calls = hosted(fastcall.private_host_function, fastcall.PrivateCall, lambda name: 1)
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert inside.wait(10)
+    assert isinstance(calls["trap"]((), 100_000)[2], wasmtime.Trap)
+    gone.set()
+    thread.join()
+    assert caught == ["there"]
+    assert isinstance(calls["trap"]((), 100_000)[2], wasmtime.Trap)
+
+
+def test_a_start_that_a_host_function_ends_is_raised(paths) -> None:
+    host_function, _ = paths
+    from hb.wasm.module import from_text
+
+    module = load(from_text('(module (import "env" "none" (func $none)) (start $none))'))
+    store = wasmtime.Store(engine.get_engine())
+    store.set_fuel(1000)
+    store.set_epoch_deadline(1)
+
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    function = host_function(store, FunctionType((), ()), fail)
+    with pytest.raises(ZeroDivisionError):
+        fastcall.instantiate(store, module.compiled, [function])
+
+
+def test_host_functions_go_with_their_store() -> None:
+    gc.collect()
+    before = len(fastcall._hosted)
+    calls = hosted(fastcall.private_host_function, fastcall.PrivateCall, lambda name: 1)
+    assert len(fastcall._hosted) == before + 5
+    del calls
+    gc.collect()
+    assert len(fastcall._hosted) == before
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        FunctionType(("externref",), ()),
+        FunctionType((), ("funcref",)),
+        FunctionType(("v128",), ()),
+        FunctionType((), ("i32", "i32")),
+    ],
+)
+def test_a_type_that_no_host_function_has_is_refused(paths, type_) -> None:
+    with pytest.raises(ValueError, match="no host function is of type"):
+        paths[0](wasmtime.Store(engine.get_engine()), type_, lambda: None)
+
+
+@pytest.mark.parametrize("tank", [fastcall.PrivateTank, fastcall.PublicTank])
+def test_both_paths_take_the_same_fuel(tank) -> None:
+    store = wasmtime.Store(engine.get_engine())
+    store.set_fuel(100)
+    assert tank(store).take(60)
+    assert store.get_fuel() == 40
+    assert tank(store).take(40)
+    assert not tank(store).take(1)
+    store.set_fuel(5)
+    assert not tank(store).take(2**63)
+    assert store.get_fuel() == 0
+
+
+def test_both_paths_find_the_same_memory() -> None:
+    store = wasmtime.Store(engine.get_engine())
+    exported = wasmtime.Memory(store, wasmtime.MemoryType(wasmtime.Limits(1, 5)))
+    private, public = fastcall.PrivateMemory(store, exported), fastcall.PublicMemory(store, exported)
+    for pages in (1, 3):
+        assert private.size() == public.size() == pages * 65_536
+        assert private.address() == public.address() != 0
+        exported.grow(store, 2)
+
+
+def test_a_program_that_ends_with_instances_ends_quietly() -> None:
+    """What the engine calls as the last stores go must still be there, whatever of Python has gone."""
+    code = """
+import sys
+from hb.protocol.definition import Limits
+from hb.wasm.instance import Instance
+from hb.wasm.module import from_text, load
+module = load(from_text('(module (import "e" "f" (func $f)) (func (export "F") (call $f)))'))
+kept = [Instance(module, Limits(10000, 1, 1), {("e", "f"): lambda host: None}) for _ in range(3)]
+kept[0].call("F", [])
+sys.kept = kept
+kept.append(kept)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
