@@ -22,6 +22,8 @@ COMMANDS = (
     "init",
     "spawn",
     "send",
+    "eval",
+    "repl",
     "compute",
     "state",
     "inspect",

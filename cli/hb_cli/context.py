@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hb.errors import HomeUnusable, NoHome
+from hb.errors import HbError, HomeUnusable, NoHome
 from hb_cli import output
 
 if TYPE_CHECKING:
@@ -120,6 +120,16 @@ def settings(home: Home) -> Config:
     from hb import config
 
     return config.load(home.config)
+
+
+def likely_settings(session: Session) -> Config:
+    """The settings of the home that is there, or those that a new one would have."""
+    from hb.config import Config
+
+    try:
+        return settings(existing_home(session))
+    except HbError:
+        return Config()
 
 
 def signer(home: Home, name: str | None) -> Key:

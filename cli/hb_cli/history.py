@@ -16,7 +16,7 @@ from hb_cli import render
 from hb_cli.output import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from hb.node import SlotView
 
@@ -33,22 +33,27 @@ _FIXED = {
     "hashpath": ((13, 76),),
 }
 _TIME_ONLY = 8
-# What is left is shared by these, in these proportions.
+# What is left is shared by these, in these proportions: a program's answer is short where its state is in public keys.
 _FLEXIBLE = {"message": 4, "result": 3, "state": 5}
+_FLEXIBLE_AO = {"message": 5, "result": 5, "state": 1}
 _RIGHT = frozenset({"slot", "gas"})
 
 
-def layout(terminal_width: int, last_slot: int) -> dict[str, int]:
-    """The columns to show on a terminal of `terminal_width`, in order, and the width of each."""
+def layout(terminal_width: int, last_slot: int, devices: Sequence[str] = ()) -> dict[str, int]:
+    """The columns to show on a terminal of `terminal_width`, in order, and the width of each.
+
+    `devices` are those of the process: one of the AO ABI answers at length, and has few public keys.
+    """
+    flexible = _FLEXIBLE_AO if "json-iface@1.0" in devices else _FLEXIBLE
     widths = {"slot": max(4, len(str(last_slot)))}
-    for name in ("when", "sender", *_FLEXIBLE, "gas", "hashpath"):
+    for name in ("when", "sender", *flexible, "gas", "hashpath"):
         fitting = [width for width, least in _FIXED.get(name, ((0, 0),)) if terminal_width >= least]
         if fitting:
             widths[name] = fitting[0]
     free = terminal_width - sum(widths.values()) - _GAP * (len(widths) - 1)
-    share = sum(_FLEXIBLE.values())
-    for name, part in _FLEXIBLE.items():
-        widths[name] = max(4, free * part // share)
+    share = sum(flexible.values())
+    for name, part in flexible.items():
+        widths[name] = max(len(name) if name == "state" else 4, free * part // share)
     return widths
 
 

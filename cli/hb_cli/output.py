@@ -7,6 +7,7 @@ terminal as a control sequence. Must never read a home, and never decide what a 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 _HARMLESS = frozenset("\u200c\u200d")
 # As JSON and TOML write them, so that their text stays what it is.
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+# What a program may do to the look of its own text: colours, bold, faint, italic, underline. Not: move, erase, hide.
+_COLOUR = r"(?:0?[0-4]?|2[2-4]|3[0-79]|9[0-7]|38;5;\d{1,3}|38;2;\d{1,3};\d{1,3};\d{1,3})"
+_COLOURS = re.compile(rf"(\x1b\[{_COLOUR}(?:;{_COLOUR})*m)")
+_SETS_LOOK = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -94,6 +100,29 @@ def line(text: str) -> None:
     if is_terminal(sys.stdout):
         text = printable(text, keep="\n\t")
     write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def plain(text: str, *, keep: str = "") -> str:
+    """`text` as `printable` has it, without what only sets colours."""
+    return printable(_SETS_LOOK.sub("", text), keep=keep)
+
+
+def coloured(text: str, *, keep: str = "") -> str:
+    """`text` as `plain` has it, but with its colours, which end where it does."""
+    pieces = _COLOURS.split(text)
+    shown = "".join(piece if place % 2 else plain(piece, keep=keep) for place, piece in enumerate(pieces))
+    return shown + "\x1b[0m" if len(pieces) > 1 else shown
+
+
+def program_text(text: str, environ: Mapping[str, str]) -> None:
+    """Writes what a program said to stdout, as lines: raw into a pipe; on a terminal only its colours pass."""
+    if not is_terminal(sys.stdout):
+        shown = text
+    elif has_colour(sys.stdout, environ):
+        shown = coloured(text, keep="\n\t")
+    else:
+        shown = plain(text, keep="\n\t")
+    write(shown.removesuffix("\n").encode("utf-8", "backslashreplace") + b"\n")
 
 
 def json_line(value: object) -> None:

@@ -5,6 +5,7 @@ All text of strangers goes through `output.printable`. Must never print, and nev
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
@@ -16,7 +17,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from hb.protocol import message as messages
-from hb_cli.output import printable
+from hb_cli import results
+from hb_cli.output import plain, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +31,23 @@ if TYPE_CHECKING:
 SHORT_ID = 10
 _LONGEST_VALUE = 2_000
 _TREE_DEPTH = 6
+_MOST_ENTRIES = 20
+_LINE_ENDS = re.compile(r"\s*\n\s*")
+# What every message of a program has, or what is told in its own place.
+_TOLD_ELSEWHERE = frozenset(
+    {
+        "target",
+        "action",
+        "data",
+        "anchor",
+        "data-protocol",
+        "type",
+        "variant",
+        "from-process",
+        "from-image",
+        "reference",
+    }
+)
 _KEY, _DIM, _GOOD, _BAD, _WAIT, _NUMBER, _NAME = "cyan", "dim", "green", "red", "yellow", "bold", "bold magenta"
 
 
@@ -57,29 +76,41 @@ def moment(timestamp_ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
         return str(timestamp_ms)
 
 
-def outcome(results: Message | None, limit: int = _LONGEST_VALUE) -> Text:
-    """What a slot's results say, on one line: the output, or the error."""
-    if results is None:
+def outcome(found: Message | None, limit: int = _LONGEST_VALUE) -> Text:
+    """What a slot's results say, on one line: the error, or the answer and how much else there is."""
+    if found is None:
         return Text("pending", _WAIT)
-    if results.get("type") == "error":
-        return Text("✗ " + compact(results.get("error", "error"), limit), _BAD)
-    if not results:
+    if results.failed(found):
+        return Text("✗ " + _one_line(results.text_of(found.get("error")) or "error", limit), _BAD)
+    if not found:
         return Text("")
-    output = results.get("output")
-    if isinstance(output, list):
-        return Text("→ " + ", ".join(compact(value, limit) for value in output) if output else "ok", _GOOD)
-    rest = {key: value for key, value in results.items() if key not in ("type", "gas")}
-    return Text(compact(rest, limit) if rest else "ok", _GOOD)
+    answer = results.answer(found)
+    # A function's values stand side by side.
+    values = answer if isinstance(answer, list) and "data" not in found else [] if answer is None else [answer]
+    said = ", ".join(_one_line(results.text_of(value), limit) for value in values)
+    text = Text.assemble(("→ " + said if said else "", _GOOD))
+    if beside := results.counts(found):
+        text.append((" + " if said else "→ ") + beside, _DIM)
+    return text or Text("ok", _GOOD)
 
 
-def request(slot: SlotView) -> Text:
-    """What a slot's message asked for, on one line: its action and parameters."""
+def request(slot: SlotView, *, with_data: bool = True) -> Text:
+    """What a slot's message asked for, on one line: its action, its parameters, and its data."""
     if slot.slot == 0:
         return Text("spawn", _DIM)
     text = Text(printable(slot.action or "(no action)"), "" if slot.action else _DIM)
     for parameter in slot.parameters:
         text.append(" " + compact(parameter, 200), _NUMBER)
+    if with_data and slot.data not in (None, ""):
+        text.append(" " + _one_line(results.text_of(slot.data), 200), _DIM)
     return text
+
+
+def executed_by(devices: Sequence[str]) -> str:
+    """The devices of a process in a few words: of those that an AO program runs beside, the one that has its ABI."""
+    if "json-iface@1.0" in devices and len(devices) > 2:
+        return f"json-iface@1.0 + {len(devices) - 1}"
+    return printable(", ".join(devices))
 
 
 def fields(values: Mapping[str, object], *, title: str) -> Panel:
@@ -120,7 +151,7 @@ def processes(views: Sequence[ProcessView], width: int) -> RenderableType:
             Text("none" if view.computed is None else f"to {view.computed}", _WAIT if is_behind else ""),
         ]
         if width >= 80:
-            row += [printable(", ".join(view.devices)), moment(view.latest_ms)]
+            row += [executed_by(view.devices), moment(view.latest_ms)]
         if width >= 120:
             row.append(short(view.image))
         table.add_row(*row)
@@ -130,9 +161,7 @@ def processes(views: Sequence[ProcessView], width: int) -> RenderableType:
 def process_line(view: ProcessView) -> Text:
     """A process on one line: its names, its ID in full, its devices."""
     names = printable(", ".join(view.names)) + ("  " if view.names else "")
-    return Text.assemble(
-        (names, _NAME), (printable(view.process), _KEY), ("  " + printable(", ".join(view.devices)), _DIM)
-    )
+    return Text.assemble((names, _NAME), (printable(view.process), _KEY), ("  " + executed_by(view.devices), _DIM))
 
 
 def slot_line(view: SlotView) -> Text:
@@ -147,12 +176,12 @@ def slot_line(view: SlotView) -> Text:
 
 def state(view: StateView, name: str) -> RenderableType:
     """The state of a process at a slot: its public keys, the slot's results, and what it follows from."""
-    public, results = cast("Message", view.record["state"]), cast("Message", view.record["results"])
+    public, found = cast("Message", view.record["state"]), cast("Message", view.record["results"])
     body: list[RenderableType] = [_tree(public)] if public else [Text("no public keys", _DIM)]
-    if results:
-        gas = results.get("gas")
+    if found:
+        gas = found.get("gas")
         spent = f"   gas {gas:,}" if isinstance(gas, int) else ""
-        body += ["", Text.assemble(("result ", _DIM), outcome(results), (spent, _DIM))]
+        body += ["", Text.assemble(("result ", _DIM), outcome(found), (spent, _DIM))]
     body.append(Text(f"hashpath {printable(view.hashpath)}", _DIM, overflow="fold"))
     title = Text.assemble((printable(name), _NAME), " at slot ", (str(view.slot), _NUMBER))
     return Panel(Group(*body), title=title, title_align="left", expand=False, box=box.ROUNDED, padding=(0, 1))
@@ -167,13 +196,76 @@ def value(content: Value) -> RenderableType:
     return Text(compact(content))
 
 
-def results_panel(slot: int, results: Message) -> Panel:
+def results_panel(slot: int, found: Message) -> Panel:
     """A slot's results, as `hb send --wait` shows them."""
-    failed = results.get("type") == "error"
-    rest = {key: part for key, part in results.items() if key not in ("type", "output", "error")}
-    body = Group(outcome(results), *([Text(pairs(rest), _DIM)] if rest else []))
+    rows = results_rows(found)
     title = Text.assemble("slot ", (str(slot), _NUMBER))
-    return Panel(body, title=title, title_align="left", expand=False, border_style=_BAD if failed else _GOOD)
+    style = _BAD if results.failed(found) else _GOOD
+    body: RenderableType = _grid(rows) if len(rows) > 1 else rows["result"]
+    gas = found.get("gas")
+    spent = [Text(f"gas {gas:,}", _DIM)] if isinstance(gas, int) else []
+    return Panel(Group(body, *spent), title=title, title_align="left", expand=False, border_style=style)
+
+
+def error_panel(slot: int, found: Message) -> Panel:
+    """What went wrong at a slot, as `hb eval` shows it."""
+    kind, error = results.text_of(found.get("kind")), results.text_of(found.get("error"))
+    title = Text.assemble("slot ", (str(slot), _NUMBER), f" · {printable(kind)}")
+    return Panel(_lines(error, _BAD), title=title, title_align="left", expand=False, border_style=_BAD)
+
+
+def results_rows(found: Message | None) -> dict[str, RenderableType]:
+    """What a slot's results hold, each part under its name; `result`, the answer or the error, is always there."""
+    rows: dict[str, RenderableType] = {"result": outcome(found)}
+    if not found:
+        return rows
+    if results.failed(found):
+        rows["result"] = _lines(results.text_of(found.get("error")), _BAD, "✗ ")
+        if kind := results.text_of(found.get("kind")):
+            rows["kind"] = Text(printable(kind))
+    elif isinstance(answer := results.answer(found), str) and answer:
+        rows["result"] = _lines(answer, _GOOD, "→ ")
+    if text := results.printed(found):
+        rows["printed"] = _lines(text, "")
+    for name in ("outbox", "spawns", "assignments", "patches"):
+        entries = results.parts(found.get(name))
+        if entries:
+            lines = [_entry(number, entry) for number, entry in entries[:_MOST_ENTRIES]]
+            more = len(entries) - len(lines)
+            rows[name] = Group(*lines, *([Text(f"… and {more:,} more", _DIM)] if more else []))
+    return rows
+
+
+def _entry(number: str, entry: Value) -> Text:
+    """A message that a program sent, on one line: to whom, what for, and with which tags and data."""
+    line = Text.assemble((f"{printable(number)} ", _DIM))
+    if not isinstance(entry, dict):
+        return line.append(compact(entry, 200))
+    target, action = entry.get("target"), entry.get("action")
+    if isinstance(target, str) and target:
+        line.append(f"to {short(target) if len(target) == 43 else compact(target, 60)} ", _KEY)
+    if isinstance(action, str):
+        line.append(compact(action, 60) + " ", _NUMBER)
+    tags = {key: tag for key, tag in entry.items() if key not in _TOLD_ELSEWHERE}
+    line.append(" ".join(f"{printable(key)}={compact(tag, 80)}" for key, tag in sorted(tags.items())))
+    if entry.get("data") not in (None, ""):
+        line.append(f"{' ' if tags else ''}data {_one_line(results.text_of(entry['data']), 200)}", _DIM)
+    return line
+
+
+def _one_line(text: str, limit: int) -> str:
+    """What a program said, its lines joined to one, cut at `limit` characters."""
+    shown = plain(_LINE_ENDS.sub(" ", text[: 2 * limit].strip()))
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _lines(text: str, style: str, mark: str = "") -> Text:
+    """What a program said, line by line, cut at the longest that a panel shows."""
+    shown = plain(text[:_LONGEST_VALUE], keep="\n\t").strip("\n")
+    body = Text.assemble((mark + shown, style), overflow="fold")
+    if len(text) > _LONGEST_VALUE:
+        body.append(f"\n… {len(text):,} characters in all", _DIM)
+    return body
 
 
 def slot_panel(view: SlotView, sender: str) -> RenderableType:
@@ -181,8 +273,9 @@ def slot_panel(view: SlotView, sender: str) -> RenderableType:
     values: dict[str, object] = {
         "when": moment(view.timestamp_ms),
         "sender": f"{sender} ({view.sender})" if view.sender and sender != short(view.sender) else view.sender or "",
-        "asked": request(view),
-        "result": outcome(view.results),
+        "asked": request(view, with_data=False),
+        "data": "" if view.slot == 0 or view.data in (None, "") else _lines(results.text_of(view.data), ""),
+        **results_rows(view.results if view.computed else None),
         "state": value(view.state) if view.state else Text("" if view.computed else "pending", _WAIT),
         "changed": "" if view.changed is None else ("yes" if view.changed else "nothing"),
         "gas": "" if view.gas is None else f"{view.gas:,}",
@@ -192,7 +285,7 @@ def slot_panel(view: SlotView, sender: str) -> RenderableType:
         "process": view.process,
         "hashpath": view.hashpath or "",
     }
-    shown = {name: content for name, content in values.items() if content != ""}
+    shown = {name: content for name, content in values.items() if content not in ("", Text(""))}
     return fields(shown, title=f"slot {view.slot}")
 
 
@@ -229,18 +322,3 @@ def _grow(tree: Tree, message: Message, depth: int) -> None:
 def _numbered(values: list[Value]) -> Message:
     width = len(str(len(values)))
     return {str(index).rjust(width): content for index, content in enumerate(values, 1)}
-
-
-def module(facts: Mapping[str, Value]) -> RenderableType:
-    """What a module is: the facts that `hb module inspect` tells."""
-    return fields({name: _fact(fact) for name, fact in facts.items() if fact not in ([], {}, None)}, title="module")
-
-
-def _fact(fact: Value) -> RenderableType:
-    if isinstance(fact, dict):
-        return _tree(fact)
-    if isinstance(fact, list):
-        # Each element is a small map whose values, in their own order, say it all: `env read function (i32) -> ()`.
-        words = (element.values() if isinstance(element, dict) else [element] for element in fact)
-        return Text("\n".join(" ".join(compact(word) for word in line) for line in words))
-    return Text(compact(fact))

@@ -8,8 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hb.node import SlotView
+    from hb.node import Scheduled, SlotView
     from hb.protocol.message import Message
+
+
+def scheduled_fields(scheduled: Scheduled) -> Message:
+    """A message that has a slot. `fresh` is false where the schedule had it before."""
+    return {
+        "process": scheduled.process,
+        "slot": scheduled.slot,
+        "message": scheduled.message,
+        "assignment": scheduled.assignment,
+        "fresh": scheduled.fresh,
+    }
 
 
 def slot_fields(view: SlotView) -> Message:

@@ -6,6 +6,7 @@
     cache/        compiled modules; may be deleted at any time
     lock          the lock that a program holds while it uses the store
     lock.queue    the lock that the next one in the queue holds
+    typed         what was typed at `hb repl`; may be deleted at any time
 
 This module finds, makes and opens homes. It must never make one in passing, never read the user's environment
 (what it needs is handed in), and never look into records beyond the format's version.
@@ -58,6 +59,11 @@ class Home:
     def cache(self) -> Path:
         """The directory of compiled modules."""
         return self.path / "cache"
+
+    @property
+    def typed(self) -> Path:
+        """The file of what was typed at a prompt; there once something was."""
+        return self.path / "typed"
 
     @property
     def lock(self) -> Path:

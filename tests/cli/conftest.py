@@ -8,19 +8,22 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import struct
 import subprocess
 import sys
 import termios
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 PROGRAM = Path(sys.executable).parent / "hb"
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -38,6 +41,70 @@ PLAYGROUND = """
   (func (export "Pair") (param i64 f64) (result f64 i64) (local.get 1) (local.get 0))
   (func (export "Trap") unreachable)
   (func (export "Loop") (loop $again (br $again))))
+"""
+
+
+# A program of the AO ABI: it answers by the first character of a message's data, or with "?".
+_SPEECH = {
+    "1": '{"ok":true,"response":{"Output":{"data":"2"},"Messages":[],"Spawns":[],"Assignments":[]}}',
+    "n": '{"ok":true,"response":{"Output":{"data":"0"}}}',  # the digit counts up from message to message
+    "e": '{"ok":true,"response":{"Error":"boom\\nstack traceback"}}',
+    "p": '{"ok":true,"response":{"Output":{"data":"done"}}}',  # prints "hello" too
+    "l": '{"ok":true,"response":{"Output":{"data":"one\\ntwo"}}}',
+    "z": '{"ok":true,"response":{"Output":{"data":""}}}',
+    "c": '{"ok":true,"response":{"Output":{"data":"\\u001b[32mgreen\\u001b[0m\\u001b[2J\\u001b]0;x\\u0007"}}}',
+    "q": '{"ok":true,"response":{"Output":{"data":{"output":"deep"},"prompt":"speaker@2> "}}}',
+    "j": '{"ok":true,"response":{"Output":{"data":{"b":1}}}}',
+    "w": "",  # never answers
+    "m": '{"ok":true,"response":{"Output":{"data":"sent"},"Messages":[{"Target":"bob","Data":"hi","Anchor":"1",'
+    '"Tags":[{"name":"Action","value":"Greet"},{"name":"Mood","value":"good"}]},{"Target":"eve","Data":"","Anchor":"2",'
+    '"Tags":[]}],"Spawns":[{"Data":"","Anchor":"3","Tags":[]}],"Assignments":[]}}',
+    "?": '{"ok":true,"response":{"Output":{"data":"?"}}}',
+}
+
+
+def _speaker() -> str:
+    """The text of the program that answers as `_SPEECH` has it."""
+    offset, data, cases = 1024, [], []
+    for word, answer in _SPEECH.items():
+        text = answer.encode() + b"\0"
+        data.append(f'(data (i32.const {offset}) "{"".join(f"{chr(92)}{byte:02x}" for byte in text)}")')
+        do = ""
+        if word == "n":
+            digit = offset + answer.index('"0"') + 1
+            do = f"(i32.store8 (i32.const {digit}) (i32.add (i32.const 1) (i32.load8_u (i32.const {digit}))))"
+        elif word == "p":
+            do = "(drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))"
+        elif word == "w":
+            do = "(loop $on (br $on))"
+        condition = f"(i32.eq (local.get $word) (i32.const {ord(word)}))"
+        cases.append(f"(if {condition} (then {do} (return (i32.const {offset}))))")
+        offset += len(text)
+    return f"""
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 16)
+  (global $next (mut i32) (i32.const 65536))
+  (data (i32.const 0) "\\10\\00\\00\\00\\06\\00\\00\\00")
+  (data (i32.const 16) "hello\\n")
+  (data (i32.const 32) "\\22Data\\22")
+  {" ".join(data)}
+  (func (export "malloc") (param $size i32) (result i32)
+    (global.get $next) (global.set $next (i32.add (global.get $next) (local.get $size))))
+  (func (export "handle") (param $at i32) (param i32) (result i32) (local $word i32)
+    (global.set $next (i32.const 65536))
+    (loop $look
+      (if (i32.or
+            (i32.ne (i32.load (local.get $at)) (i32.load (i32.const 32)))
+            (i32.ne (i32.load16_u offset=4 (local.get $at)) (i32.load16_u offset=4 (i32.const 32))))
+        (then (local.set $at (i32.add (local.get $at) (i32.const 1))) (br $look))))
+    (local.set $at (i32.add (local.get $at) (i32.const 6)))
+    (loop $quote
+      (local.set $at (i32.add (local.get $at) (i32.const 1)))
+      (br_if $quote (i32.ne (i32.load8_u (local.get $at)) (i32.const 34))))
+    (local.set $word (i32.load8_u offset=1 (local.get $at)))
+    {" ".join(cases)}
+    (i32.const {offset - len(_SPEECH["?"].encode()) - 1})))
 """
 
 
@@ -132,6 +199,28 @@ class Shell:
         _, err = process.communicate(timeout=TIMEOUT_S)
         return Outcome(process.returncode, shown, (err or b"").decode())
 
+    @contextmanager
+    def talk(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Iterator[Talk]:
+        """Runs `hb ARGUMENTS` on a pseudo-terminal that somebody types at."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-c", _TAKE_TERMINAL, PROGRAM, *arguments],
+            cwd=self.directory,
+            env=self.environment({"TERM": "xterm-256color", **(env or {})}),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        try:
+            yield Talk(ours, process)
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ours)
+
     outcome = Outcome
 
     @staticmethod
@@ -151,6 +240,74 @@ class Shell:
 
         with open_home(self.home).slice() as store:
             return dict(store.scan(b"", b"\xff" * 100))
+
+
+# Makes standard input the terminal that the program is controlled from, so that Ctrl-C there reaches it.
+_TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+class Talk:
+    """What is typed at a program, and what it shows in turn."""
+
+    def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
+        self._descriptor = descriptor
+        self._process = process
+        self._raw = b""
+        self._seen = 0
+
+    @property
+    def shown(self) -> str:
+        """All that was shown so far, without colours and cursor movements."""
+        return _ESCAPES.sub("", self._raw.decode("utf-8", "replace")).replace("\r", "")
+
+    def type(self, keys: str) -> None:
+        """Presses keys."""
+        os.write(self._descriptor, keys.encode())
+
+    def wait_for(self, pattern: str) -> str:
+        """Waits until what is shown after the last match has `pattern`, and gives what it matched."""
+        deadline = monotonic() + TIMEOUT_S / 2
+        while (found := re.compile(pattern, re.MULTILINE).search(self.shown, self._seen)) is None:
+            assert monotonic() < deadline, f"no {pattern!r} in {self.shown[self._seen :]!r}"
+            assert self._read(), f"it ended with no {pattern!r} in {self.shown[self._seen :]!r}"
+        self._seen = found.end()
+        return found[0]
+
+    def wait_for_prompt(self, prompt: str = "me>") -> None:
+        """Waits until the program asks for a line, and has nothing more to show."""
+        self.wait_for(prompt)
+        shown = b""
+        while shown != self._raw:
+            shown = self._raw
+            assert self._read(), self.shown[self._seen :]
+        self._seen = len(self.shown)
+
+    def end(self) -> int:
+        """Waits until the program ends by itself, and gives its exit code."""
+        while self._read():
+            pass
+        return self._process.wait(TIMEOUT_S)
+
+    def _read(self) -> bool:
+        """Takes in what is there to be shown, for a moment; False when there is nobody left to show it."""
+        if not select.select([self._descriptor], [], [], 0.2)[0]:
+            return self._process.poll() is None
+        try:
+            part = os.read(self._descriptor, 65536)
+        except OSError as error:
+            # Linux says so when the other end is closed.
+            if error.errno == errno.EIO:
+                return False
+            raise
+        if b"\x1b[6n" in part:
+            # A terminal that is asked where its cursor is says so: in the last line.
+            os.write(self._descriptor, b"\x1b[40;1R")
+        self._raw += part
+        return bool(part)
 
 
 def _read_terminal(descriptor: int) -> str:
@@ -181,7 +338,7 @@ def shell(tmp_path: Path) -> Shell:
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Homes as `hb` makes them, made once and copied by the tests: `plain`, and with the processes of the fixtures."""
     root = tmp_path_factory.mktemp("templates")
-    for name in ("plain", "counter", "playground"):
+    for name in ("plain", "counter", "playground", "speaker"):
         (root / name).mkdir()
         shell = Shell(root / name)
         shell.ok("init")
@@ -190,6 +347,9 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name == "playground":
             shell.write("play.wat", PLAYGROUND)
             shell.ok("spawn", "play.wat", "--name", "play")
+        if name == "speaker":
+            shell.write("speaker.wat", _speaker())
+            shell.ok("spawn", "speaker.wat", "--name", "me")
     return root
 
 
@@ -211,4 +371,11 @@ def counter(shell: Shell, templates: Path) -> Shell:
 def playground(shell: Shell, templates: Path) -> Shell:
     """A shell whose home has a process `play`, at slot 0."""
     shutil.copytree(templates / "playground" / ".hb", shell.home)
+    return shell
+
+
+@pytest.fixture
+def speaker(shell: Shell, templates: Path) -> Shell:
+    """A shell whose home has a process `me` of the AO ABI, at slot 0; what it answers stands in `_SPEECH`."""
+    shutil.copytree(templates / "speaker" / ".hb", shell.home)
     return shell

@@ -29,6 +29,7 @@ _HEAVY = {
     "cryptography",
     "numpy",
     "http_sf",
+    "prompt_toolkit",
 }
 
 
@@ -37,6 +38,7 @@ def _loaded(shell: Shell, *arguments: str) -> tuple[str, set[str]]:
         [sys.executable, "-c", _PROBE, *arguments],
         cwd=shell.directory,
         env=shell.environment(),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
@@ -65,6 +67,12 @@ def test_only_the_command_that_is_run_is_loaded(counter: Shell) -> None:
     _, loaded = _loaded(counter, "list")
     commands = {name for name in loaded if name.startswith("hb_cli.commands.")}
     assert commands == {"hb_cli.commands.list"}
+
+
+def test_the_line_editor_is_loaded_for_a_prompt_alone(speaker: Shell) -> None:
+    for arguments in (("eval", "me", "1"), ("repl", "me"), ("send", "me", "Eval", "--data", "1", "--wait")):
+        _, loaded = _loaded(speaker, *arguments)
+        assert not loaded & {"prompt_toolkit", "rich"}
 
 
 def test_importing_the_program_loads_next_to_nothing() -> None:

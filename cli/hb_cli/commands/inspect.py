@@ -92,7 +92,7 @@ def _show(node: Node, home: Home, process: str, first: str, last: str, *, is_one
     width = output.screen_width()
     slots = node.history(process, first, last)
     output.show(render.process_line(about))
-    output.show_each(history.tables(slots, history.layout(width, about.slots), sender_name))
+    output.show_each(history.tables(slots, history.layout(width, about.slots, about.devices), sender_name))
     output.show(history.legend())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from hb_cli import arguments, context, options, output
 
 if TYPE_CHECKING:
+    from hb.devices.verdict import Verdict
     from hb.protocol.message import Message
     from hb.wasm.module import ModuleInfo
 
@@ -31,30 +33,47 @@ def module() -> None:
 
 @app.command("inspect", cls=arguments.Command)
 def inspect(ctx: typer.Context, file: options.File) -> None:
-    """Show what a module imports, exports and keeps.
+    """Show what a module imports, exports and keeps, and whether it runs here: the verdict.
+
+    A module that does not run is shown all the same, and the exit code is 0: it was looked at. The memory that it may
+    have is what the home's settings say, or would say.
 
     \b
-    Example:
+    Examples:
       hb module inspect counter.wasm
+      hb module inspect counter.wasm --json | jq -r .verdict.sentence
     """
-    from hb.wasm import module as modules
+    from hb.devices import verdict
 
     session = context.session_of(ctx)
     wasm = arguments.read_module(file, limit_bytes=arguments.MODULE_LIMIT_BYTES)
-    info = modules.inspect(wasm)
+    info, found = verdict.examine(wasm, context.likely_settings(session).memory_limit_pages)
     if session.for_person:
-        from hb_cli import render
+        from hb_cli import anatomy
 
-        output.show(render.module(_fields(info)))
+        output.show(anatomy.view("standard input" if file == "-" else Path(file).name, len(wasm), info, found))
     else:
-        output.json_line(_fields(info))
+        output.json_line(
+            {"verdict": _verdict_fields(found), "bytes": len(wasm), **({} if info is None else _fields(info))}
+        )
+
+
+def _verdict_fields(verdict: Verdict) -> Message:
+    """The JSON form of a verdict; what does not apply is null or empty."""
+    return {
+        "runs": verdict.runs_as is not None,
+        "device": verdict.runs_as,
+        "devices": list(verdict.devices),
+        "converted-by": verdict.converted_by,
+        "sentence": verdict.sentence,
+        "hint": verdict.hint,
+    }
 
 
 def _fields(info: ModuleInfo) -> Message:
     """The JSON form of what a module is; a function's type is written as `(i32, i64) -> (i32)`."""
     memory = info.memory
     return {
-        "bytes": info.bytes,
         "abi": info.abi,
         "imports": [
             {"module": wanted.module, "name": wanted.name, "kind": wanted.kind, "type": wanted.type}

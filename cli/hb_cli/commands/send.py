@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hb.errors import Refused
-from hb_cli import arguments, context, exits, options, output, progress
+from hb_cli import arguments, context, exits, options, output, progress, views
 
 if TYPE_CHECKING:
     from hb.config import Config
@@ -199,20 +199,10 @@ def _tell_retries(session: Session, sent: list[Scheduled]) -> None:
             session.note(f"slot {scheduled.slot} has this message already; it was not scheduled again")
 
 
-def _fields(scheduled: Scheduled) -> Message:
-    return {
-        "process": scheduled.process,
-        "slot": scheduled.slot,
-        "message": scheduled.message,
-        "assignment": scheduled.assignment,
-        "fresh": scheduled.fresh,
-    }
-
-
 def _print_slots(session: Session, sent: list[Scheduled]) -> None:
     for scheduled in sent:
         if session.json:
-            output.json_line(_fields(scheduled))
+            output.json_line(views.scheduled_fields(scheduled))
         else:
             output.line(str(scheduled.slot))
 
@@ -243,7 +233,7 @@ def _wait(session: Session, node: Node, sent: list[Scheduled], bar: progress.Bar
 
 def _print_results(session: Session, scheduled: Scheduled, results: Message, state: Message, *, slot_too: bool) -> None:
     if session.json:
-        output.json_line({**_fields(scheduled), "results": results, "state": state})
+        output.json_line({**views.scheduled_fields(scheduled), "results": results, "state": state})
         return
     if slot_too:
         output.line(str(scheduled.slot))

@@ -39,6 +39,7 @@ class SlotView(NamedTuple):
     assignment: str
     action: str | None
     parameters: list[Value]
+    data: Value = None
     computed: bool = False
     hashpath: str | None = None
     results: Message | None = None
@@ -106,6 +107,7 @@ def view(process: str, assignment: Message, record: Message | None, *, image: bo
         assignment=message_id(assignment),
         action=action if isinstance(action, str) else None,
         parameters=parameters if isinstance(parameters, list) else [parameters],
+        data=message.get("data"),
     )
     return seen if record is None else _with_record(seen, record, image=image)
 

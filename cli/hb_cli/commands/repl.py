@@ -1,0 +1,152 @@
+"""`hb repl`: a prompt at a process. What is asked of it is a message, and has a slot."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from hb.errors import HomeBusy, Interrupted, Refused
+from hb_cli import arguments, context, evaluate, exits, lua, options, output, progress, results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hb.home import Home
+    from hb.node import Node
+    from hb.protocol.commitment import Key
+    from hb.protocol.message import Message
+    from hb_cli.context import Session
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_HELP = """Every line is a signed message with the action Eval: it has a slot, and what it changes stays changed.
+Enter sends it; where Lua is begun and not ended, it begins a new line, and an empty line sends it all the same.
+Alt-Enter begins a new line anywhere. Up and Down walk through what was sent before, Ctrl-R searches it.
+Ctrl-C drops the line, or stops what runs. Ctrl-D ends.
+.load FILE  sends a file        .help  this        .exit  ends"""
+
+
+@app.command(cls=arguments.Command)
+def repl(ctx: typer.Context, process: options.Process, as_key: options.AsKey = None) -> int:
+    """Talk to a process: every line is a message, and has a slot.
+
+    A line is signed, sent and evaluated as `hb eval` does it. Lua that is not complete goes on on the next line.
+    Ctrl-C drops a line or stops what runs, Ctrl-D ends. What was typed is kept in the home.
+
+    Where standard input is no terminal, it is read line by line to its end, and what comes of it is printed; if one of
+    the outcomes is an error, the exit code is 15.
+
+    \b
+    Examples:
+      hb repl me
+      hb repl me --as alice
+      hb repl me < session.lua
+      hb repl me --json < session.lua | jq .results.data
+    """
+    session = context.session_of(ctx)
+    home = context.existing_home(session)
+    talk = _Talk(session, home, as_key)
+    talk.process = talk.node.resolve(process)
+    if session.for_person and output.is_terminal(sys.stdin):
+        return _converse(talk, process)
+    return _read_to_the_end(talk)
+
+
+class _Talk:
+    """What stays the same from line to line, and the bar of the line at hand."""
+
+    def __init__(self, session: Session, home: Home, key_name: str | None) -> None:
+        self.session = session
+        self.home = home
+        self.process = ""
+        self.signer: Key = context.signer(home, key_name)
+        self.limit_bytes = context.settings(home).message_limit_bytes
+        self._bar = progress.Bar()
+        self.node: Node = context.open_node(session, home, self._advance)
+
+    def _advance(self, slot: int, target: int) -> None:
+        self._bar.advance(slot, target)
+
+    def say(self, code: bytes) -> evaluate.Evaluated:
+        """Has `code` evaluated, and shows what comes of it."""
+        self._bar = progress.Bar()
+        with self._bar:
+            evaluated = evaluate.evaluate(
+                self.node, self.process, code, signer=self.signer, environment=context.surroundings(None, 0)
+            )
+        evaluate.show(self.session, evaluated)
+        return evaluated
+
+
+def _read_to_the_end(talk: _Talk) -> int:
+    code = exits.DONE
+    for piece in _pieces(talk.limit_bytes):
+        if talk.say(piece).failed:
+            code = exits.PROGRAM_FAILED
+    return code
+
+
+def _pieces(limit_bytes: int) -> Iterator[bytes]:
+    """Standard input, a line at a time; as many lines as belong together, where Lua is begun and not ended."""
+    lines: list[str] = []
+    piece, size, number = lua.Piece(), 0, 0
+    stream = sys.stdin.buffer if sys.stdin is not None else None
+    while stream is not None and (line := stream.readline(limit_bytes + 1)):
+        number += 1
+        size += len(line)
+        if size > limit_bytes:
+            raise Refused(f"line {number} of standard input: a message may have {limit_bytes:,} bytes, this has more")
+        lines.append(arguments.text(line, f"line {number} of standard input"))
+        piece.add(lines[-1])
+        if not piece.is_open:
+            if whole := "".join(lines).strip():
+                yield whole.encode()
+            lines, piece, size = [], lua.Piece(), 0
+    if whole := "".join(lines).strip():
+        yield whole.encode()
+
+
+def _converse(talk: _Talk, name: str) -> int:
+    """Asks and answers until Ctrl-D: that is how it ends, and no error."""
+    from hb_cli import prompt
+
+    ask = prompt.Prompt(talk.home.typed)
+    shown = _prompt_at_start(talk) or f"{name}>"
+    talk.session.note(f"{talk.process}; .help says what the keys do, Ctrl-D ends")
+    while True:
+        try:
+            line = ask.line(output.coloured(shown) + " ")
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return exits.DONE
+        if line.strip() == ".exit":
+            return exits.DONE
+        if found := _answer(talk, line.strip()):
+            shown = results.prompt(found) or shown
+
+
+def _prompt_at_start(talk: _Talk) -> str | None:
+    newest = talk.node.process(talk.process).computed
+    if newest is None:
+        return None
+    return results.prompt(next(talk.node.history(talk.process, newest, newest)).results)
+
+
+def _answer(talk: _Talk, line: str) -> Message | None:
+    """Answers one line, whatever comes of it, unless the home itself is at fault; gives the results, if there are."""
+    from hb_cli import failure
+
+    try:
+        if line == ".help":
+            output.line(_HELP)
+        elif line.startswith(".load "):
+            content = arguments.read(line[6:].strip(), limit_bytes=talk.limit_bytes, what="the file")
+            return talk.say(content).results
+        elif line:
+            return talk.say(arguments.encoded(line, "the line")).results
+    except (Refused, Interrupted, HomeBusy, KeyboardInterrupt) as error:
+        failure.report(error, talk.session, [])
+    return None
