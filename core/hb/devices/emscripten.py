@@ -44,9 +44,15 @@ _MOVED_BYTES_PER_GAS = 16
 
 
 def memcpy(host: Host, target: int, source: int, size: int) -> None:
-    """Copies within the memory; 16 bytes take a unit of gas."""
-    host.spend(host.unsigned(size) // _MOVED_BYTES_PER_GAS)
-    host.move(target, source, size)
+    """Copies within the memory; 16 bytes take a unit of gas. What lies outside the memory is not copied.
+
+    Lua that runs out of memory copies from and to 0 before it finds that out, and goes on: as under the AO loader.
+    """
+    end = host.memory_bytes
+    target, source = min(host.unsigned(target), end), min(host.unsigned(source), end)
+    moved = min(host.unsigned(size), end - target, end - source)
+    host.spend(moved // _MOVED_BYTES_PER_GAS)
+    host.move(target, source, moved)
 
 
 def resize_heap(host: Host, requested: int) -> int:

@@ -42,11 +42,21 @@ def test_memory_is_copied_and_takes_gas(program) -> None:
     assert large - small == 100_000 // 16 - 1
 
 
-def test_a_copy_outside_the_memory_ends_the_call(program) -> None:
-    for arguments in ((2 * PAGE - 4, 0, 5), (0, 2 * PAGE - 4, 5), (0, 0, -1), (-1, 0, 2)):
-        failure = program.run("_emscripten_memcpy_js", *arguments).failure
-        assert failure is not None
-        assert failure.kind in {"trap", "out-of-gas"}
+def test_of_a_copy_only_what_lies_within_the_memory_is_copied(program) -> None:
+    end = 2 * PAGE
+    for arguments in ((end, 0, 5), (0, end, 5), (-1, 0, 2), (0, -1, 2), (end - 1, end, 1)):
+        before = program.host.read(0, end)
+        assert program.run("_emscripten_memcpy_js", *arguments).failure is None
+        assert program.host.read(0, end) == before
+    program.host.write(0, b"0123456789")
+    assert program.run("_emscripten_memcpy_js", end - 4, 0, 8).failure is None
+    assert program.host.read(end - 6, 6) == b"\0\x000123"
+    assert program.run("_emscripten_memcpy_js", 100, end - 2, -1).failure is None
+    assert program.host.read(98, 6) == b"\0\x0023\0\0"
+    # Huge, from and to the start: all the memory, and no more gas than that is worth.
+    whole = program.run("_emscripten_memcpy_js", 0, 0, -1)
+    assert whole.failure is None
+    assert whole.gas - program.run("_emscripten_memcpy_js", 0, 0, 16).gas == end // 16 - 1
 
 
 @pytest.mark.parametrize(
