@@ -8,14 +8,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
+FETCH = ROOT / "scripts" / "fetch-modules"
 README = (ROOT / "README.md").read_text()
 
 
-def steps() -> list[tuple[str, list[str]]]:
-    """The tour's commands, each with the lines that the README says it prints."""
+def steps(*modules: str) -> list[tuple[str, list[str]]]:
+    """The tour's commands, each with the lines that the README says it prints.
+
+    A block that begins with ```console MODULE needs that module, and is left out unless it is among `modules`.
+    """
     found: list[tuple[str, list[str]]] = []
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL):
+    for needed, block in re.findall(r"```console *(.*?)\n(.*?)```", README, re.DOTALL):
+        if needed and needed not in modules:
+            continue
         for line in block.splitlines():
             if line.startswith("$ "):
                 found.append((line[2:], []))
@@ -31,9 +39,26 @@ def as_pattern(line: str) -> str:
 def test_the_tour_prints_what_the_readme_says(tmp_path) -> None:
     tour = steps()
     assert len(tour) > 20
+    walk(tour, tmp_path)
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"```console +(.+)", README))))
+def test_the_tour_of_a_real_module_prints_what_the_readme_says(tmp_path, module: str) -> None:
+    fetched = subprocess.run([FETCH], capture_output=True, text=True, timeout=600, check=False)
+    if fetched.returncode == 1:
+        pytest.skip(f"{module} is not here: {fetched.stderr.strip()}")
+    assert (Path(fetched.stdout.strip()) / module).is_file(), fetched.stderr
+    tour = steps(module)
+    assert len(tour) > len(steps()) + 5
+    walk(tour, tmp_path)
+
+
+def walk(tour: list[tuple[str, list[str]]], tmp_path: Path) -> None:
+    """Runs the commands of a tour in one shell, in a directory of its own, and holds them to what they shall print."""
     marker = "--- next ---"
     script = "\n".join(f"{command}\necho '{marker}'" for command, _ in tour)
-    (tmp_path / "samples").symlink_to(ROOT / "samples")
+    for place in ("samples", "scripts"):
+        (tmp_path / place).symlink_to(ROOT / place)
     environment = {
         "HOME": str(tmp_path),
         "LANG": "C.UTF-8",
@@ -43,6 +68,7 @@ def test_the_tour_prints_what_the_readme_says(tmp_path) -> None:
         ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     outputs = run.stdout.split(f"{marker}\n")
+    assert len(outputs) == len(tour) + 1, run.stderr
     for (command, expected), output in zip(tour, outputs, strict=False):
         shown = output.splitlines()
         assert len(shown) == len(expected), f"{command}\nprinted {shown}\n{run.stderr}"

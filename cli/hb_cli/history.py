@@ -35,7 +35,7 @@ _FIXED = {
 _TIME_ONLY = 8
 # What is left is shared by these, in these proportions: a program's answer is short where its state is in public keys.
 _FLEXIBLE = {"message": 4, "result": 3, "state": 5}
-_FLEXIBLE_AO = {"message": 5, "result": 5, "state": 1}
+_FLEXIBLE_AO = {"message": 4, "result": 4, "state": 2}
 _RIGHT = frozenset({"slot", "gas"})
 
 
@@ -53,7 +53,7 @@ def layout(terminal_width: int, last_slot: int, devices: Sequence[str] = ()) -> 
     free = terminal_width - sum(widths.values()) - _GAP * (len(widths) - 1)
     share = sum(flexible.values())
     for name, part in flexible.items():
-        widths[name] = max(len(name) if name == "state" else 4, free * part // share)
+        widths[name] = max(4, free * part // share)
     return widths
 
 
