@@ -142,7 +142,7 @@ class Node:
         converted = _convert(wasm, images)
         machine = self._machine(images)
         module = run_interruptibly(lambda stop: machine.load_module(converted.image if converted else image_id))
-        executed_by, passes = execution_for(devices, module.info.abi)
+        executed_by, passes = execution_for(devices, module.info)
         scheduler_key = self._scheduler_key()
         definition = sign(
             definitions.build(

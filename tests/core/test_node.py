@@ -240,3 +240,24 @@ def test_the_systems_environment_gives_time_and_randomness() -> None:
 def test_importing_the_library_loads_no_engine_no_terminal_and_no_cryptography() -> None:
     script = "import sys, hb, hb.node; print([m for m in ('wasmtime', 'rich', 'nacl', 'plyvel', 'tomllib') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
+
+
+STANDALONE = """(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1) (data (i32.const 8) "hello\\n")
+  (func (export "_initialize") {boot})
+  (func (export "Hello") (i32.store (i32.const 0) (i32.const 8)) (i32.store (i32.const 4) (i32.const 6))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 20)))))"""
+
+
+def test_a_module_that_imports_wasi_is_given_it(shell) -> None:
+    process = shell.spawn_text(STANDALONE.format(boot=""))
+    assert shell.node.definition(process)["device-stack"] == ["wasi@1.0", "emscripten@1.0", "wasm64@1.0"]
+    assert shell.call(process, "Hello")["print"] == "hello\n"
+
+
+def test_a_program_may_leave_as_it_boots_only_if_all_is_well(shell) -> None:
+    shell.spawn_text(STANDALONE.format(boot="(call $exit (i32.const 0))"))
+    with pytest.raises(Refused, match="exited with status 3"):
+        shell.spawn_text(STANDALONE.format(boot="(call $exit (i32.const 3))"))

@@ -117,22 +117,26 @@ _ALIASES = {
 # What a module of the AO ABI runs as, in this order, and how often a message goes through.
 _AO_STACK = ("wasi@1.0", "emscripten@1.0", "json-iface@1.0", "wasm64@1.0", "patch@1.0", "multipass@1.0")
 _AO_PASSES = 2
+# What any other runs as: alone, or beside those that provide what it imports.
+_PLAIN = ("wasm64@1.0",)
+_IMPORTING_STACK = ("wasi@1.0", "emscripten@1.0", "wasm64@1.0")
 
 
-def execution_for(names: Sequence[str], abi: str) -> tuple[list[str], int | None]:
+def execution_for(names: Sequence[str], info: ModuleInfo) -> tuple[list[str], int | None]:
     """The devices that a module runs as, and the passes that a message takes through them.
 
-    `names` are those that were asked for, by any name that they go by: none, and the module's ABI decides;
-    `json-iface@1.0` alone, and it is the stack that goes with it.
+    `names` are those that were asked for, by any name that they go by. Where none was, the module decides: by its ABI,
+    and by whether it imports anything. `json-iface@1.0` alone is the stack that goes with it.
 
     Raises:
         Refused: no device has one of the names.
     """
     devices = [canonical_name(name) for name in names]
-    if devices == ["json-iface@1.0"] or (not devices and abi == "ao"):
+    if devices == ["json-iface@1.0"] or (not devices and info.abi == "ao"):
         return list(_AO_STACK), _AO_PASSES
-    passes = _AO_PASSES if "multipass@1.0" in devices else None
-    return devices or ["wasm64@1.0"], passes
+    if not devices:
+        return list(_IMPORTING_STACK if info.imports else _PLAIN), None
+    return devices, _AO_PASSES if "multipass@1.0" in devices else None
 
 
 def canonical_name(name: str) -> str:

@@ -66,7 +66,7 @@ def judge(wasm: bytes, info: ModuleInfo, memory_pages: int) -> Verdict:
     from hb.wasm.instance import check_size
     from hb.wasm.module import validate
 
-    devices, _ = execution_for([], info.abi)
+    devices, _ = execution_for([], info)
     try:
         imports_of(info, devices)
         check_size(info, memory_pages)

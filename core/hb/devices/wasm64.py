@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb.devices.device import STATE_KEYS, Base, Call, Device, Live, Machine, attend, get_device
+from hb.devices.wasi import exited
 from hb.errors import Refused
 from hb.protocol import definition as definitions
 from hb.protocol.message import PRIVATE_PREFIX, normal_key
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 # The least and the most that an argument of an integer type may be: signed or unsigned, as its author thinks of it.
 _RANGES = {"i32": (-(2**31), 2**32 - 1), "i64": (-(2**63), 2**64 - 1)}
-EXITED = "exit"  # the kind of failure of a program that left with status 0
-
 _FLOATS = frozenset({"f32", "f64"})
 _NUMBERS = _FLOATS | _RANGES.keys()
 
@@ -101,7 +100,7 @@ def _boot(instance: Instance, request: Message) -> None:
     for name in ("emscripten_stack_init", *[start for start in starts if start in functions][:1]):
         if name in functions and not functions[name].params:
             failure = instance.call(name, []).failure
-            if failure is not None and failure.kind != EXITED:
+            if failure is not None and failure != exited(0):
                 raise Refused(f"the module fails when it starts: {failure.message}")
 
 

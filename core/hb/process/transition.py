@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine, attend, get_device
 from hb.protocol import definition as definitions
-from hb.protocol.definition import PROCESS_DEVICE, execution_devices
+from hb.protocol.definition import PROCESS_DEVICE
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message
