@@ -1,0 +1,42 @@
+"""kill -9 at any instant: what was printed stays, the rest is there wholly or not at all, and computing goes on.
+
+With HB_LONG=1 there are hundreds of kills, as with `scripts/soak kill N`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reliability import intact, killing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KILLS = 50 if os.environ.get("HB_LONG") else 2
+SEED = 4
+
+
+@pytest.mark.parametrize("kind", list(killing.KINDS))
+def test_what_was_printed_outlives_a_kill_at_any_instant(tmp_path: Path, kind: str) -> None:
+    told = list(killing.stories(tmp_path, seed=SEED, kills=KILLS, kinds=[kind]))
+    assert [(str(story), story.broken) for story in told if story.broken] == []
+    assert sum(story.killed for story in told) == KILLS
+
+
+def test_the_second_opinion_sees_what_is_missing(tmp_path: Path) -> None:
+    stage = killing.Stage(tmp_path)
+    with stage.scene("compute") as home:
+        killing.hb(home, "compute", "--all")
+        stored = intact.records(home)
+    assert list(intact.broken(stored)) == []
+    counter = stored[b"n/counter"]
+    for kind in (b"p/", b"h/", b"a/", b"m/", b"v/", b"i/", b"g/"):
+        # Images and pages are nobody's own.
+        last = max(key for key in stored if key.startswith(kind) and (counter in key or kind in {b"i/", b"g/"}))
+        less = {key: value for key, value in stored.items() if key != last}
+        assert list(intact.broken(less)), last
+    middle = b"s/" + counter + b"/" + (100).to_bytes(8, "big")
+    assert list(intact.broken({key: value for key, value in stored.items() if key != middle}))
