@@ -9,10 +9,12 @@ from re import compile as pattern
 from typing import TYPE_CHECKING
 
 from hb import ids
-from hb.errors import NotFound, Refused
+from hb.errors import IntegrityError, NotFound, Refused
 from hb.store import keys
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hb.store.store import Batch, Store
 
 PREFIX_CHARACTERS = 4
@@ -28,13 +30,17 @@ def resolve(store: Store, process: str) -> str:
     Raises:
         NotFound: nothing has that name or prefix.
         Refused: several have that prefix.
+        IntegrityError: what has that name is no process that is here.
     """
-    if ids.is_id(process) and store.get(keys.head_key(process)) is not None:
+    if ids.is_id(process) and _is_here(store, process):
         return process
     if _NAME.match(process):
         named = store.get(keys.name_key(process))
         if named is not None:
-            return named.decode()
+            found = _decode(process, named)
+            if not _is_here(store, found):
+                raise IntegrityError(f"the name {process!r} stands for a process that is not here", process=found)
+            return found
     if PREFIX_CHARACTERS <= len(process) < ids.ID_CHARACTERS and process.isascii():
         return _resolve_prefix(store, process)
     raise NotFound(f"no process {process!r} here", hint=_HINT)
@@ -50,8 +56,29 @@ def _resolve_prefix(store: Store, prefix: str) -> str:
 
 
 def read_all(store: Store) -> dict[str, str]:
-    """All names, and the process ID that each stands for."""
-    return {keys.text_of(key): raw.decode() for key, raw in store.scan(*keys.names())}
+    """All names, and the process ID that each stands for.
+
+    Raises:
+        IntegrityError: one stands for no process ID.
+    """
+    return {name: _decode(name, raw) for name, raw in _stored(store)}
+
+
+def _stored(store: Store) -> Iterator[tuple[str, bytes]]:
+    for key, raw in store.scan(*keys.names()):
+        yield keys.text_of(key), raw
+
+
+def _decode(name: str, raw: bytes) -> str:
+    process = raw.decode("ascii", "replace")
+    if not ids.is_id(process):
+        raise IntegrityError(f"the name {name!r} stands for no process ID", got=repr(raw[:80]))
+    return process
+
+
+def _is_here(store: Store, process: str) -> bool:
+    """Whether there is anything of a process: where there is only half of it, whoever reads on finds out."""
+    return store.get(keys.head_key(process)) is not None or store.get(keys.definition_key(process)) is not None
 
 
 def give(store: Store, batch: Batch, name: str, process: str) -> None:
@@ -63,7 +90,7 @@ def give(store: Store, batch: Batch, name: str, process: str) -> None:
     check(name)
     holder = store.get(keys.name_key(name))
     if holder is not None and holder != process.encode():
-        raise Refused(f"the name {name!r} is taken by process {holder.decode()}", hint="give another --name")
+        raise Refused(f"the name {name!r} is taken by process {_decode(name, holder)}", hint="give another --name")
     batch.puts[keys.name_key(name)] = process.encode()
 
 

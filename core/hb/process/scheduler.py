@@ -8,7 +8,7 @@ Source: HyperBEAM's `dev_scheduler`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from hb import ids
 from hb.errors import IntegrityError, NotFound, Refused
@@ -54,16 +54,35 @@ def find_head(store: Store, process: str) -> tuple[Head, bytes] | None:
     """The head of a process's schedule and its stored bytes, or None where there is no such process.
 
     Raises:
-        IntegrityError: the stored bytes are no head record.
+        IntegrityError: the stored bytes are no head record, or not that of the schedule that is there.
     """
     raw = store.get(keys.head_key(process))
     if raw is None:
+        if store.get(keys.definition_key(process)) is not None:
+            raise IntegrityError("the schedule's head is gone", process=process)
         return None
     fields = parse(raw, "schedule's head", process, None)
     slot, chain, timestamp_ms = fields.get("slot"), fields.get("hash-chain"), fields.get("timestamp")
     if not (isinstance(slot, int) and isinstance(chain, str) and ids.is_id(chain) and isinstance(timestamp_ms, int)):
         raise IntegrityError("the schedule's head lacks what a head has", process=process)
+    _check_end(store, process, slot, (b'"hash-chain":"%s"' % chain.encode(), b'"timestamp":%d' % timestamp_ms))
     return Head(slot, ids.decode(chain), timestamp_ms), raw
+
+
+def _check_end(store: Store, process: str, slot: int, says: tuple[bytes, ...]) -> None:
+    """Makes sure that the newest assignment has this slot, and that what the head says of it stands in its bytes.
+
+    It is not parsed: it can be large, and every command asks for the head.
+    """
+    newest, raw = next(store.scan(*keys.assignments(process), reverse=True), (None, b""))
+    if newest is None or keys.slot_of(newest) != slot or not all(text in raw for text in says):
+        got = "none" if newest is None else f"one at slot {keys.slot_of(newest)}"
+        raise IntegrityError(
+            "the schedule's head and its newest assignment do not fit together",
+            process=process,
+            expected=f"one at slot {slot} with the head's chain and timestamp",
+            got=got,
+        )
 
 
 def get_head(store: Store, process: str) -> Head:
@@ -83,12 +102,27 @@ def get_definition(store: Store, process: str) -> Message:
 
     Raises:
         NotFound: there is no such process.
-        IntegrityError: the stored bytes are no definition.
+        IntegrityError: the stored bytes are not the definition with that ID.
     """
     raw = store.get(keys.definition_key(process))
     if raw is None:
+        if store.get(keys.head_key(process)) is not None:
+            raise IntegrityError("the definition is gone", process=process)
         raise NotFound(f"no process {process} here")
-    return parse(raw, "definition", process, None)
+    definition = parse(raw, "definition", process, None)
+    commitments = definition.get("commitments")
+    try:
+        # Its hmac commitment is over its content, and quicker to make anew than a signature is to verify.
+        is_right = (
+            isinstance(commitments, dict)
+            and message_id(definition) == process
+            and message_id(definition, "none") in commitments
+        )
+    except Refused as error:
+        raise IntegrityError(f"the definition is not readable ({error.message})", process=process) from error
+    if not is_right:
+        raise IntegrityError("the definition stored here is not what the process's ID is of", process=process)
+    return definition
 
 
 def open_schedule(
@@ -137,17 +171,43 @@ def schedule(
 
 
 def find_slot(store: Store, process: str, name: str) -> int | None:
-    """The slot that the message with the ID `name` has in this process, or None."""
-    raw = store.get(keys.message_slot_key(name, process))
-    return None if raw is None else keys.decode_slot(raw)
+    """The slot that the message with the ID `name` has in this process, or None.
+
+    Raises:
+        IntegrityError: the slot that it is said to have is another message's, or none.
+    """
+    found = find_scheduled(store, process, name)
+    return None if found is None else found.slot
 
 
 def find_scheduled(store: Store, process: str, name: str) -> Scheduled | None:
-    """What this process's schedule has under the message ID `name`, or None."""
-    slot = find_slot(store, process, name)
-    if slot is None:
+    """What this process's schedule has under the message ID `name`, or None.
+
+    Raises:
+        IntegrityError: as `find_slot`.
+    """
+    raw = store.get(keys.message_slot_key(name, process))
+    if raw is None:
         return None
-    return Scheduled(process, slot, name, message_id(get_assignment(store, process, slot)), fresh=False)
+    slot, assignment = indexed(store, process, name, raw)
+    return Scheduled(process, slot, name, message_id(assignment), fresh=False)
+
+
+def indexed(store: Store, process: str, name: str, raw: bytes) -> tuple[int, Message]:
+    """The slot in the index's entry `raw` for the message with the ID `name`, and that slot's assignment.
+
+    Raises:
+        IntegrityError: there is no such slot, or it is another message's.
+    """
+    try:
+        slot = keys.decode_slot(raw)
+    except ValueError as error:
+        raise IntegrityError(f"the slot of message {name} is not readable ({error})", process=process) from error
+    assignment = get_assignment(store, process, slot)
+    has = message_id(cast("Message", assignment["body"]))
+    if has != name:
+        raise IntegrityError("this slot is another message's", process=process, slot=slot, expected=name, got=has)
+    return slot, assignment
 
 
 def get_assignment(store: Store, process: str, slot: int) -> Message:
@@ -163,30 +223,57 @@ def get_assignment(store: Store, process: str, slot: int) -> Message:
 
 
 def assignments(store: Store, process: str, first: int, last: int) -> Iterator[Message]:
-    """The assignments of slots `first` to `last`, both included, in order and without a gap.
+    """The assignments of slots `first` to `last`, both included, in order, without a gap, and chained to each other.
 
     Raises:
-        IntegrityError: a slot between them has no assignment, or bytes that are none.
+        IntegrityError: a slot between them has no assignment, bytes that are none, or one that another should have.
     """
     expected = first
+    chain = None
     for key, raw in store.scan(*keys.assignments(process, first, last)):
         if keys.slot_of(key) != expected:
             raise IntegrityError("an assignment is gone from the schedule", process=process, slot=expected)
-        yield _read(raw, process, expected)
+        assignment = _read(raw, process, expected)
+        if chain is not None:
+            chain = assignments_.chain(chain, message_id(cast("Message", assignment["body"])))
+            _check_chain(assignment, ids.encode(chain), process, expected)
+        chain = ids.decode(cast("str", assignment["hash-chain"]))
+        yield assignment
         expected += 1
     if expected <= last:
         raise IntegrityError("an assignment is gone from the schedule", process=process, slot=expected)
 
 
+def _check_chain(assignment: Message, expected: str, process: str, slot: int) -> None:
+    got = assignment["hash-chain"]
+    if got != expected:
+        raise IntegrityError(
+            "the hash-chain does not lead to this assignment", process=process, slot=slot, expected=expected, got=got
+        )
+
+
 def _read(raw: bytes, process: str, slot: int) -> Message:
     assignment = unpack(parse(raw, "assignment", process, slot))
-    if (
-        assignment.get("process") != process
-        or assignment.get("slot") != slot
-        or not isinstance(assignment.get("body"), dict)
-    ):
+    body, chain = assignment.get("body"), assignment.get("hash-chain")
+    if assignment.get("process") != process or assignment.get("slot") != slot:
         raise IntegrityError("the assignment stored here is not this slot's", process=process, slot=slot)
+    if not (
+        isinstance(body, dict)
+        and isinstance(chain, str)
+        and ids.is_id(chain)
+        and type(assignment.get("timestamp")) is int
+        and _is_committed(assignment)
+        and _is_committed(body)
+    ):
+        raise IntegrityError("the assignment lacks what an assignment has", process=process, slot=slot)
     return assignment
+
+
+def _is_committed(message: Message) -> bool:
+    commitments = message.get("commitments")
+    return isinstance(commitments, dict) and any(
+        isinstance(entry, dict) and "committer" in entry for entry in commitments.values()
+    )
 
 
 def _timestamp(head: Head, environment: Environment) -> int:

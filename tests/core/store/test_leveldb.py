@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from disk import fill, small_disk
 from hb.errors import HbError, HomeBusy, HomeUnusable, IntegrityError
 from hb.store.keys import EVERYTHING
 from hb.store.leveldb import open_store
@@ -234,27 +233,6 @@ def test_without_permission_it_says_so(open_path: Path, closed: str) -> None:
     assert kind == "HomeUnusable"
     assert "Permission denied" in sentence
     assert str(path) in sentence
-
-
-@contextmanager
-def small_disk(mount_point: Path, size: str) -> Iterator[Path]:
-    mount_point.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(mount_point)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small disk: {mounted.stderr.decode().strip()}")
-    try:
-        yield mount_point
-    finally:
-        subprocess.run(["umount", "-l", str(mount_point)], check=True)
-
-
-def fill(file: Path) -> None:
-    with file.open("wb", buffering=0) as stream, suppress(OSError):
-        while True:
-            stream.write(bytes(4096))
-    assert shutil.disk_usage(file.parent).free == 0
 
 
 def test_a_full_disk_loses_nothing_that_was_there(tmp_path: Path) -> None:
