@@ -28,6 +28,8 @@ class Config(NamedTuple):
     module_limit_bytes: int = 64 * 1024 * 1024
     batch_limit_messages: int = 100_000
     batch_limit_bytes: int = 64 * 1024 * 1024
+    compile_limit_s: int = 60
+    compile_limit_mb: int = 2048
     lock_timeout_s: float = 30.0
     sender_key: str = "default"
     scheduler_key: str = "default"
@@ -53,6 +55,10 @@ _SETTINGS = (
     _Setting("host", "module-limit", "module_limit_bytes", int, 2**31, "bytes of one module"),
     _Setting("host", "batch-messages", "batch_limit_messages", int, 1_000_000, "messages that one batch may have"),
     _Setting("host", "batch-bytes", "batch_limit_bytes", int, 2**31, "bytes that one batch may have"),
+    _Setting(
+        "host", "compile-seconds", "compile_limit_s", int, 86_400, "seconds of processor time to compile one module"
+    ),
+    _Setting("host", "compile-memory", "compile_limit_mb", int, 1_000_000, "megabytes of memory to compile one module"),
     _Setting("host", "lock-timeout", "lock_timeout_s", float, 1_000_000, "seconds to wait while others use the home"),
     _Setting("keys", "sender", "sender_key", str, 64, "signs what you send and spawn, unless --as names another"),
     _Setting("keys", "scheduler", "scheduler_key", str, 64, "signs the assignments of processes spawned here"),

@@ -360,10 +360,11 @@ class Node:
 
             if image not in self._modules:
                 wasm = (images or {}).get(image)
+                limits = module.CompileLimits(self.config.compile_limit_s, self.config.compile_limit_mb)
                 if wasm is None:
                     with self._slice() as store:
                         wasm = _get_image(store, image)
-                self._modules[image] = module.load(wasm, self.home.cache)
+                self._modules[image] = module.load(wasm, self.home.cache, limits)
             return self._modules[image]
 
         return Machine(load_module)

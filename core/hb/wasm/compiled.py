@@ -13,17 +13,29 @@ import json
 import mmap
 import os
 import stat
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache as once
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from hb.errors import HomeUnusable
 from hb.wasm import rewrite
 from hb.wasm.engine import CONFIG, ENGINE, get_engine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import wasmtime
+
+
+class Draft(NamedTuple):
+    """A native file that is being written: its name while it is, the one that it gets, and itself, open to write."""
+
+    path: Path
+    final: Path
+    file: IO[bytes]
 
 
 def find(cache: Path, wasm_digest: str) -> tuple[dict[str, Any], wasmtime.Module] | None:
@@ -51,28 +63,90 @@ def keep(cache: Path, wasm_digest: str, description: dict[str, Any], module: was
     """Puts the compiled form into the cache, if there can be one there."""
     path = _path(cache, wasm_digest)
     native = bytes(module.serialize())
-    kept = {"description": description, "native": sha256(native).hexdigest()}
-    try:
-        cache.mkdir(mode=0o700, exist_ok=True)
-        if _is_private(cache.lstat(), stat.S_ISDIR):
+    with suppress(OSError):
+        if _is_usable(cache):
             _replace(path, native)
-            _replace(path.with_suffix(".json"), json.dumps(kept, separators=(",", ":")).encode())
-    except OSError:
+            _describe(path, sha256(native).hexdigest(), description)
+
+
+@contextmanager
+def workplace(cache: Path | None) -> Iterator[Path | None]:
+    """The directory `cache`, made if need be, or None if it is not ours alone; without `cache`, one that goes again."""
+    if cache is None:
+        # Made for its owner only.
+        with TemporaryDirectory(prefix="hb-compiled-") as directory:
+            yield Path(directory)
         return
+    usable = False
+    with suppress(OSError):
+        usable = _is_usable(cache)
+    yield cache if usable else None
+
+
+def begin_draft(place: Path, wasm_digest: str) -> Draft:
+    """A new file in `place`, for the compiled form of the module of ID `wasm_digest`.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    final = _path(place, wasm_digest)
+    path, descriptor = _new_beside(final)
+    return Draft(path, final, os.fdopen(descriptor, "wb"))
+
+
+@contextmanager
+def dropping(path: Path) -> Iterator[None]:
+    """In the end of the `with` block there is no file `path`."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+def adopt(draft: Draft, description: dict[str, Any]) -> wasmtime.Module:
+    """The compiled form that was written to `draft`, which gets its place and its description.
+
+    Raises:
+        HomeUnusable: it cannot be read, or is none.
+    """
+    import wasmtime
+
+    try:
+        with draft.path.open("rb") as file, closing(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)) as native:
+            digest = sha256(native).hexdigest()
+        module = wasmtime.Module.deserialize_file(get_engine(), str(draft.path))
+    except (OSError, ValueError, wasmtime.WasmtimeError) as error:
+        raise HomeUnusable(f"cannot read the compiled module {draft.path}: {error}") from error
+    with suppress(OSError):
+        draft.path.replace(draft.final)
+        _describe(draft.final, digest, description)
+    return module
+
+
+def _is_usable(cache: Path) -> bool:
+    cache.mkdir(mode=0o700, exist_ok=True)
+    return _is_private(cache.lstat(), stat.S_ISDIR)
+
+
+def _describe(native: Path, digest: str, description: dict[str, Any]) -> None:
+    kept = {"description": description, "native": digest}
+    _replace(native.with_suffix(".json"), json.dumps(kept, separators=(",", ":")).encode())
 
 
 def _replace(path: Path, content: bytes) -> None:
     """Writes the file whole, or leaves it as it was."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
+    temporary, descriptor = _new_beside(path)
+    with dropping(temporary):
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+
+
+def _new_beside(path: Path) -> tuple[Path, int]:
+    """A new file in the directory of `path`, open to write, for its owner only."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+    return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
 
 def _open_private(path: Path) -> Any:

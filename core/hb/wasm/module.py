@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hb import ids
 from hb.errors import Refused
 from hb.wasm import compiled, rewrite
+from hb.wasm.compiler import DEFAULT_LIMITS, SMALL_BYTES, CompileLimits, compile_apart
 from hb.wasm.engine import get_engine
 from hb.wasm.parse import NUMERIC, Export, FunctionType, Import, Outline, memory_text, parse, section_name
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from hb.wasm.rewrite import State
 
 __all__ = [
+    "CompileLimits",
     "Export",
     "FunctionType",
     "Import",
@@ -144,26 +146,40 @@ def validate(wasm: bytes) -> None:
         raise _not_valid(error) from error
 
 
-def load(wasm: bytes, cache: Path | None = None) -> Module:
+def load(wasm: bytes, cache: Path | None = None, limits: CompileLimits = DEFAULT_LIMITS) -> Module:
     """The compiled module of `wasm`, its state exported. Compiled forms are kept in the directory `cache`.
 
-    What is found in the cache is used only if it is whole and nobody but its owner can have written it.
+    What is found in the cache is used only if it is whole and nobody but its owner can have written it. What is not
+    found there is compiled within `limits`.
 
     Raises:
-        Refused: the module is malformed, not valid, or uses what the engine does not run.
+        Refused: the module is malformed, not valid, uses what the engine does not run, or takes too much to compile.
+        Interrupted: `engine.interrupt` came while it was compiled.
+        HomeUnusable: its compiled form can be written nowhere.
     """
     digest = ids.digest(wasm)
     found = compiled.find(cache, digest) if cache is not None else None
-    if found is not None:
-        description, native = found
-        return Module(_info_from_json(description["info"]), digest, _state_from_json(description["state"]), native)
+    if found is None and len(wasm) > SMALL_BYTES:
+        found = compile_apart(wasm, digest, cache, limits)
+    elif found is None:
+        found = make(wasm)
+        if cache is not None:
+            compiled.keep(cache, digest, *found)
+    description, native = found
+    return Module(_info_from_json(description["info"]), digest, _state_from_json(description["state"]), native)
+
+
+def make(wasm: bytes) -> tuple[dict[str, Any], wasmtime.Module]:
+    """The description of `wasm`, as a cache keeps it, and its compiled form, for however long that takes.
+
+    Raises:
+        Refused: as `load`.
+    """
     outline = parse(wasm)
     info = _info(len(wasm), outline)
     rewritten, state = rewrite.export_state(wasm, outline)
-    native = _compile(rewritten, wasm)
-    if cache is not None:
-        compiled.keep(cache, digest, {"info": _info_to_json(info), "state": [state.memory, state.globals]}, native)
-    return Module(info, digest, state, native)
+    description = {"info": _info_to_json(info), "state": [state.memory, state.globals]}
+    return description, _compile(rewritten, wasm)
 
 
 def from_text(wat: str) -> bytes:
