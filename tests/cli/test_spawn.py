@@ -109,6 +109,7 @@ def test_a_definition_finds_its_image_beside_itself_and_options_go_over_it(home:
     [
         ("name = ", "not TOML"),
         ("\xff", "not TOML"),
+        ("a = " + "9" * 5000, "not TOML"),
         ("imagine = 'counter.wasm'", "imagine"),
         ("image = 5", "image"),
         ("image = 'nosuch.wasm'", "nosuch.wasm"),

@@ -178,7 +178,7 @@ def _read_definition(name: str) -> dict[str, Any]:
     content = arguments.read(name, limit_bytes=_DEFINITION_LIMIT_BYTES, what="the definition")
     try:
         return tomllib.loads(arguments.text(content, f"the definition {name!r}"))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a number too long, too
         raise Refused(f"the definition {name!r} is not TOML: {error}") from error
 
 
