@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hb import ids
 from hb.errors import HomeUnusable, IntegrityError, NoHome, Refused
 from hb.store import keys, lock
 from hb.store.store import Batch
@@ -98,7 +99,10 @@ class Home:
         Raises:
             HomeBusy: another one computed it for longer than `timeout_s` seconds.
             HomeUnusable: the operating system would not let the lock be made.
+            IntegrityError: `process`, which a home may have from a stranger, is no ID.
         """
+        if not ids.is_id(process):
+            raise IntegrityError("what should be a process is no ID", got=process[:80])
         try:
             self.cache.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:

@@ -2,7 +2,7 @@
 
 `d` is the key's seed and `x` its public part, both base64url. A key file is for its owner alone; one that others can
 read is refused, as ssh does. This module must never overwrite or remove a key, and never let a seed out of here
-other than in a `Key`.
+other than in a `Key`, or in what `secret` is asked for by name.
 """
 
 from __future__ import annotations
@@ -84,6 +84,18 @@ def public(directory: Path, name: str) -> PublicKey:
         NotFound, Refused, HomeUnusable: as `load`.
     """
     return PublicKey(name, _bytes_of(_read(directory, name), "x", PUBLIC_BYTES, name))
+
+
+def secret(directory: Path, name: str) -> dict[str, str]:
+    """The whole key `name`, seed included, as the JSON Web Key that its file is: for its owner's backup.
+
+    Raises:
+        NotFound, Refused, HomeUnusable: as `load`.
+    """
+    record = _read(directory, name)
+    lengths = {"d": SEED_BYTES, "x": PUBLIC_BYTES}
+    parts = {member: ids.encode(_bytes_of(record, member, length, name)) for member, length in lengths.items()}
+    return {"crv": "Ed25519", "kty": "OKP", **parts}
 
 
 def names(directory: Path) -> list[str]:

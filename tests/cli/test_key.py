@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,16 @@ def test_new_prints_the_address_alone_and_show_says_where_it_comes_from(home: Sh
     assert (shown["name"], shown["algorithm"]) == ("alice", "ed25519")
 
 
-def test_the_secret_is_never_shown(home: Shell) -> None:
-    import json
+def test_the_secret_is_shown_to_who_asks_for_it_and_signs_when_it_is_put_back(home: Shell) -> None:
+    home.ok("key", "new", "alice")
+    file = home.home / "keys" / "alice.json"
+    shown = home.ok("key", "show", "alice", "--secret")
+    assert shown.json() == json.loads(file.read_text())
+    file.write_text(shown.out)
+    home.ok("spawn", home.counter_wasm, "--as", "alice")
+
+
+def test_the_secret_is_otherwise_never_shown(home: Shell) -> None:
 
     home.ok("key", "new", "alice")
     secret = json.loads((home.home / "keys" / "alice.json").read_text())["d"]

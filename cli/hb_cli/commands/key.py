@@ -77,17 +77,26 @@ def show(
         str,
         typer.Argument(metavar="NAME", help="The key.", autocompletion=completion.keys, show_default=False),
     ],
+    *,
+    secret: Annotated[
+        bool, typer.Option("--secret", help="Print the whole key, which signs for whoever has it, as a JSON Web Key.")
+    ] = False,
 ) -> None:
-    """Show a key's public part: address and keyid. The secret stays in the home.
+    """Show a key's public part: address and keyid. The secret is only shown with --secret.
 
     \b
-    Example:
+    Examples:
       hb key show alice
+      hb key show alice --secret > alice.json     a copy to keep in a safe place
     """
     from hb import keyring
 
     session = context.session_of(ctx)
-    key = keyring.public(context.existing_home(session).keys, name)
+    keys = context.existing_home(session).keys
+    if secret:
+        output.json_line(dict(keyring.secret(keys, name)))
+        return
+    key = keyring.public(keys, name)
     if session.for_person:
         from hb_cli import render
 

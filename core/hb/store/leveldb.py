@@ -7,11 +7,12 @@ lost, and never pass over damaged bytes in silence.
 
 from __future__ import annotations
 
+import os
 import sys
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from hb.errors import HomeBusy, HomeUnusable, IntegrityError
+from hb.errors import HomeBusy, HomeUnusable, IntegrityError, Refused
 from hb.store.store import check
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 _FLUSH_BYTES = 1024 * 1024
 # Ten bits a key spare a read of nearly every table that lacks the key.
 _BLOOM_BITS = 10
+_CURRENT_BYTES = 4096
 
 
 class LevelStore:
@@ -150,11 +152,13 @@ def open_store(path: Path, *, create: bool = False) -> LevelStore:
 
     Raises:
         IntegrityError: there is no store, or what is there is damaged.
+        Refused: it leads out of its directory.
         HomeBusy: another program has it open, past the home's lock.
         HomeUnusable: the operating system would not let it be opened.
     """
     if not create:
         _look_for_current(path)
+        _look_for_ways_out(path)
     try:
         database = plyvel.DB(
             str(path),
@@ -181,6 +185,25 @@ def _look_for_current(path: Path) -> None:
         ) from error
     except OSError as error:
         raise HomeUnusable(f"cannot read {path}: {error.strerror}") from error
+
+
+def _look_for_ways_out(path: Path) -> None:
+    """Refuse a store that leads elsewhere: LevelDB would write through a link, and go where CURRENT says."""
+    try:
+        with os.scandir(path) as entries:
+            odd = [each.name for each in entries if not each.is_file(follow_symlinks=False) and not _is_lost(each)]
+        current = b"" if odd else (path / "CURRENT").read_bytes()[:_CURRENT_BYTES]
+    except OSError as error:
+        raise HomeUnusable(f"cannot read {path}: {error.strerror}") from error
+    if odd:
+        raise Refused(f"the store {path} has what no store has, a link or a directory: {min(odd)!r}")
+    if b"/" in current:
+        raise IntegrityError(f"the store {path} is damaged: its CURRENT names a file outside of it")
+
+
+def _is_lost(entry: os.DirEntry[str]) -> bool:
+    """Whether it is the one directory that LevelDB knows: where its own repair puts files."""
+    return entry.name == "lost" and entry.is_dir(follow_symlinks=False)
 
 
 def _told(error: Exception, path: Path) -> HbError:
