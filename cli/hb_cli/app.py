@@ -27,6 +27,7 @@ COMMANDS = (
     "compute",
     "state",
     "inspect",
+    "verify",
     "list",
     "key",
     "message",

@@ -7,13 +7,13 @@ know what the bytes of a record are.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hb import ids
 from hb.environment import Environment, system_environment
-from hb.errors import Interrupted, NotFound, Refused
+from hb.errors import HbError, IntegrityError, Interrupted, NotFound, Refused
 from hb.process import cache, history, names, scheduler
-from hb.process.history import SlotView
+from hb.process.history import ProcessView, SlotView, StateView
 from hb.process.scheduler import Scheduled
 from hb.protocol import definition as definitions
 from hb.protocol import request as requests
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from hb.config import Config
     from hb.devices.device import Machine
     from hb.home import Home
+    from hb.process.audit import Premises
     from hb.process.compute import Workshop
+    from hb.process.verify import Finding
     from hb.wasm.module import Module
 
 __all__ = [
@@ -54,29 +56,6 @@ VIEW_SLOTS = 1000
 
 FOLLOW_SECONDS = 0.02
 """How often a follower looks whether anything was scheduled: at one file's time, not into the store."""
-
-
-class StateView(NamedTuple):
-    """The state of a process at a slot: the message that it is, its hashpath, and the slot's record."""
-
-    process: str
-    slot: int
-    state: Message
-    hashpath: str
-    record: Message
-
-
-class ProcessView(NamedTuple):
-    """A process as a list shows it. `slots` are scheduled; `computed` is the newest computed one, or None."""
-
-    process: str
-    names: list[str]
-    slots: int
-    computed: int | None
-    image: str
-    devices: list[str]
-    spawned_ms: int
-    latest_ms: int
 
 
 class Node:
@@ -251,12 +230,12 @@ class Node:
         with self._slice() as store:
             pid = names.resolve(store, process)
             number = history.resolve_slot(store, pid, slot)
-            found = self._find_state(store, pid, number)
+            found = history.find_state(store, pid, number)
         if found is not None:
             return found
         self.compute(pid, number)
         with self._slice() as store:
-            found = self._find_state(store, pid, number)
+            found = history.find_state(store, pid, number)
         assert found is not None
         return found
 
@@ -276,7 +255,7 @@ class Node:
         """All processes of the home, the one that was spawned first first."""
         with self._slice() as store:
             named = names.read_all(store)
-            views = [self._process(store, keys.text_of(key), named) for key, _ in store.scan(*keys.heads())]
+            views = [history.process_view(store, process, named) for process in scheduler.processes(store)]
         return sorted(views, key=lambda view: (view.spawned_ms, view.process))
 
     def process(self, process: str) -> ProcessView:
@@ -286,7 +265,7 @@ class Node:
             NotFound: there is no such process.
         """
         with self._slice() as store:
-            return self._process(store, names.resolve(store, process), names.read_all(store))
+            return history.process_view(store, names.resolve(store, process), names.read_all(store))
 
     def definition(self, process: str) -> Message:
         """The definition of a process.
@@ -320,12 +299,68 @@ class Node:
         """
         with self._slice() as store:
             for key, raw in store.scan(*keys.message_slots(name)):
-                body = scheduler.get_assignment(store, keys.process_of(key), keys.decode_slot(raw))["body"]
+                body = scheduler.indexed(store, keys.process_of(key), name, raw)[1]["body"]
                 assert isinstance(body, dict)
                 return body
         raise NotFound(f"no message {name} here")
 
+    def verify(
+        self, process: str, *, replay: bool = False, on_slot: Callable[[int, int], None] | None = None
+    ) -> Iterator[Finding]:
+        """Everything that is wrong with what is stored of a process; with `replay`, also what comes out otherwise.
+
+        It reads only. `on_slot` hears of each slot looked at and of the last; with `replay`, it does so twice.
+
+        Raises:
+            NotFound: there is no such process.
+            Interrupted: the user wants to stop.
+        """
+        from hb.process import audit
+
+        return audit.verify(self._premises(on_slot), process, replay=replay)
+
+    def verify_names(self) -> Iterator[Finding]:
+        """Names that stand for no process."""
+        from hb.process import verify
+
+        return verify.check_names(self._slice)
+
+    def process_ids(self) -> list[str]:
+        """The IDs of all processes of which anything is here that makes one, damaged or not."""
+        from hb.process import verify
+
+        with self._slice() as store:
+            return verify.processes(store)
+
+    def repair(self, process: str, *, replay: bool = False) -> list[str]:
+        """Makes again what is damaged of a process, if it follows from what is not; returns what was done, a line each.
+
+        Raises:
+            Refused: its schedule, its definition or its image is damaged, and nothing was mended.
+            NotFound, Interrupted: as `verify`.
+        """
+        from hb.process import audit
+
+        return audit.repair(self._premises(None), process, replay=replay)
+
+    def repair_names(self) -> list[str]:
+        """Takes back the names that stand for no process; returns what was done, a line each."""
+        from hb.process import repair, verify
+
+        return repair.mend_names(self._slice, list(verify.check_names(self._slice)))
+
     # -- how it is done
+
+    def _premises(self, on_slot: Callable[[int, int], None] | None) -> Premises:
+        from hb.process.audit import Premises
+
+        return Premises(
+            open_store=self._slice,
+            lock=lambda process: self.home.computing(process, None),
+            machine=self._machine,
+            compute=self.compute,
+            on_slot=on_slot or (lambda slot, last: None),
+        )
 
     def _slice(self) -> AbstractContextManager[Store]:
         return self.home.slice(self._timeout_s())
@@ -363,7 +398,7 @@ class Node:
                 limits = module.CompileLimits(self.config.compile_limit_s, self.config.compile_limit_mb)
                 if wasm is None:
                     with self._slice() as store:
-                        wasm = _get_image(store, image)
+                        wasm = _get_image(store, image, IntegrityError)
                 self._modules[image] = module.load(wasm, self.home.cache, limits)
             return self._modules[image]
 
@@ -394,40 +429,6 @@ class Node:
         except Refused as error:
             raise type(error)(f"message {place}: {error.message}", hint=error.hint) from error
         return signed
-
-    def _process(self, store: Store, process: str, named: dict[str, str]) -> ProcessView:
-        definition = scheduler.get_definition(store, process)
-        head = scheduler.get_head(store, process)
-        spawned = scheduler.get_assignment(store, process, 0)["timestamp"]
-        assert isinstance(spawned, int)
-        return ProcessView(
-            process=process,
-            names=[name for name, pid in named.items() if pid == process],
-            slots=head.slot + 1,
-            computed=cache.latest(store, process),
-            image=str(definition["image"]),
-            devices=definitions.execution_devices(definition),
-            spawned_ms=spawned,
-            latest_ms=head.timestamp_ms,
-        )
-
-    def _find_state(self, store: Store, process: str, slot: int) -> StateView | None:
-        record = cache.read(store, process, slot)
-        if record is None:
-            return None
-        public, results = record["state"], record["results"]
-        assert isinstance(public, dict)
-        state: Message = {
-            **public,
-            "at-slot": slot,
-            "device": definitions.PROCESS_DEVICE,
-            "process": scheduler.get_definition(store, process),
-            "results": results,
-        }
-        image = cache.image_digest(store, process, slot)
-        if image is not None:
-            state["image"] = image
-        return StateView(process, slot, state, str(record["hashpath"]), record)
 
     def _history(self, process: str, start: int, end: int) -> Iterator[SlotView]:
         for first in range(start, end + 1, VIEW_SLOTS):
@@ -486,8 +487,10 @@ def _signed(message: Message, target: str, signer: Key | None) -> Message:
     return sign(requests.addressed(message, target), signer)
 
 
-def _get_image(store: Store, image: str) -> bytes:
+def _get_image(store: Store, image: str, gone: type[HbError] = NotFound) -> bytes:
     wasm = store.get(keys.image_key(image))
     if wasm is None:
-        raise NotFound(f"no image {image} is stored here")
+        raise gone(f"no image {image} is stored here")
+    if (got := message_id({"body": wasm})) != image:
+        raise IntegrityError("an image is not what its ID is of", expected=image, got=got)
     return wasm

@@ -8,7 +8,7 @@ Source: HyperBEAM's `dev_process_cache` (`write`, `read`, `latest`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from hb import ids
 from hb.errors import IntegrityError, Refused
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 Part = Literal["record", "image"]
 PAGE_BYTES = 65536
 RawGlobals = list[list[str | int]]
+
+_RECORD: dict[str, type] = {
+    "assignment": str,
+    "changed": bool,
+    "engine": str,
+    "hashpath": str,
+    "previous": str,
+    "results": dict,
+    "slot": int,
+    "state": dict,
+}
+_KINDS = {str: "text", bool: "true or false", dict: "a map", int: "an integer"}
 
 
 class Image(NamedTuple):
@@ -106,12 +118,27 @@ def read_image(store: Store, process: str, slot: int) -> Image:
     raw = store.get(keys.memory_image_key(process, slot))
     if raw is None:
         raise IntegrityError("the memory image is gone", process=process, slot=slot)
+    return parse_image(raw, process, slot)
+
+
+def parse_image(raw: bytes, process: str, slot: int) -> Image:
+    """The memory image in the stored bytes of its record.
+
+    Raises:
+        IntegrityError: they are no image record.
+    """
     fields = parse(raw, "memory image", process, slot)
-    try:
-        held = {int(page): digest for page, digest in fields["held"].items()}  # type: ignore[union-attr]
-        return Image(globals=fields["globals"], pages=fields["pages"], held=held)  # type: ignore[arg-type]
-    except (KeyError, AttributeError, ValueError) as error:
-        raise IntegrityError("the memory image lacks what an image has", process=process, slot=slot) from error
+    listed, held, pages = fields.get("globals"), fields.get("held"), fields.get("pages")
+    if not (
+        isinstance(held, dict)
+        and all(page.isdecimal() and page.isascii() and isinstance(digest, str) for page, digest in held.items())
+        and isinstance(listed, list)
+        and all(isinstance(pair, list) and [type(part) for part in pair] == [str, int] for pair in listed)
+        and type(pages) is int
+    ):
+        raise IntegrityError("the memory image lacks what an image has", process=process, slot=slot)
+    by_page = {int(page): str(digest) for page, digest in held.items()}
+    return Image(globals=cast("RawGlobals", listed), pages=pages, held=by_page)
 
 
 def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int, bytes]:
@@ -153,6 +180,29 @@ def decompress(packed: bytes) -> bytes | None:
     except zlib_error:
         return None
     return page if unpacker.eof and len(page) == PAGE_BYTES else None
+
+
+def parse_record(raw: bytes, process: str, slot: int) -> Message:
+    """The slot record in its stored bytes; each key that a record has is there, and of its type.
+
+    Raises:
+        IntegrityError: they are no slot record.
+    """
+    record = parse(raw, "slot record", process, slot)
+    for key, kind in _RECORD.items():
+        if type(record.get(key)) is not kind:
+            raise IntegrityError(
+                f"the slot record lacks its {key}",
+                process=process,
+                slot=slot,
+                expected=_KINDS[kind],
+                got=_kind(record, key),
+            )
+    return record
+
+
+def _kind(record: Message, key: str) -> str:
+    return _KINDS.get(type(record[key]), "another value") if key in record else "nothing"
 
 
 def parse(raw: bytes, what: str, process: str, slot: int | None) -> Message:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hb import ids
 from hb.errors import NotFound, Refused
 from hb.process import cache, scheduler
+from hb.protocol import definition as definitions
 from hb.protocol.commitment import committers, message_id
 from hb.store import keys
 
@@ -22,6 +23,29 @@ if TYPE_CHECKING:
 
 _REFERENCE = re.compile(r"now(?:~([0-9]{1,20}))?\Z")
 _NUMBER = re.compile(r"[0-9]{1,20}\Z")
+
+
+class StateView(NamedTuple):
+    """The state of a process at a slot: the message that it is, its hashpath, and the slot's record."""
+
+    process: str
+    slot: int
+    state: Message
+    hashpath: str
+    record: Message
+
+
+class ProcessView(NamedTuple):
+    """A process as a list shows it. `slots` are scheduled; `computed` is the newest computed one, or None."""
+
+    process: str
+    names: list[str]
+    slots: int
+    computed: int | None
+    image: str
+    devices: list[str]
+    spawned_ms: int
+    latest_ms: int
 
 
 class SlotView(NamedTuple):
@@ -127,3 +151,45 @@ def _with_record(seen: SlotView, record: Message, *, image: bool) -> SlotView:
         gas=gas if isinstance(gas, int) else None,
         image=image,
     )
+
+
+def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessView:
+    """A process as a list shows it; `named` are all names, and the process ID that each stands for."""
+    definition = scheduler.get_definition(store, process)
+    head = scheduler.get_head(store, process)
+    spawned = scheduler.get_assignment(store, process, 0)["timestamp"]
+    assert isinstance(spawned, int)
+    return ProcessView(
+        process=process,
+        names=[name for name, pid in named.items() if pid == process],
+        slots=head.slot + 1,
+        computed=cache.latest(store, process),
+        image=str(definition["image"]),
+        devices=definitions.execution_devices(definition),
+        spawned_ms=spawned,
+        latest_ms=head.timestamp_ms,
+    )
+
+
+def find_state(store: Store, process: str, slot: int) -> StateView | None:
+    """The state of `slot`, or None where it is not computed.
+
+    Raises:
+        IntegrityError: what is stored of it is damaged.
+    """
+    record = cache.read(store, process, slot)
+    if record is None:
+        return None
+    public, results = record["state"], record["results"]
+    assert isinstance(public, dict)
+    state: Message = {
+        **public,
+        "at-slot": slot,
+        "device": definitions.PROCESS_DEVICE,
+        "process": scheduler.get_definition(store, process),
+        "results": results,
+    }
+    image = record.get("image") or cache.image_digest(store, process, slot)
+    if image is not None:
+        state["image"] = image
+    return StateView(process, slot, state, str(record["hashpath"]), record)

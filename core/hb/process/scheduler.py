@@ -50,6 +50,18 @@ class Scheduled(NamedTuple):
     fresh: bool = True
 
 
+def head_after(assignment: Message) -> Head:
+    """Where a schedule ends whose newest assignment is `assignment`.
+
+    Raises:
+        IntegrityError: it lacks what an assignment has.
+    """
+    slot, chain, timestamp_ms = (assignment.get(key) for key in ("slot", "hash-chain", "timestamp"))
+    if not (isinstance(slot, int) and isinstance(chain, str) and ids.is_id(chain) and isinstance(timestamp_ms, int)):
+        raise IntegrityError("the newest assignment lacks what an assignment has")
+    return Head(slot, ids.decode(chain), timestamp_ms)
+
+
 def find_head(store: Store, process: str) -> tuple[Head, bytes] | None:
     """The head of a process's schedule and its stored bytes, or None where there is no such process.
 
@@ -83,6 +95,12 @@ def _check_end(store: Store, process: str, slot: int, says: tuple[bytes, ...]) -
             expected=f"one at slot {slot} with the head's chain and timestamp",
             got=got,
         )
+
+
+def processes(store: Store) -> list[str]:
+    """The IDs of all processes; those of which half is gone too, so that whoever looks finds out."""
+    halves = (keys.heads(), keys.definitions())
+    return sorted({keys.text_of(key) for half in halves for key, _ in store.scan(*half)})
 
 
 def get_head(store: Store, process: str) -> Head:

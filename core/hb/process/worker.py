@@ -19,7 +19,7 @@ from hb.process.cache import Image, parse
 from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.commitment import message_id
-from hb.protocol.message import Message, dumps
+from hb.protocol.message import Message, dumps, normal_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,6 +117,10 @@ class Worker:
     def image(self) -> StoredImage | None:
         """A memory image of the slot that the process is at, or None where going back to an earlier one is quick."""
         return self._make_image() if self._gas_since >= LAST_IMAGE_GAS else None
+
+    def image_now(self) -> StoredImage:
+        """A memory image of the slot that the process is at, wherever an earlier one is."""
+        return self._make_image()
 
     def _compute(self, assignment: Message) -> bool:
         """Takes the message of `assignment`; whether it changed anything."""
@@ -254,7 +258,22 @@ def resume(
         raise IntegrityError(
             f"the memory image does not fit the module: {error}", process=process, slot=slot
         ) from error
+    _check_public(base["priv"].instance, public, process, slot)
     return Worker(process, base, str(fields["hashpath"]), ids.digest(record), machine, image)
+
+
+def _check_public(instance: Instance, public: Message, process: str, slot: int) -> None:
+    """Makes sure that the public keys of a record are the globals of its memory image."""
+    for name, value in instance.read_globals().items():
+        key = normal_key(name)
+        if not _same({key: value}, {key: public.get(key)}):
+            raise IntegrityError(
+                f"the slot record's {key} is not that of its memory image",
+                process=process,
+                slot=slot,
+                expected=value,
+                got=public.get(key),
+            )
 
 
 def _same(one: Message, other: Message) -> bool:

@@ -101,6 +101,11 @@ def message_slots(message: str) -> Range:
     return _under(_MESSAGE_SLOT + message.encode() + b"/")
 
 
+def messages() -> Range:
+    """In which processes, and at which slots, all messages are scheduled."""
+    return _under(_MESSAGE_SLOT)
+
+
 def assignments(process: str, first: int = 0, last: int = LAST_SLOT) -> Range:
     """The assignments of the slots `first` to `last`, both included."""
     return _slots(_ASSIGNMENT, process, first, last)
@@ -114,6 +119,13 @@ def slot_records(process: str, first: int = 0, last: int = LAST_SLOT) -> Range:
 def memory_images(process: str, first: int = 0, last: int = LAST_SLOT) -> Range:
     """The memory images of the slots `first` to `last`, both included."""
     return _slots(_MEMORY_IMAGE, process, first, last)
+
+
+def schedules(after: bytes | None = None) -> Range:
+    """The assignments of all processes, or of those only whose ID, as ASCII, is after `after`."""
+    start, stop = _under(_ASSIGNMENT)
+    # The byte after "/", which ends an ID.
+    return start if after is None else start + after + b"0", stop
 
 
 def slot_of(key: bytes) -> int:

@@ -1,0 +1,138 @@
+"""`hb verify`: whether what is stored is what it must be, and mending what can be made again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hb_cli import arguments, context, exits, options, output, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hb.node import Node
+    from hb.process.verify import Finding
+    from hb_cli.context import Session
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(cls=arguments.Command)
+def verify(
+    ctx: typer.Context,
+    process: options.Processes = None,
+    all_processes: Annotated[bool, typer.Option("--all", help="All processes of the home, and its names.")] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Run every message again, from the definition on, and compare.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make again what follows from an intact schedule; see below.")
+    ] = False,
+) -> int:
+    """Check what is stored: IDs, signatures, slots, chains, hashpaths, records, memory.
+
+    It only reads. Each finding says which process and slot it is about, what is not as it must be, what was expected
+    and what is there; then the exit code is 14.
+
+    --replay needs no trust in what was computed: it names the first slot whose results, state or memory come out
+    otherwise.
+
+    --repair deletes what is damaged of the slot records, memory images, index entries and names, and computes it
+    again. It says what it did, and checks once more. Schedules are never altered: where one is damaged, or a
+    definition or an image, nothing is mended.
+
+    \b
+    Examples:
+      hb verify counter
+      hb verify counter --replay
+      hb verify --all
+      hb verify counter --repair
+    """
+    session = context.session_of(ctx)
+    if bool(process) == all_processes:
+        raise arguments.misuse("give processes, or --all")
+    check = _Check(session, context.open_node(session), replay=replay)
+    targets = check.node.process_ids() if all_processes else process or []
+    if not check.everything(targets, names=all_processes) and repair:
+        check.mend(targets, names=all_processes)
+        check.found = 0
+        check.everything(targets, names=all_processes)
+    check.sum_up(len(targets))
+    return exits.DAMAGE if check.found else exits.DONE
+
+
+class _Check:
+    """One run of the command: what it found so far, in how many slots."""
+
+    def __init__(self, session: Session, node: Node, *, replay: bool) -> None:
+        self.session = session
+        self.node = node
+        self.replay = replay
+        self.found = 0
+        self.slots = 0
+        self._bar = progress.Bar()
+        self._last = -1
+        self._again = False
+
+    def everything(self, targets: Iterable[str], *, names: bool) -> bool:
+        """Checks all targets, and the names where asked to, and prints the findings; whether there were none."""
+        self.slots = 0
+        for target in targets:
+            self._last, self._again = -1, False
+            try:
+                self._tell(self.node.verify(target, replay=self.replay, on_slot=self._hear))
+            finally:
+                self._bar.__exit__(None, None, None)
+        if names:
+            self._tell(self.node.verify_names())
+        return not self.found
+
+    def mend(self, targets: Iterable[str], *, names: bool) -> None:
+        """Mends what can be mended, and says what was done."""
+        for target in targets:
+            self._tell_done(target, self.node.repair(target, replay=self.replay))
+        if names:
+            self._tell_done(None, self.node.repair_names())
+
+    def sum_up(self, processes: int) -> None:
+        """Prints the last line."""
+        if self.session.for_person:
+            found = f"{self.found} findings" if self.found != 1 else "1 finding"
+            how = ", replayed" if self.replay else ""
+            output.line(f"{processes} process{'es' if processes != 1 else ''}, {self.slots} slots{how}: {found}")
+            return
+        output.json_line({"findings": self.found, "processes": processes, "replayed": self.replay, "slots": self.slots})
+
+    def _hear(self, slot: int, last: int) -> None:
+        if slot <= self._last:
+            # Once more from the start: the replay.
+            self._again = True
+            self._bar.__exit__(None, None, None)
+            self._bar = progress.Bar()
+        self.slots += not self._again
+        self._last = slot
+        self._bar.advance(slot, last)
+
+    def _tell(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            self.found += 1
+            self._bar.__exit__(None, None, None)
+            if self.session.for_person:
+                output.line(_sentence(finding))
+            else:
+                output.json_line(dict(finding._asdict()))
+
+    def _tell_done(self, process: str | None, done: list[str]) -> None:
+        for line in done:
+            if self.session.for_person:
+                output.line(line if process is None else f"{process}: {line}")
+            else:
+                output.json_line({"process": process, "repaired": line})
+
+
+def _sentence(finding: Finding) -> str:
+    where = "" if finding.process is None else f"{finding.process}"
+    where += "" if finding.slot is None else f" slot {finding.slot}"
+    said = f"{where + ': ' if where else ''}{finding.what}"
+    return f"{said}: expected {finding.expected}, got {finding.got}"

@@ -1,0 +1,579 @@
+"""Whether what is stored of a process is what it must be: all that can be derived is derived again, and compared.
+
+It only reads, and holds the store for short slices: signatures are checked outside of them. It must never mend
+anything, nor stop at the first finding: each finding is a value that says where it is, and how it differs.
+
+Source: docs/format.md, which says what each record holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from hb import ids
+from hb.errors import BadSignature, HomeUnusable, IntegrityError, NotFound, Refused
+from hb.process import cache, names, scheduler
+from hb.protocol import assignment as assignments
+from hb.protocol import definition as definitions
+from hb.protocol import hashpath as hashpaths
+from hb.protocol.commitment import committers, message_id, unpack, verify
+from hb.protocol.message import Message, dumps, loads_message
+from hb.store import keys
+from hb.store.store import Store
+
+WINDOW_SLOTS = 200
+WINDOW_BYTES = 8 << 20
+"""So many slots, and about so many bytes of assignments, are read in one slice at the most."""
+
+WINDOW_PAGES = 64
+WINDOW_KEYS = 10_000
+KNOWN_PAGES = 500_000
+"""So many digests of pages are remembered; a page that many slots share is looked at once."""
+
+ASSIGNMENT, DEFINITION, IMAGE = "assignment", "definition", "image"
+RECORD, MEMORY_IMAGE, PAGE = "slot record", "memory image", "memory page"
+INDEX, HEAD, NAME, REPLAY = "index entry", "head of the schedule", "name", "replay"
+STORE = "store"
+
+_DERIVED = (RECORD, MEMORY_IMAGE, PAGE, INDEX, HEAD, NAME, REPLAY)
+
+OpenStore = Callable[[], AbstractContextManager[Store]]
+OnSlot = Callable[[int, int], None]
+
+
+class Finding(NamedTuple):
+    """Something that is not what it must be. `what` names it; `expected` and `got` are texts, where there are such."""
+
+    process: str | None
+    slot: int | None
+    what: str
+    expected: str | None = None
+    got: str | None = None
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether it is about something that follows from the schedule, and can be made again from it."""
+        return self.what.startswith(_DERIVED)
+
+
+class _Unreadable(NamedTuple):
+    """In place of stored bytes: why they cannot be read."""
+
+    reason: str
+
+
+_Stored = bytes | _Unreadable | None
+
+
+class _Window(NamedTuple):
+    """What is stored of the slots up to `last`, by slot."""
+
+    last: int
+    assignments: Mapping[int, _Stored]
+    records: Mapping[int, _Stored]
+    images: Mapping[int, _Stored]
+
+
+class _Start(NamedTuple):
+    """What one look into the store gave: a process's head and definition, and its newest slot with an assignment."""
+
+    head: _Stored
+    definition: _Stored
+    newest: int
+
+
+@dataclass
+class _Walk:
+    """How far a check has come: what the next slot must follow from; None where that is not known."""
+
+    open_store: OpenStore
+    process: str
+    definition: Message
+    hashpath: str
+    chain: bytes = b""
+    timestamp_ms: int = 0
+    previous: str | None = ""
+    gap: int | None = None
+    indexed: int = 0
+    misindexed: set[str] = field(default_factory=set)
+    pages: set[str] = field(default_factory=set)
+    unseen: dict[str, int] = field(default_factory=dict)
+
+
+def check_process(open_store: OpenStore, process: str, on_slot: OnSlot) -> Iterator[Finding]:
+    """Everything that is wrong with what is stored of `process`; `on_slot` hears of each slot looked at, and the last.
+
+    Raises:
+        NotFound: there is no such process.
+        HomeUnusable: the operating system would not let the store be opened.
+    """
+    try:
+        yield from _check_process(open_store, process, on_slot)
+    except IntegrityError as error:  # of opening it: what reading it raises is a finding where it is read
+        yield Finding(process, None, STORE, "a store that can be read", error.message)
+
+
+def check_names(open_store: OpenStore) -> Iterator[Finding]:
+    """Names that stand for no process."""
+    try:
+        with open_store() as store:
+            found = [(key, raw, _is_process(store, raw)) for key, raw in store.scan(*keys.names())]
+    except IntegrityError as error:
+        yield Finding(None, None, STORE, "a store that can be read", error.message)
+        return
+    for key, raw, is_process in found:
+        name, process = name_of(key), _text(raw)
+        if not is_process:
+            yield Finding(None, None, f"{NAME} {name!r}", "the ID of a process that is here", process[:80])
+        try:
+            names.check(name)
+        except Refused as error:
+            yield Finding(None, None, f"{NAME} {name!r}", "what can be a name", error.message)
+
+
+def processes(store: Store) -> list[str]:
+    """The IDs of all processes of which there is a definition, a head or a schedule."""
+    found = {_text(key[2:]) for span in (keys.definitions(), keys.heads()) for key, _ in store.scan(*span)}
+    after = None
+    while (first := next(store.scan(*keys.schedules(after)), None)) is not None:
+        after = first[0][2:].split(b"/")[0]
+        found.add(_text(after))
+    return sorted(found)
+
+
+def name_of(key: bytes) -> str:
+    """The name at the end of its key, whatever the bytes are."""
+    return _text(key[2:])
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _is_process(store: Store, raw: bytes) -> bool:
+    name = raw.decode("ascii", "replace")
+    return ids.is_id(name) and store.get(keys.head_key(name)) is not None
+
+
+def _check_process(open_store: OpenStore, process: str, on_slot: OnSlot) -> Iterator[Finding]:
+    with open_store() as store:
+        start = _start(store, process)
+    if start.head is None and start.definition is None and start.newest < 0:
+        raise NotFound(f"no process {process} here")
+    definition, findings = _definition(open_store, process, start.definition)
+    yield from findings
+    if definition is None:
+        return
+    yield from _module(open_store, process, definition)
+    walk = _Walk(open_store, process, definition, hashpaths.base(definition))
+    slot = 0
+    while slot <= start.newest:
+        window = _read(open_store, process, slot, start.newest)
+        yield from _window(walk, window, slot, lambda done: on_slot(done, start.newest))
+        slot = window.last + 1
+    yield from _ends(walk, start)
+    yield from _strays(walk, start.newest)
+
+
+def _start(store: Store, process: str) -> _Start:
+    head = _get(store, keys.head_key(process))
+    try:
+        newest = next((keys.slot_of(key) for key, _ in store.scan(*keys.assignments(process), reverse=True)), -1)
+    except (IntegrityError, HomeUnusable):
+        newest = _head_slot(head)
+    return _Start(head, _get(store, keys.definition_key(process)), newest)
+
+
+def _head_slot(raw: _Stored) -> int:
+    """The slot that the bytes of a head name, or -1."""
+    try:
+        slot = loads_message(raw).get("slot") if isinstance(raw, bytes) else None
+    except Refused:
+        return -1
+    return slot if type(slot) is int else -1
+
+
+# -- what a process is
+
+
+def _definition(open_store: OpenStore, process: str, raw: _Stored) -> tuple[Message | None, list[Finding]]:
+    """The definition, or, where it is damaged, the one that slot 0 has, if it has."""
+    message, findings = _message(raw, process, None, DEFINITION)
+    if message is not None:
+        flaws = [
+            *_signed(message, process, None, DEFINITION),
+            *_differs(process, None, f"{DEFINITION}'s ID", process, message_id(message)),
+        ]
+        try:
+            definitions.check(message)
+        except Refused as error:
+            flaws.append(Finding(process, None, DEFINITION, "one that can be run", error.message))
+        findings += flaws
+        if not flaws:
+            return message, findings
+    with open_store() as store:
+        first = _get(store, keys.assignment_key(process, 0))
+    assignment, _ = _message(first, process, 0, ASSIGNMENT)
+    body = None if assignment is None else unpack(assignment).get("body")
+    if isinstance(body, dict) and message_id(body) == process and not _signed(body, process, 0, DEFINITION):
+        return body, findings
+    return None, findings
+
+
+def _module(open_store: OpenStore, process: str, definition: Message) -> Iterator[Finding]:
+    for key in (IMAGE, "converted-image"):
+        name = definition.get(key)
+        if isinstance(name, str):
+            with open_store() as store:
+                raw = _get(store, keys.image_key(name))
+            if isinstance(raw, _Unreadable):
+                yield Finding(process, None, key, "bytes that can be read", raw.reason)
+            else:
+                yield from _differs(process, None, key, name, "nothing" if raw is None else message_id({"body": raw}))
+
+
+# -- reading
+
+
+def _get(store: Store, key: bytes) -> _Stored:
+    try:
+        return store.get(key)
+    except (IntegrityError, HomeUnusable) as error:
+        return _Unreadable(error.message)
+
+
+def _read(open_store: OpenStore, process: str, first: int, newest: int) -> _Window:
+    last = min(newest, first + WINDOW_SLOTS - 1)
+    with open_store() as store:
+        try:
+            return _scan(store, process, first, last)
+        except (IntegrityError, HomeUnusable):
+            # A scan ends where the damage begins: what lies around it is there for single reads.
+            slots = range(first, last + 1)
+            return _Window(
+                last,
+                {slot: _get(store, keys.assignment_key(process, slot)) for slot in slots},
+                {slot: _get(store, keys.slot_record_key(process, slot)) for slot in slots},
+                {slot: _get(store, keys.memory_image_key(process, slot)) for slot in slots},
+            )
+
+
+def _scan(store: Store, process: str, first: int, last: int) -> _Window:
+    found: dict[int, _Stored] = {}
+    length = 0
+    for key, raw in store.scan(*keys.assignments(process, first, last)):
+        found[keys.slot_of(key)] = raw
+        length += len(raw)
+        if length >= WINDOW_BYTES:
+            last = keys.slot_of(key)
+            break
+    return _Window(
+        last,
+        found,
+        {keys.slot_of(key): raw for key, raw in store.scan(*keys.slot_records(process, first, last))},
+        {keys.slot_of(key): raw for key, raw in store.scan(*keys.memory_images(process, first, last))},
+    )
+
+
+def _message(raw: _Stored, process: str, slot: int | None, what: str) -> tuple[Message | None, list[Finding]]:
+    """The message in stored bytes, which must be its canonical form."""
+    if isinstance(raw, _Unreadable):
+        return None, [Finding(process, slot, what, "bytes that can be read", raw.reason)]
+    if raw is None:
+        return None, [Finding(process, slot, what, f"the {what}", "nothing")]
+    try:
+        message = loads_message(raw)
+        canonical = dumps(message) == raw
+    except Refused as error:
+        return None, [Finding(process, slot, what, "canonical JSON", error.message)]
+    return message, [] if canonical else [Finding(process, slot, what, "canonical JSON", "the same in another form")]
+
+
+# -- one slot
+
+
+def _window(walk: _Walk, window: _Window, first: int, on_slot: Callable[[int], None]) -> Iterator[Finding]:
+    ours: dict[str, int] = {}
+    for slot in range(first, window.last + 1):
+        packed, findings = _message(window.assignments.get(slot), walk.process, slot, ASSIGNMENT)
+        yield from findings
+        assignment = None if packed is None else unpack(packed)
+        body = None if assignment is None else assignment.get("body")
+        if assignment is None or not isinstance(body, dict):
+            # What follows from it is told once: here.
+            walk.chain, walk.hashpath = b"", ""
+        else:
+            yield from _assignment(walk, assignment, body, slot)
+            ours[message_id(body)] = slot
+        if assignment is not None and not isinstance(body, dict):
+            yield Finding(walk.process, slot, ASSIGNMENT, "a message as its body", type(body).__name__)
+        yield from _computed(walk, window, assignment, slot)
+        on_slot(slot)
+    yield from _index(walk, ours)
+    yield from _pages(walk)
+
+
+def _computed(walk: _Walk, window: _Window, assignment: Message | None, slot: int) -> Iterator[Finding]:
+    record, image = window.records.get(slot), window.images.get(slot)
+    if record is None:
+        yield from _no_record(walk, slot, image)
+    else:
+        yield from _record(walk, record, image, assignment, slot)
+    if image is not None:
+        yield from _memory_image(walk, image, slot)
+
+
+def _assignment(walk: _Walk, assignment: Message, body: Message, slot: int) -> Iterator[Finding]:
+    process = walk.process
+    yield from _signed(assignment, process, slot, ASSIGNMENT, str(walk.definition["scheduler"]))
+    yield from _differs(process, slot, "assignment's process", process, assignment.get("process"))
+    yield from _differs(process, slot, "assignment's slot", slot, assignment.get("slot"))
+    if not committers(body):
+        yield Finding(process, slot, "assignment's message", "one that somebody signed", "one that nobody signed")
+    if slot == 0 and body != walk.definition:
+        yield Finding(process, slot, "assignment's message", f"the definition {process}", message_id(body))
+    yield from _chain(walk, assignment, body, slot)
+    timestamp_ms = assignment.get("timestamp")
+    if type(timestamp_ms) is not int or timestamp_ms < walk.timestamp_ms:
+        yield Finding(process, slot, "assignment's timestamp", f"{walk.timestamp_ms} ms or later", str(timestamp_ms))
+    else:
+        walk.timestamp_ms = timestamp_ms
+    if walk.hashpath:
+        walk.hashpath = hashpaths.step(walk.hashpath, assignment)
+
+
+def _chain(walk: _Walk, assignment: Message, body: Message, slot: int) -> Iterator[Finding]:
+    """Compares the hash-chain; after a slot where it cannot be told, it is taken up again as it stands there."""
+    claimed = assignment.get("hash-chain")
+    if walk.chain or slot == 0:
+        walk.chain = assignments.chain(walk.chain, message_id(body))
+        yield from _differs(walk.process, slot, "assignment's hash-chain", ids.encode(walk.chain), claimed)
+    elif isinstance(claimed, str):
+        try:
+            walk.chain = ids.decode(claimed)
+        except ValueError:
+            yield Finding(walk.process, slot, "assignment's hash-chain", "an ID", claimed[:80])
+
+
+def _index(walk: _Walk, ours: Mapping[str, int]) -> Iterator[Finding]:
+    """Compares the index entries of messages, given with their slots, all in one slice."""
+    with walk.open_store() as store:
+        entries = {message: _get(store, keys.message_slot_key(message, walk.process)) for message in ours}
+    for message, slot in ours.items():
+        raw = entries[message]
+        if raw == keys.encode_slot(slot):
+            walk.indexed += 1
+            continue
+        walk.misindexed.add(message)
+        got = raw.reason if isinstance(raw, _Unreadable) else "nothing" if raw is None else _shown_slot(raw)
+        yield Finding(walk.process, slot, f"{INDEX} of message {message}", f"slot {slot}", got)
+
+
+def _shown_slot(raw: bytes) -> str:
+    return f"slot {keys.decode_slot(raw)}" if len(raw) == keys.SLOT_BYTES else f"bytes {raw[:40].hex()}"
+
+
+def _no_record(walk: _Walk, slot: int, image: _Stored) -> Iterator[Finding]:
+    if walk.gap is None:
+        walk.gap = slot
+    if image is not None:
+        yield Finding(walk.process, slot, MEMORY_IMAGE, "none, for the slot has no record", "one")
+
+
+def _record(walk: _Walk, raw: _Stored, image: _Stored, assignment: Message | None, slot: int) -> Iterator[Finding]:
+    process = walk.process
+    if walk.gap is not None:
+        # Somebody may have computed it since it was looked for.
+        with walk.open_store() as store:
+            if store.get(keys.slot_record_key(process, walk.gap)) is None:
+                yield Finding(process, walk.gap, RECORD, f"one, for slot {slot} has one", "nothing")
+        walk.gap, walk.previous = None, None
+    record, findings = _message(raw, process, slot, RECORD)
+    yield from findings
+    if record is None or not isinstance(raw, bytes):
+        walk.previous = None
+        return
+    try:
+        cache.parse_record(raw, process, slot)
+    except IntegrityError as error:
+        yield Finding(process, slot, RECORD, str(error.expected), f"{error.what}: {error.got}")
+    yield from _links(walk, record, assignment, slot)
+    walk.previous = ids.digest(raw)
+    named = record.get("image")
+    if named is not None or (slot == 0 and image is None):
+        got = "nothing" if image is None else ids.digest(image) if isinstance(image, bytes) else image.reason
+        yield from _differs(process, slot, MEMORY_IMAGE, "one" if named is None else named, got)
+
+
+def _links(walk: _Walk, record: Message, assignment: Message | None, slot: int) -> Iterator[Finding]:
+    """Compares what a record says of what it follows from, as far as that is known."""
+    expected: dict[str, object] = {"slot": slot}
+    if assignment is not None:
+        expected["assignment"] = message_id(assignment)
+    if walk.hashpath:
+        expected["hashpath"] = walk.hashpath
+    elif _is_hashpath(record.get("hashpath")):
+        walk.hashpath = str(record["hashpath"])
+    if walk.previous is not None:
+        expected["previous"] = walk.previous
+    for key, value in expected.items():
+        yield from _differs(walk.process, slot, f"{RECORD}'s {key}", value, record.get(key))
+
+
+def _is_hashpath(value: object) -> bool:
+    return isinstance(value, str) and [ids.is_id(part) for part in value.split("/")] == [True, True]
+
+
+def _memory_image(walk: _Walk, raw: _Stored, slot: int) -> Iterator[Finding]:
+    if not isinstance(raw, bytes):
+        reason = raw.reason if raw is not None else "nothing"
+        yield Finding(walk.process, slot, MEMORY_IMAGE, "bytes that can be read", reason)
+        return
+    try:
+        image = cache.parse_image(raw, walk.process, slot)
+    except IntegrityError as error:
+        yield Finding(walk.process, slot, MEMORY_IMAGE, "an image", error.what)
+        return
+    if image.encode() != raw:
+        yield Finding(walk.process, slot, MEMORY_IMAGE, "canonical JSON", "the same in another form")
+    beyond = [page for page in image.held if page >= image.pages]
+    if beyond:
+        yield Finding(walk.process, slot, MEMORY_IMAGE, f"pages below {image.pages}", f"page {beyond[0]}")
+    for digest in image.held.values():
+        if digest not in walk.pages:
+            walk.unseen.setdefault(digest, slot)
+
+
+def _pages(walk: _Walk) -> Iterator[Finding]:
+    """Looks at the pages that images of this window hold and that no one before held, a few in each slice."""
+    unseen, walk.unseen = list(walk.unseen.items()), {}
+    for start in range(0, len(unseen), WINDOW_PAGES):
+        part = unseen[start : start + WINDOW_PAGES]
+        with walk.open_store() as store:
+            packed = [_get(store, keys.page_key(digest)) for digest, _ in part]
+        for (digest, slot), raw in zip(part, packed, strict=True):
+            got = _page_digest(raw)
+            if got != digest:
+                yield Finding(walk.process, slot, PAGE, digest, got)
+            if len(walk.pages) < KNOWN_PAGES:
+                walk.pages.add(digest)
+
+
+def _page_digest(raw: _Stored) -> str:
+    if raw is None:
+        return "nothing"
+    if isinstance(raw, _Unreadable):
+        return raw.reason
+    content = cache.decompress(raw)
+    return "bytes that are no page" if content is None else ids.digest(content)
+
+
+# -- where a process ends
+
+
+def _ends(walk: _Walk, start: _Start) -> Iterator[Finding]:
+    """Compares the head with the last assignment, and looks for what is stored of slots that nobody scheduled."""
+    process = walk.process
+    expected = scheduler.Head(start.newest, walk.chain, walk.timestamp_ms).encode()
+    if _head_slot(start.head) > start.newest:
+        got = f"nothing, though the schedule's head is slot {_head_slot(start.head)}"
+        yield Finding(process, start.newest + 1, ASSIGNMENT, "the assignment", got)
+    elif isinstance(start.head, _Unreadable):
+        yield Finding(process, None, HEAD, "bytes that can be read", start.head.reason)
+    elif start.head != expected and walk.chain:
+        got = "nothing" if start.head is None else start.head.decode("utf-8", "backslashreplace")[:300]
+        yield Finding(process, None, HEAD, expected.decode(), got)
+    beyond = _beyond(walk, start.newest)
+    if beyond and start.head != expected:
+        yield Finding(
+            process, start.newest + 1, ASSIGNMENT, f"one, for slot {beyond[0].slot} has a {beyond[0].what}", "nothing"
+        )
+    yield from beyond
+
+
+def _beyond(walk: _Walk, newest: int) -> list[Finding]:
+    found = []
+    with walk.open_store() as store:
+        try:
+            newest = max(
+                [newest, *(keys.slot_of(key) for key, _ in store.scan(*keys.assignments(walk.process, newest + 1)))]
+            )
+            for what, layout in ((RECORD, keys.slot_records), (MEMORY_IMAGE, keys.memory_images)):
+                for key, _ in store.scan(*layout(walk.process, newest + 1)):
+                    found.append(
+                        Finding(walk.process, keys.slot_of(key), what, "none, for the slot is not scheduled", "one")
+                    )
+        except (IntegrityError, HomeUnusable) as error:
+            found.append(Finding(walk.process, newest + 1, STORE, "bytes that can be read", error.message))
+    return found
+
+
+def _strays(walk: _Walk, newest: int) -> Iterator[Finding]:
+    """Index entries of this process that no slot accounts for; each is looked at only where there are too many."""
+    entries = [(name, raw) for name, raw in _index_entries(walk) if name not in walk.misindexed]
+    if len(entries) == walk.indexed:
+        return
+    known = sum(len(raw) == keys.SLOT_BYTES and keys.decode_slot(raw) <= newest for _, raw in entries)
+    for message, raw in entries:
+        slot = keys.decode_slot(raw) if len(raw) == keys.SLOT_BYTES else -1
+        if 0 <= slot <= newest and known == walk.indexed:
+            continue
+        with walk.open_store() as store:
+            stored = None if slot < 0 else _get(store, keys.assignment_key(walk.process, slot))
+        assignment, _ = _message(stored, walk.process, slot, ASSIGNMENT)
+        body = None if assignment is None else assignment.get("body")
+        has = f"message {message_id(body)}" if isinstance(body, dict) else "no message"
+        if has != f"message {message}":
+            got = f"{_shown_slot(raw)}, which has {has}"
+            yield Finding(walk.process, None, f"{INDEX} of message {message}", "the slot of that message", got)
+
+
+def _index_entries(walk: _Walk) -> Iterator[tuple[str, bytes]]:
+    start, stop = keys.messages()
+    suffix = b"/" + walk.process.encode()
+    while True:
+        read = 0
+        with walk.open_store() as store:
+            found = []
+            try:
+                for key, raw in store.scan(start, stop):
+                    read += 1
+                    start = key + b"\0"
+                    if key.endswith(suffix):
+                        found.append((_text(key[2 : -len(suffix)]), raw))
+                    if read == WINDOW_KEYS:
+                        break
+            except (IntegrityError, HomeUnusable):
+                # Each slot looked for its own entry, and said so if it could not read it.
+                read = 0
+        yield from found
+        if read < WINDOW_KEYS:
+            return
+
+
+# -- comparing
+
+
+def _signed(message: Message, process: str, slot: int | None, what: str, signer: str | None = None) -> list[Finding]:
+    try:
+        signers = verify(message)
+    except Refused as error:
+        if error.hint and not isinstance(error, BadSignature):
+            raise  # it is not installed what would tell
+        return [Finding(process, slot, f"{what}'s commitments", "ones that verify", error.message)]
+    if not signers:
+        return [Finding(process, slot, f"{what}'s signer", signer or "somebody", "nobody")]
+    if signer is not None and signer not in signers:
+        return [Finding(process, slot, f"{what}'s signer", signer, ", ".join(signers))]
+    return []
+
+
+def _differs(process: str, slot: int | None, what: str, expected: object, got: object) -> list[Finding]:
+    return (
+        []
+        if expected == got and type(expected) is type(got)
+        else [Finding(process, slot, what, str(expected), str(got)[:300])]
+    )
