@@ -7,14 +7,17 @@ they say in themselves is for `hb verify`.
 from __future__ import annotations
 
 import json
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from hb import ids
-from hb.home import open_home
+from hb.home import create, open_home
+from hb.node import Node
 from hb.protocol.assignment import chain
 from hb.protocol.commitment import message_id, unpack
 from hb.protocol.message import loads
 from hb.store import keys
+from hb.store.store import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +42,19 @@ def derived(stored: Records) -> Records:
 def scheduled(stored: Records) -> Records:
     """Those that computing begins with."""
     return {key: value for key, value in stored.items() if key[:2] not in DERIVED}
+
+
+def uninterrupted(schedule: Records, directory: Path) -> Records:
+    """What computing makes of a schedule that nobody disturbs, in a new home at `directory`, which is removed."""
+    home = create(directory)
+    try:
+        with home.slice() as store:
+            store.commit(Batch(puts=schedule))
+        for process in heads(schedule):
+            Node(home).compute(process)
+        return derived(records(directory))
+    finally:
+        rmtree(directory)
 
 
 def heads(stored: Records) -> dict[str, int]:

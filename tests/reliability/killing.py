@@ -203,16 +203,7 @@ class Stage:
         schedule = intact.scheduled(stored)
         name = sha256(repr(sorted(schedule.items())).encode()).digest()
         if name not in self._uninterrupted:
-            with Scene(self.directory / "uninterrupted", self.directory / "fresh") as path:
-                home = homes.open_home(path)
-                with home.slice() as store:
-                    from hb.store.store import Batch
-
-                    store.commit(Batch(puts=schedule))
-                node = Node(home)
-                for process in intact.heads(schedule):
-                    node.compute(process)
-                self._uninterrupted[name] = intact.derived(intact.records(path))
+            self._uninterrupted[name] = intact.uninterrupted(schedule, self.directory / "uninterrupted")
         return self._uninterrupted[name]
 
 

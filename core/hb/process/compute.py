@@ -30,7 +30,10 @@ RUN_SLOTS = 1000
 
 RUN_BYTES = 32 << 20
 RUN_SECONDS = 1.0
-"""Computed slots are written when they have so many bytes of memory images, or so long after the last write."""
+"""Computed slots are written when they have so many bytes, or so long after the last write."""
+
+READ_BYTES = 16 << 20
+"""So many bytes of assignments, and of records that there are already, are read at once at the most, and one more."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,11 @@ class _Run:
     assignments: list[Message]
     known: dict[int, bytes]
     batch: Batch = field(default_factory=Batch)
-    image_bytes: int = 0
+    size_bytes: int = 0
     since: float = field(default_factory=monotonic)
 
     def is_full(self) -> bool:
-        return self.image_bytes >= RUN_BYTES or monotonic() - self.since >= RUN_SECONDS
+        return self.size_bytes >= RUN_BYTES or monotonic() - self.since >= RUN_SECONDS
 
 
 def compute(shop: Workshop, process: str, slot: int) -> None:
@@ -144,9 +147,21 @@ def _next_run(shop: Workshop, live: Worker, slot: int, done: _Run) -> _Run:
     first, last = live.slot + 1, min(slot, live.slot + RUN_SLOTS)
     with shop.open_store() as store:
         _commit(store, done)
-        following = list(scheduler.assignments(store, live.process, first, last))
-        known = {keys.slot_of(key): raw for key, raw in store.scan(*keys.slot_records(live.process, first, last))}
+        known, last = _read_known(store, live.process, first, last)
+        following = list(scheduler.assignments(store, live.process, first, last, most_bytes=READ_BYTES))
     return _Run(following, known)
+
+
+def _read_known(store: Store, process: str, first: int, last: int) -> tuple[dict[int, bytes], int]:
+    """The records that there are already, and the slot up to which that was looked at."""
+    known: dict[int, bytes] = {}
+    size = 0
+    for key, raw in store.scan(*keys.slot_records(process, first, last)):
+        known[keys.slot_of(key)] = raw
+        size += len(raw)
+        if size >= READ_BYTES:
+            return known, keys.slot_of(key)
+    return known, last
 
 
 def _steps(shop: Workshop, live: Worker, run: _Run) -> Iterator[Computed]:
@@ -164,6 +179,7 @@ def _keep(run: _Run, process: str, computed: Computed) -> None:
     known = run.known.get(computed.slot)
     if known is None:
         cache.write(run.batch, process, computed.slot, computed.record)
+        run.size_bytes += len(computed.record)
     elif known != computed.record:
         raise IntegrityError(
             "a slot computed again came out differently",
@@ -174,7 +190,7 @@ def _keep(run: _Run, process: str, computed: Computed) -> None:
         )
     if computed.image is not None:
         cache.write_image(run.batch, process, computed.slot, computed.image.record, computed.image.pages)
-        run.image_bytes += sum(map(len, computed.image.pages.values()))
+        run.size_bytes += sum(map(len, computed.image.pages.values()))
 
 
 def _write(shop: Workshop, run: _Run) -> None:
