@@ -177,7 +177,11 @@ class Worker:
         for assignment in self._since:
             base = transition.compute_slot(base, assignment, self._machine)
         self._base = {**failed, "priv": base["priv"]}
-        self._mirror_here()
+        if self._since:
+            self._mirror_here()
+        else:
+            # The mirror is where the memory is now: no need to look at all of it once more.
+            self._mirrored = self._base
 
     def describe(self, assignment: Message, *, changed: bool) -> Computed:
         """What the slot that the process is at gives to be stored; to be asked for once a slot."""

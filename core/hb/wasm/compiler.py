@@ -187,13 +187,15 @@ def child() -> None:
 
 def _bound(seconds: int, size: int) -> None:
     # The data segment is what is really written to; the address space has large reservations that cost nothing.
-    for what, most in (
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_DATA, size),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 3),  # no file is opened from here on
+    for what, soft, most in (
+        # At the soft limit comes the signal that says why; at the hard one comes one that says nothing.
+        (resource.RLIMIT_CPU, seconds, seconds + 5),
+        (resource.RLIMIT_DATA, size, size),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_NOFILE, 3, 3),  # no file is opened from here on
     ):
-        hard = resource.getrlimit(what)[1]
-        # Ctrl-C and time reach those systems that know no such limit.
+        allowed = resource.getrlimit(what)[1]
+        hard = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+        # There are systems that do not know all of them; Ctrl-C reaches those too.
         with suppress(ValueError, OSError):
-            resource.setrlimit(what, (most, hard) if hard != resource.RLIM_INFINITY and most > hard else (most, most))
+            resource.setrlimit(what, (min(soft, hard), hard))
