@@ -181,9 +181,8 @@ class Node:
             raise Refused(f"{self.config.batch_limit_messages} messages may be sent at once, got {len(messages)}")
         signed = [self._prepare(message, target, signer, place) for place, message in enumerate(messages, 1)]
         answers: list[Scheduled] = []
-        for start in range(0, len(signed), SCHEDULE_MESSAGES):
+        for part in scheduler.parts(signed, SCHEDULE_MESSAGES):
             with self._slice() as store:
-                part = signed[start : start + SCHEDULE_MESSAGES]
                 answers += scheduler.schedule(store, target, part, key=key, environment=environment)
         self._announce()
         return answers

@@ -37,6 +37,9 @@ class Head(NamedTuple):
         return dumps({"hash-chain": ids.encode(self.chain), "slot": self.slot, "timestamp": self.timestamp_ms})
 
 
+PART_BYTES = 8 << 20
+"""So many bytes of messages, and one message more, are signed and synced as one batch at the most."""
+
 NO_HEAD = Head(slot=-1, chain=b"", timestamp_ms=0)
 
 
@@ -188,6 +191,16 @@ def schedule(
     return answers
 
 
+def parts(messages: Sequence[Message], most: int) -> Iterator[Sequence[Message]]:
+    """`messages` in the parts that are scheduled at once: of `most` at the most, and not too many bytes."""
+    start = size = 0
+    for end, message in enumerate(messages, 1):
+        size += len(dumps(message)) if len(messages) > 1 else 0
+        if end == len(messages) or end - start == most or size >= PART_BYTES:
+            yield messages[start:end]
+            start, size = end, 0
+
+
 def find_slot(store: Store, process: str, name: str) -> int | None:
     """The slot that the message with the ID `name` has in this process, or None.
 
@@ -240,8 +253,12 @@ def get_assignment(store: Store, process: str, slot: int) -> Message:
     return _read(raw, process, slot)
 
 
-def assignments(store: Store, process: str, first: int, last: int) -> Iterator[Message]:
+def assignments(
+    store: Store, process: str, first: int, last: int, *, most_bytes: float = float("inf")
+) -> Iterator[Message]:
     """The assignments of slots `first` to `last`, both included, in order, without a gap, and chained to each other.
+
+    With `most_bytes`, no more once those read had so many bytes.
 
     Raises:
         IntegrityError: a slot between them has no assignment, bytes that are none, or one that another should have.
@@ -258,6 +275,9 @@ def assignments(store: Store, process: str, first: int, last: int) -> Iterator[M
         chain = ids.decode(cast("str", assignment["hash-chain"]))
         yield assignment
         expected += 1
+        most_bytes -= len(raw)
+        if most_bytes <= 0:
+            return
     if expected <= last:
         raise IntegrityError("an assignment is gone from the schedule", process=process, slot=expected)
 
