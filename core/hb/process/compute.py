@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from hb.errors import IntegrityError, Interrupted
-from hb.process import cache, scheduler, worker
+from hb.process import cache, links, scheduler, worker
 from hb.store import keys
 from hb.store.store import Batch, Store
 
@@ -91,6 +91,7 @@ def open_worker(shop: Workshop, process: str, limit: int) -> Worker:
         if restorable is None:
             first = scheduler.get_assignment(store, process, 0)
         else:
+            links.read(store, process, restorable)
             record = cache.read_bytes(store, process, restorable)
             image = cache.read_image(store, process, restorable)
             pages = cache.read_pages(store, image, process, restorable)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import NotFound, Refused
-from hb.process import cache, scheduler
+from hb.process import cache, links, scheduler
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import committers, message_id
 from hb.store import keys
@@ -104,7 +104,7 @@ def slot_views(store: Store, process: str, first: int, last: int) -> Iterator[Sl
     Raises:
         IntegrityError: what is stored of one of them is damaged.
     """
-    records = dict(cache.records(store, process, first, last))
+    records = dict(links.records(store, process, first, last))
     images = {keys.slot_of(key) for key, _ in store.scan(*keys.memory_images(process, first, last))}
     for assignment in scheduler.assignments(store, process, first, last):
         slot = assignment["slot"]
@@ -113,7 +113,11 @@ def slot_views(store: Store, process: str, first: int, last: int) -> Iterator[Sl
 
 
 def view(process: str, assignment: Message, record: Message | None, *, image: bool) -> SlotView:
-    """A slot's assignment and, where there is one, its record as one value."""
+    """A slot's assignment and, where there is one, its record as one value.
+
+    Raises:
+        IntegrityError: the record is of another assignment.
+    """
     message = assignment["body"]
     slot, timestamp_ms = assignment["slot"], assignment["timestamp"]
     assert isinstance(message, dict)
@@ -133,7 +137,10 @@ def view(process: str, assignment: Message, record: Message | None, *, image: bo
         parameters=parameters if isinstance(parameters, list) else [parameters],
         data=message.get("data"),
     )
-    return seen if record is None else _with_record(seen, record, image=image)
+    if record is None:
+        return seen
+    links.check_assignment(record, seen.assignment, message_id(assignment, "every"), process)
+    return _with_record(seen, record, image=image)
 
 
 def _with_record(seen: SlotView, record: Message, *, image: bool) -> SlotView:
@@ -177,7 +184,7 @@ def find_state(store: Store, process: str, slot: int) -> StateView | None:
     Raises:
         IntegrityError: what is stored of it is damaged.
     """
-    record = cache.read(store, process, slot)
+    record = links.read(store, process, slot)
     if record is None:
         return None
     public, results = record["state"], record["results"]

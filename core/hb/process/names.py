@@ -37,10 +37,7 @@ def resolve(store: Store, process: str) -> str:
     if _NAME.match(process):
         named = store.get(keys.name_key(process))
         if named is not None:
-            found = _decode(process, named)
-            if not _is_here(store, found):
-                raise IntegrityError(f"the name {process!r} stands for a process that is not here", process=found)
-            return found
+            return _process_of(store, process, named)
     if PREFIX_CHARACTERS <= len(process) < ids.ID_CHARACTERS and process.isascii():
         return _resolve_prefix(store, process)
     raise NotFound(f"no process {process!r} here", hint=_HINT)
@@ -59,14 +56,21 @@ def read_all(store: Store) -> dict[str, str]:
     """All names, and the process ID that each stands for.
 
     Raises:
-        IntegrityError: one stands for no process ID.
+        IntegrityError: one stands for no process that is here.
     """
-    return {name: _decode(name, raw) for name, raw in _stored(store)}
+    return {name: _process_of(store, name, raw) for name, raw in _stored(store)}
 
 
 def _stored(store: Store) -> Iterator[tuple[str, bytes]]:
     for key, raw in store.scan(*keys.names()):
         yield keys.text_of(key), raw
+
+
+def _process_of(store: Store, name: str, raw: bytes) -> str:
+    process = _decode(name, raw)
+    if not _is_here(store, process):
+        raise IntegrityError(f"the name {name!r} stands for a process that is not here", process=process)
+    return process
 
 
 def _decode(name: str, raw: bytes) -> str:
