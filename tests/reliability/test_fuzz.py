@@ -1,7 +1,7 @@
 """Inputs by the thousand that are almost right: a refusal or an outcome, never a crash, a traceback or a hang.
 
 `fuzzing.py` tries them, in a process of its own, that a crash of the interpreter would be seen in. HB_LONG=1 tries
-fifty times as many, and others each time.
+twenty times as many, and others each time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LONG = bool(os.environ.get("HB_LONG"))
 FUZZING = Path(__file__).with_name("fuzzing.py")
 # Nothing here is about power loss: a disk in memory, where there is one, tries many times as much.
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-BATCHES = 50 if LONG else 1
+BATCHES = 20 if LONG else 1
 # Target -> inputs in a batch, and what must have become of some: else the inputs are not what they should be.
 TARGETS = {
     "modules": (1500, {"refused by inspect", "refused by load", "refused by check", "run", "refused by spawn", "spawned"}),
