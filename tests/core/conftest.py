@@ -73,6 +73,12 @@ def fixed_environment() -> Environment:
     return Environment(now_ms=lambda: 1_700_000_000_000, random_bytes=lambda size: next(numbers).to_bytes(size, "big"))
 
 
+@pytest.fixture(scope="session")
+def shell_at() -> Callable[[Path], Shell]:
+    """A shell of the home at a path, which is made if need be: for homes that tests share."""
+    return lambda path: Shell(homes.create(path, seed=bytes(range(32))))
+
+
 @pytest.fixture
 def make_shell(tmp_path: Path) -> Callable[[str], Shell]:
     def make(name: str) -> Shell:

@@ -68,7 +68,7 @@ def repair(premises: Premises, process: str, *, replay: bool) -> list[str]:
         with premises.lock(pid):
             newest = mending.forget(premises.open_store, pid, first, findings)
         done.append(f"deleted what was computed from slot {first} on")
-        if newest is not None and newest >= first:
+        if newest >= first:
             premises.compute(pid, newest)
             done.append(f"computed slots {first} to {newest} again")
     return done

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb.errors import Refused
-from hb.process import cache, scheduler
-from hb.process.verify import HEAD, INDEX, NAME, PAGE, Finding, name_of
+from hb.process import scheduler
+from hb.process.verify import HEAD, INDEX, NAME, PAGE, PREVIOUS, Finding, name_of
 from hb.protocol.commitment import message_id
 from hb.store import keys
 from hb.store.store import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from hb.process.verify import OpenStore
     from hb.store.store import Store
@@ -54,17 +54,22 @@ def mend_links(open_store: OpenStore, process: str, findings: Sequence[Finding])
 
 def first_unsound(findings: Iterable[Finding]) -> int | None:
     """The first slot whose record, memory image or pages are not what they must be, or None."""
-    slots = [finding.slot for finding in findings if finding.slot is not None and not finding.what.startswith(INDEX)]
+    slots = [
+        # A record that is not the one that the next names: either may be the wrong one.
+        max(0, finding.slot - 1) if finding.what == PREVIOUS else finding.slot
+        for finding in findings
+        if finding.slot is not None and not finding.what.startswith(INDEX)
+    ]
     return min(slots, default=None)
 
 
-def forget(open_store: OpenStore, process: str, first: int, findings: Iterable[Finding]) -> int | None:
-    """Deletes what was computed from slot `first` on, the newest first; returns the newest slot that had a record.
+def forget(open_store: OpenStore, process: str, first: int, findings: Iterable[Finding]) -> int:
+    """Deletes what was computed from slot `first` on, the newest first; returns the newest that was, or -1.
 
     Whatever happens in between, what is left are the slots up to some slot, as after a compute that was interrupted.
     """
     with open_store() as store:
-        newest = cache.latest(store, process)
+        newest = max(_latest(store, process, keys.slot_records), _latest(store, process, keys.memory_images))
         head = scheduler.get_head(store, process).slot
     while True:
         with open_store() as store:
@@ -77,7 +82,7 @@ def forget(open_store: OpenStore, process: str, first: int, findings: Iterable[F
     if pages:
         with open_store() as store:
             store.commit(Batch(deletes=pages, sync=True))
-    return None if newest is None else min(newest, head)
+    return min(newest, head)
 
 
 def mend_names(open_store: OpenStore, findings: Iterable[Finding]) -> list[str]:
@@ -87,6 +92,10 @@ def mend_names(open_store: OpenStore, findings: Iterable[Finding]) -> list[str]:
         names = {f"{NAME} {name_of(key)!r}": key for key, _ in store.scan(*keys.names())}
         store.commit(Batch(deletes={key for what, key in names.items() if what in wrong}, sync=True))
     return [f"took back the {what}: expected {finding.expected}, got {finding.got}" for what, finding in wrong.items()]
+
+
+def _latest(store: Store, process: str, layout: Callable[[str], keys.Range]) -> int:
+    return next((keys.slot_of(key) for key, _ in store.scan(*layout(process), reverse=True)), -1)
 
 
 def _computed_keys(store: Store, process: str, first: int) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ Source: docs/format.md, which says what each record holds.
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ KNOWN_PAGES = 500_000
 ASSIGNMENT, DEFINITION, IMAGE = "assignment", "definition", "image"
 RECORD, MEMORY_IMAGE, PAGE = "slot record", "memory image", "memory page"
 INDEX, HEAD, NAME, REPLAY = "index entry", "head of the schedule", "name", "replay"
-STORE = "store"
+STORE, PREVIOUS = "store", "slot record's previous"
 
 _DERIVED = (RECORD, MEMORY_IMAGE, PAGE, INDEX, HEAD, NAME, REPLAY)
 
@@ -346,16 +347,15 @@ def _assignment(walk: _Walk, assignment: Message, body: Message, slot: int) -> I
 
 
 def _chain(walk: _Walk, assignment: Message, body: Message, slot: int) -> Iterator[Finding]:
-    """Compares the hash-chain; after a slot where it cannot be told, it is taken up again as it stands there."""
+    """Compares the hash-chain; where it breaks, which is told once, it is taken up again as it stands there."""
     claimed = assignment.get("hash-chain")
     if walk.chain or slot == 0:
         walk.chain = assignments.chain(walk.chain, message_id(body))
         yield from _differs(walk.process, slot, "assignment's hash-chain", ids.encode(walk.chain), claimed)
-    elif isinstance(claimed, str):
-        try:
-            walk.chain = ids.decode(claimed)
-        except ValueError:
-            yield Finding(walk.process, slot, "assignment's hash-chain", "an ID", claimed[:80])
+    if isinstance(claimed, str) and ids.is_id(claimed):
+        walk.chain = urlsafe_b64decode(claimed + "=")
+    elif not walk.chain:
+        yield Finding(walk.process, slot, "assignment's hash-chain", "an ID", str(claimed)[:80])
 
 
 def _index(walk: _Walk, ours: Mapping[str, int]) -> Iterator[Finding]:
@@ -415,12 +415,13 @@ def _links(walk: _Walk, record: Message, assignment: Message | None, slot: int) 
         expected["assignment"] = message_id(assignment)
     if walk.hashpath:
         expected["hashpath"] = walk.hashpath
-    elif _is_hashpath(record.get("hashpath")):
-        walk.hashpath = str(record["hashpath"])
     if walk.previous is not None:
         expected["previous"] = walk.previous
     for key, value in expected.items():
         yield from _differs(walk.process, slot, f"{RECORD}'s {key}", value, record.get(key))
+    if _is_hashpath(record.get("hashpath")):
+        # Where it breaks, which was told, it is taken up again as it stands there.
+        walk.hashpath = str(record["hashpath"])
 
 
 def _is_hashpath(value: object) -> bool:
@@ -524,6 +525,8 @@ def _strays(walk: _Walk, newest: int) -> Iterator[Finding]:
         with walk.open_store() as store:
             stored = None if slot < 0 else _get(store, keys.assignment_key(walk.process, slot))
         assignment, _ = _message(stored, walk.process, slot, ASSIGNMENT)
+        if assignment is None and slot <= newest:
+            continue  # that slot's own findings say so
         body = None if assignment is None else assignment.get("body")
         has = f"message {message_id(body)}" if isinstance(body, dict) else "no message"
         if has != f"message {message}":
