@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hb.home import Home
     from hb.process.audit import Premises
     from hb.process.compute import Workshop
-    from hb.process.verify import Finding
+    from hb.process.evidence import Finding
     from hb.wasm.module import Module
 
 __all__ = [
@@ -177,8 +177,9 @@ class Node:
             raise Refused(
                 f"process {target} is scheduled by {definition['scheduler']!r}, and this home has not that key"
             )
-        if len(messages) > self.config.batch_limit_messages:
-            raise Refused(f"{self.config.batch_limit_messages} messages may be sent at once, got {len(messages)}")
+        most = self.config.batch_limit_messages
+        if len(messages) > most:
+            raise _beyond(f"{most} messages may be sent at once, got {len(messages)}", "batch-messages")
         signed = [self._prepare(message, target, signer, place) for place, message in enumerate(messages, 1)]
         answers: list[Scheduled] = []
         for part in scheduler.parts(signed, SCHEDULE_MESSAGES):
@@ -379,7 +380,10 @@ class Node:
     def _with_id(self, image: bytes) -> tuple[bytes, str]:
         limit = self.config.module_limit_bytes
         if len(image) > limit:
-            raise Refused(f"a module may have {limit} bytes, got {len(image)}")
+            raise Refused(
+                f"a module may have {limit} bytes, got {len(image)}",
+                hint="raise module-limit in the home's config.toml",
+            )
         return image, message_id({"body": image})
 
     def _stored_image(self, image: str) -> tuple[bytes, str]:
@@ -424,7 +428,7 @@ class Node:
             signed = _signed(message, target, signer)
             size, limit = len(dumps(signed)), self.config.message_limit_bytes
             if size > limit:
-                raise Refused(f"a message may have {limit} bytes, got {size}")
+                raise _beyond(f"a message may have {limit} bytes, got {size}", "message-limit")
         except Refused as error:
             raise type(error)(f"message {place}: {error.message}", hint=error.hint) from error
         return signed
@@ -456,6 +460,10 @@ class Node:
             if stop.is_set():
                 compute.keep_image(shop, live)
                 raise Interrupted(f"stopped following at slot {reached}")
+
+
+def _beyond(sentence: str, setting: str) -> Refused:
+    return Refused(sentence, hint=f"raise {setting} in the home's config.toml")
 
 
 def _convert(wasm: bytes, images: dict[str, bytes]) -> Converted | None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hb.node import Node
-    from hb.process.verify import Finding
+    from hb.process.evidence import Finding
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from hb.devices.device import Machine
-    from hb.process.verify import Finding, OnSlot, OpenStore
+    from hb.process.evidence import Finding, OnSlot, OpenStore
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from hb.errors import Refused
 from hb.process import scheduler
-from hb.process.verify import HEAD, INDEX, NAME, PAGE, PREVIOUS, Finding, name_of
+from hb.process.evidence import HEAD, INDEX, NAME, PAGE, PREVIOUS, Finding
+from hb.process.verify import name_of
 from hb.protocol.commitment import message_id
 from hb.store import keys
 from hb.store.store import Batch
@@ -18,7 +19,7 @@ from hb.store.store import Batch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from hb.process.verify import OpenStore
+    from hb.process.evidence import OpenStore
     from hb.store.store import Store
 
 BATCH_KEYS = 1000

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hb import ids
 from hb.errors import HbError, Interrupted, Refused
 from hb.process import cache, scheduler, worker
-from hb.process.verify import REPLAY, Finding
+from hb.process.evidence import REPLAY, Finding
 from hb.protocol.message import Message, Value, dumps, loads_message
 from hb.store import keys
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from hb.devices.device import Machine
-    from hb.process.verify import OnSlot, OpenStore
+    from hb.process.evidence import OnSlot, OpenStore
     from hb.process.worker import Computed, StoredImage, Worker
     from hb.store.store import Store
 

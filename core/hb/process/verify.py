@@ -9,80 +9,57 @@ Source: docs/format.md, which says what each record holds.
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.errors import BadSignature, HomeUnusable, IntegrityError, NotFound, Refused
-from hb.process import cache, names, scheduler
+from hb.errors import HomeUnusable, IntegrityError, NotFound, Refused
+from hb.process import cache, evidence, names, scheduler
+from hb.process.evidence import (
+    ASSIGNMENT,
+    DEFINITION,
+    HEAD,
+    IMAGE,
+    INDEX,
+    MEMORY_IMAGE,
+    NAME,
+    PAGE,
+    RECORD,
+    STORE,
+    Finding,
+    OnSlot,
+    OpenStore,
+    Stored,
+    Unreadable,
+    Window,
+    differs,
+    get,
+    message_in,
+    signed,
+)
 from hb.protocol import assignment as assignments
 from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
-from hb.protocol.commitment import committers, message_id, unpack, verify
-from hb.protocol.message import Message, dumps, loads_message
+from hb.protocol.commitment import committers, message_id, unpack
+from hb.protocol.message import Message, loads_message
 from hb.store import keys
-from hb.store.store import Store
 
-WINDOW_SLOTS = 200
-WINDOW_BYTES = 8 << 20
-"""So many slots, and about so many bytes of assignments, are read in one slice at the most."""
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from hb.store.store import Store
 
 WINDOW_PAGES = 64
 WINDOW_KEYS = 10_000
 KNOWN_PAGES = 500_000
 """So many digests of pages are remembered; a page that many slots share is looked at once."""
 
-ASSIGNMENT, DEFINITION, IMAGE = "assignment", "definition", "image"
-RECORD, MEMORY_IMAGE, PAGE = "slot record", "memory image", "memory page"
-INDEX, HEAD, NAME, REPLAY = "index entry", "head of the schedule", "name", "replay"
-STORE, PREVIOUS = "store", "slot record's previous"
-
-_DERIVED = (RECORD, MEMORY_IMAGE, PAGE, INDEX, HEAD, NAME, REPLAY)
-
-OpenStore = Callable[[], AbstractContextManager[Store]]
-OnSlot = Callable[[int, int], None]
-
-
-class Finding(NamedTuple):
-    """Something that is not what it must be. `what` names it; `expected` and `got` are texts, where there are such."""
-
-    process: str | None
-    slot: int | None
-    what: str
-    expected: str | None = None
-    got: str | None = None
-
-    @property
-    def is_derived(self) -> bool:
-        """Whether it is about something that follows from the schedule, and can be made again from it."""
-        return self.what.startswith(_DERIVED)
-
-
-class _Unreadable(NamedTuple):
-    """In place of stored bytes: why they cannot be read."""
-
-    reason: str
-
-
-_Stored = bytes | _Unreadable | None
-
-
-class _Window(NamedTuple):
-    """What is stored of the slots up to `last`, by slot."""
-
-    last: int
-    assignments: Mapping[int, _Stored]
-    records: Mapping[int, _Stored]
-    images: Mapping[int, _Stored]
-
 
 class _Start(NamedTuple):
     """What one look into the store gave: a process's head and definition, and its newest slot with an assignment."""
 
-    head: _Stored
-    definition: _Stored
+    head: Stored
+    definition: Stored
     newest: int
 
 
@@ -172,7 +149,7 @@ def _check_process(open_store: OpenStore, process: str, on_slot: OnSlot) -> Iter
     walk = _Walk(open_store, process, definition, hashpaths.base(definition))
     slot = 0
     while slot <= start.newest:
-        window = _read(open_store, process, slot, start.newest)
+        window = evidence.read_window(open_store, process, slot, start.newest)
         yield from _window(walk, window, slot, lambda done: on_slot(done, start.newest))
         slot = window.last + 1
     yield from _ends(walk, start)
@@ -180,15 +157,15 @@ def _check_process(open_store: OpenStore, process: str, on_slot: OnSlot) -> Iter
 
 
 def _start(store: Store, process: str) -> _Start:
-    head = _get(store, keys.head_key(process))
+    head = get(store, keys.head_key(process))
     try:
         newest = next((keys.slot_of(key) for key, _ in store.scan(*keys.assignments(process), reverse=True)), -1)
     except (IntegrityError, HomeUnusable):
         newest = _head_slot(head)
-    return _Start(head, _get(store, keys.definition_key(process)), newest)
+    return _Start(head, get(store, keys.definition_key(process)), newest)
 
 
-def _head_slot(raw: _Stored) -> int:
+def _head_slot(raw: Stored) -> int:
     """The slot that the bytes of a head name, or -1."""
     try:
         slot = loads_message(raw).get("slot") if isinstance(raw, bytes) else None
@@ -200,13 +177,13 @@ def _head_slot(raw: _Stored) -> int:
 # -- what a process is
 
 
-def _definition(open_store: OpenStore, process: str, raw: _Stored) -> tuple[Message | None, list[Finding]]:
+def _definition(open_store: OpenStore, process: str, raw: Stored) -> tuple[Message | None, list[Finding]]:
     """The definition, or, where it is damaged, the one that slot 0 has, if it has."""
-    message, findings = _message(raw, process, None, DEFINITION)
+    message, findings = message_in(raw, process, None, DEFINITION)
     if message is not None:
         flaws = [
-            *_signed(message, process, None, DEFINITION),
-            *_differs(process, None, f"{DEFINITION}'s ID", process, message_id(message)),
+            *signed(message, process, None, DEFINITION),
+            *differs(process, None, f"{DEFINITION}'s ID", process, message_id(message)),
         ]
         try:
             definitions.check(message)
@@ -216,10 +193,10 @@ def _definition(open_store: OpenStore, process: str, raw: _Stored) -> tuple[Mess
         if not flaws:
             return message, findings
     with open_store() as store:
-        first = _get(store, keys.assignment_key(process, 0))
-    assignment, _ = _message(first, process, 0, ASSIGNMENT)
+        first = get(store, keys.assignment_key(process, 0))
+    assignment, _ = message_in(first, process, 0, ASSIGNMENT)
     body = None if assignment is None else unpack(assignment).get("body")
-    if isinstance(body, dict) and message_id(body) == process and not _signed(body, process, 0, DEFINITION):
+    if isinstance(body, dict) and message_id(body) == process and not signed(body, process, 0, DEFINITION):
         return body, findings
     return None, findings
 
@@ -229,77 +206,20 @@ def _module(open_store: OpenStore, process: str, definition: Message) -> Iterato
         name = definition.get(key)
         if isinstance(name, str):
             with open_store() as store:
-                raw = _get(store, keys.image_key(name))
-            if isinstance(raw, _Unreadable):
+                raw = get(store, keys.image_key(name))
+            if isinstance(raw, Unreadable):
                 yield Finding(process, None, key, "bytes that can be read", raw.reason)
             else:
-                yield from _differs(process, None, key, name, "nothing" if raw is None else message_id({"body": raw}))
-
-
-# -- reading
-
-
-def _get(store: Store, key: bytes) -> _Stored:
-    try:
-        return store.get(key)
-    except (IntegrityError, HomeUnusable) as error:
-        return _Unreadable(error.message)
-
-
-def _read(open_store: OpenStore, process: str, first: int, newest: int) -> _Window:
-    last = min(newest, first + WINDOW_SLOTS - 1)
-    with open_store() as store:
-        try:
-            return _scan(store, process, first, last)
-        except (IntegrityError, HomeUnusable):
-            # A scan ends where the damage begins: what lies around it is there for single reads.
-            slots = range(first, last + 1)
-            return _Window(
-                last,
-                {slot: _get(store, keys.assignment_key(process, slot)) for slot in slots},
-                {slot: _get(store, keys.slot_record_key(process, slot)) for slot in slots},
-                {slot: _get(store, keys.memory_image_key(process, slot)) for slot in slots},
-            )
-
-
-def _scan(store: Store, process: str, first: int, last: int) -> _Window:
-    found: dict[int, _Stored] = {}
-    length = 0
-    for key, raw in store.scan(*keys.assignments(process, first, last)):
-        found[keys.slot_of(key)] = raw
-        length += len(raw)
-        if length >= WINDOW_BYTES:
-            last = keys.slot_of(key)
-            break
-    return _Window(
-        last,
-        found,
-        {keys.slot_of(key): raw for key, raw in store.scan(*keys.slot_records(process, first, last))},
-        {keys.slot_of(key): raw for key, raw in store.scan(*keys.memory_images(process, first, last))},
-    )
-
-
-def _message(raw: _Stored, process: str, slot: int | None, what: str) -> tuple[Message | None, list[Finding]]:
-    """The message in stored bytes, which must be its canonical form."""
-    if isinstance(raw, _Unreadable):
-        return None, [Finding(process, slot, what, "bytes that can be read", raw.reason)]
-    if raw is None:
-        return None, [Finding(process, slot, what, f"the {what}", "nothing")]
-    try:
-        message = loads_message(raw)
-        canonical = dumps(message) == raw
-    except Refused as error:
-        return None, [Finding(process, slot, what, "canonical JSON", error.message)]
-    return message, [] if canonical else [Finding(process, slot, what, "canonical JSON", "the same in another form")]
+                yield from differs(process, None, key, name, "nothing" if raw is None else message_id({"body": raw}))
 
 
 # -- one slot
 
 
-def _window(walk: _Walk, window: _Window, first: int, on_slot: Callable[[int], None]) -> Iterator[Finding]:
+def _window(walk: _Walk, window: Window, first: int, on_slot: Callable[[int], None]) -> Iterator[Finding]:
     ours: dict[str, int] = {}
     for slot in range(first, window.last + 1):
-        packed, findings = _message(window.assignments.get(slot), walk.process, slot, ASSIGNMENT)
+        packed, findings = message_in(window.assignments.get(slot), walk.process, slot, ASSIGNMENT)
         yield from findings
         assignment = None if packed is None else unpack(packed)
         body = None if assignment is None else assignment.get("body")
@@ -317,7 +237,7 @@ def _window(walk: _Walk, window: _Window, first: int, on_slot: Callable[[int], N
     yield from _pages(walk)
 
 
-def _computed(walk: _Walk, window: _Window, assignment: Message | None, slot: int) -> Iterator[Finding]:
+def _computed(walk: _Walk, window: Window, assignment: Message | None, slot: int) -> Iterator[Finding]:
     record, image = window.records.get(slot), window.images.get(slot)
     if record is None:
         yield from _no_record(walk, slot, image)
@@ -329,9 +249,9 @@ def _computed(walk: _Walk, window: _Window, assignment: Message | None, slot: in
 
 def _assignment(walk: _Walk, assignment: Message, body: Message, slot: int) -> Iterator[Finding]:
     process = walk.process
-    yield from _signed(assignment, process, slot, ASSIGNMENT, str(walk.definition["scheduler"]))
-    yield from _differs(process, slot, "assignment's process", process, assignment.get("process"))
-    yield from _differs(process, slot, "assignment's slot", slot, assignment.get("slot"))
+    yield from signed(assignment, process, slot, ASSIGNMENT, str(walk.definition["scheduler"]))
+    yield from differs(process, slot, "assignment's process", process, assignment.get("process"))
+    yield from differs(process, slot, "assignment's slot", slot, assignment.get("slot"))
     if not committers(body):
         yield Finding(process, slot, "assignment's message", "one that somebody signed", "one that nobody signed")
     if slot == 0 and body != walk.definition:
@@ -351,7 +271,7 @@ def _chain(walk: _Walk, assignment: Message, body: Message, slot: int) -> Iterat
     claimed = assignment.get("hash-chain")
     if walk.chain or slot == 0:
         walk.chain = assignments.chain(walk.chain, message_id(body))
-        yield from _differs(walk.process, slot, "assignment's hash-chain", ids.encode(walk.chain), claimed)
+        yield from differs(walk.process, slot, "assignment's hash-chain", ids.encode(walk.chain), claimed)
     if isinstance(claimed, str) and ids.is_id(claimed):
         walk.chain = urlsafe_b64decode(claimed + "=")
     elif not walk.chain:
@@ -361,14 +281,14 @@ def _chain(walk: _Walk, assignment: Message, body: Message, slot: int) -> Iterat
 def _index(walk: _Walk, ours: Mapping[str, int]) -> Iterator[Finding]:
     """Compares the index entries of messages, given with their slots, all in one slice."""
     with walk.open_store() as store:
-        entries = {message: _get(store, keys.message_slot_key(message, walk.process)) for message in ours}
+        entries = {message: get(store, keys.message_slot_key(message, walk.process)) for message in ours}
     for message, slot in ours.items():
         raw = entries[message]
         if raw == keys.encode_slot(slot):
             walk.indexed += 1
             continue
         walk.misindexed.add(message)
-        got = raw.reason if isinstance(raw, _Unreadable) else "nothing" if raw is None else _shown_slot(raw)
+        got = raw.reason if isinstance(raw, Unreadable) else "nothing" if raw is None else _shown_slot(raw)
         yield Finding(walk.process, slot, f"{INDEX} of message {message}", f"slot {slot}", got)
 
 
@@ -376,14 +296,14 @@ def _shown_slot(raw: bytes) -> str:
     return f"slot {keys.decode_slot(raw)}" if len(raw) == keys.SLOT_BYTES else f"bytes {raw[:40].hex()}"
 
 
-def _no_record(walk: _Walk, slot: int, image: _Stored) -> Iterator[Finding]:
+def _no_record(walk: _Walk, slot: int, image: Stored) -> Iterator[Finding]:
     if walk.gap is None:
         walk.gap = slot
     if image is not None:
         yield Finding(walk.process, slot, MEMORY_IMAGE, "none, for the slot has no record", "one")
 
 
-def _record(walk: _Walk, raw: _Stored, image: _Stored, assignment: Message | None, slot: int) -> Iterator[Finding]:
+def _record(walk: _Walk, raw: Stored, image: Stored, assignment: Message | None, slot: int) -> Iterator[Finding]:
     process = walk.process
     if walk.gap is not None:
         # Somebody may have computed it since it was looked for.
@@ -391,7 +311,7 @@ def _record(walk: _Walk, raw: _Stored, image: _Stored, assignment: Message | Non
             if store.get(keys.slot_record_key(process, walk.gap)) is None:
                 yield Finding(process, walk.gap, RECORD, f"one, for slot {slot} has one", "nothing")
         walk.gap, walk.previous = None, None
-    record, findings = _message(raw, process, slot, RECORD)
+    record, findings = message_in(raw, process, slot, RECORD)
     yield from findings
     if record is None or not isinstance(raw, bytes):
         walk.previous = None
@@ -405,7 +325,7 @@ def _record(walk: _Walk, raw: _Stored, image: _Stored, assignment: Message | Non
     named = record.get("image")
     if named is not None or (slot == 0 and image is None):
         got = "nothing" if image is None else ids.digest(image) if isinstance(image, bytes) else image.reason
-        yield from _differs(process, slot, MEMORY_IMAGE, "one" if named is None else named, got)
+        yield from differs(process, slot, MEMORY_IMAGE, "one" if named is None else named, got)
 
 
 def _links(walk: _Walk, record: Message, assignment: Message | None, slot: int) -> Iterator[Finding]:
@@ -418,7 +338,7 @@ def _links(walk: _Walk, record: Message, assignment: Message | None, slot: int) 
     if walk.previous is not None:
         expected["previous"] = walk.previous
     for key, value in expected.items():
-        yield from _differs(walk.process, slot, f"{RECORD}'s {key}", value, record.get(key))
+        yield from differs(walk.process, slot, f"{RECORD}'s {key}", value, record.get(key))
     if _is_hashpath(record.get("hashpath")):
         # Where it breaks, which was told, it is taken up again as it stands there.
         walk.hashpath = str(record["hashpath"])
@@ -428,7 +348,7 @@ def _is_hashpath(value: object) -> bool:
     return isinstance(value, str) and [ids.is_id(part) for part in value.split("/")] == [True, True]
 
 
-def _memory_image(walk: _Walk, raw: _Stored, slot: int) -> Iterator[Finding]:
+def _memory_image(walk: _Walk, raw: Stored, slot: int) -> Iterator[Finding]:
     if not isinstance(raw, bytes):
         reason = raw.reason if raw is not None else "nothing"
         yield Finding(walk.process, slot, MEMORY_IMAGE, "bytes that can be read", reason)
@@ -454,7 +374,7 @@ def _pages(walk: _Walk) -> Iterator[Finding]:
     for start in range(0, len(unseen), WINDOW_PAGES):
         part = unseen[start : start + WINDOW_PAGES]
         with walk.open_store() as store:
-            packed = [_get(store, keys.page_key(digest)) for digest, _ in part]
+            packed = [get(store, keys.page_key(digest)) for digest, _ in part]
         for (digest, slot), raw in zip(part, packed, strict=True):
             got = _page_digest(raw)
             if got != digest:
@@ -463,10 +383,10 @@ def _pages(walk: _Walk) -> Iterator[Finding]:
                 walk.pages.add(digest)
 
 
-def _page_digest(raw: _Stored) -> str:
+def _page_digest(raw: Stored) -> str:
     if raw is None:
         return "nothing"
-    if isinstance(raw, _Unreadable):
+    if isinstance(raw, Unreadable):
         return raw.reason
     content = cache.decompress(raw)
     return "bytes that are no page" if content is None else ids.digest(content)
@@ -482,7 +402,7 @@ def _ends(walk: _Walk, start: _Start) -> Iterator[Finding]:
     if _head_slot(start.head) > start.newest:
         got = f"nothing, though the schedule's head is slot {_head_slot(start.head)}"
         yield Finding(process, start.newest + 1, ASSIGNMENT, "the assignment", got)
-    elif isinstance(start.head, _Unreadable):
+    elif isinstance(start.head, Unreadable):
         yield Finding(process, None, HEAD, "bytes that can be read", start.head.reason)
     elif start.head != expected and walk.chain:
         got = "nothing" if start.head is None else start.head.decode("utf-8", "backslashreplace")[:300]
@@ -523,8 +443,8 @@ def _strays(walk: _Walk, newest: int) -> Iterator[Finding]:
         if 0 <= slot <= newest and known == walk.indexed:
             continue
         with walk.open_store() as store:
-            stored = None if slot < 0 else _get(store, keys.assignment_key(walk.process, slot))
-        assignment, _ = _message(stored, walk.process, slot, ASSIGNMENT)
+            stored = None if slot < 0 else get(store, keys.assignment_key(walk.process, slot))
+        assignment, _ = message_in(stored, walk.process, slot, ASSIGNMENT)
         if assignment is None and slot <= newest:
             continue  # that slot's own findings say so
         body = None if assignment is None else assignment.get("body")
@@ -555,28 +475,3 @@ def _index_entries(walk: _Walk) -> Iterator[tuple[str, bytes]]:
         yield from found
         if read < WINDOW_KEYS:
             return
-
-
-# -- comparing
-
-
-def _signed(message: Message, process: str, slot: int | None, what: str, signer: str | None = None) -> list[Finding]:
-    try:
-        signers = verify(message)
-    except Refused as error:
-        if error.hint and not isinstance(error, BadSignature):
-            raise  # it is not installed what would tell
-        return [Finding(process, slot, f"{what}'s commitments", "ones that verify", error.message)]
-    if not signers:
-        return [Finding(process, slot, f"{what}'s signer", signer or "somebody", "nobody")]
-    if signer is not None and signer not in signers:
-        return [Finding(process, slot, f"{what}'s signer", signer, ", ".join(signers))]
-    return []
-
-
-def _differs(process: str, slot: int | None, what: str, expected: object, got: object) -> list[Finding]:
-    return (
-        []
-        if expected == got and type(expected) is type(got)
-        else [Finding(process, slot, what, str(expected), str(got)[:300])]
-    )

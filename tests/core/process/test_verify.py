@@ -11,6 +11,7 @@ import pytest
 from hb import ids
 from hb.errors import NotFound, Refused
 from hb.node import build_message
+from hb.process import evidence
 from hb.process import replay as replays
 from hb.process import verify as checks
 from hb.process.scheduler import Head
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from hb.process.verify import Finding
+    from hb.process.evidence import Finding
 
 LARGE = """
 (module
@@ -442,7 +443,7 @@ def test_what_cannot_be_read_is_told_and_all_around_it_is_checked(home: Damaged,
 
 
 def test_the_store_is_held_for_short_slices_only(home: Damaged, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "WINDOW_SLOTS", 2)
+    monkeypatch.setattr(evidence, "WINDOW_SLOTS", 2)
     monkeypatch.setattr(checks, "WINDOW_PAGES", 1)
     monkeypatch.setattr(checks, "WINDOW_KEYS", 2)
     assert home.found() == []
