@@ -188,10 +188,11 @@ def _look_for_current(path: Path) -> None:
 
 
 def _look_for_ways_out(path: Path) -> None:
-    """Refuse a store that leads elsewhere: LevelDB would write through a link, and go where CURRENT says."""
+    """Refuse a store that leads elsewhere, as LevelDB would go where a link or CURRENT says, or has no log."""
     try:
-        with os.scandir(path) as entries:
-            odd = [each.name for each in entries if not each.is_file(follow_symlinks=False) and not _is_lost(each)]
+        with os.scandir(path) as found:
+            entries = list(found)
+        odd = [each.name for each in entries if not each.is_file(follow_symlinks=False) and not _is_lost(each)]
         current = b"" if odd else (path / "CURRENT").read_bytes()[:_CURRENT_BYTES]
     except OSError as error:
         raise HomeUnusable(f"cannot read {path}: {error.strerror}") from error
@@ -199,6 +200,12 @@ def _look_for_ways_out(path: Path) -> None:
         raise Refused(f"the store {path} has what no store has, a link or a directory: {min(odd)!r}")
     if b"/" in current:
         raise IntegrityError(f"the store {path} is damaged: its CURRENT names a file outside of it")
+    if not any(each.name.endswith(".log") for each in entries):
+        # LevelDB would begin another, without a word on what was only in there; it makes one before it ends one.
+        raise IntegrityError(
+            f"the store {path} has lost its log, the newest of what was written",
+            hint="put it back from a copy of the home; nothing was changed",
+        )
 
 
 def _is_lost(entry: os.DirEntry[str]) -> bool:
