@@ -15,6 +15,7 @@ from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
 from hb.node import Limits, Node, build_message
+from hb.wasm.module import from_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,19 @@ PROGRAM = Path(sys.executable).parent / "hb"
 SAMPLES = Path(__file__).parents[2] / "samples"
 COUNTER = SAMPLES / "counter.wasm"
 GAS_WITHOUT_END = 2**60
+BUSY_SLOTS = 20_000
+
+# A message takes some ten milliseconds, and changes some memory.
+BUSY = """
+(module
+  (memory 200)
+  (func (export "Work") (local $left i32)
+    (local.set $left (i32.const 3000000))
+    (loop $on
+      (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+      (i32.store (i32.and (i32.mul (local.get $left) (i32.const 65536)) (i32.const 0x7FFFFF)) (local.get $left))
+      (br_if $on (local.get $left)))))
+"""
 
 HEAD = "| while another computes | times | in the middle | at most |\n|---|--:|--:|--:|"
 
@@ -73,15 +87,14 @@ def endless(directory: Path) -> Iterator[Path]:
 
 @contextmanager
 def busy(directory: Path) -> Iterator[Path]:
-    """A home in which `hb compute busy` computes one short slot after the other, minutes of them. `counter` is idle."""
+    """A home in which `hb compute busy` computes slot after slot, minutes of them. `counter` is idle."""
     home = homes.create(directory / "home")
     key, environment = keyring.load(home.keys, homes.DEFAULT_KEY), system_environment()
     node = Node(home)
-    for name in ("busy", "counter"):
-        node.spawn(COUNTER.read_bytes(), signer=key, environment=environment, name=name, anchor=name)
-    for start_at in range(0, 500_000, 50_000):
-        sent = [build_message("Increment", [], anchor=f"{start_at + number}") for number in range(50_000)]
-        node.send("busy", sent, signer=key, environment=environment)
+    for name, image in (("busy", from_text(BUSY)), ("counter", COUNTER.read_bytes())):
+        node.spawn(image, signer=key, environment=environment, name=name)
+    sent = [build_message("Work", [], anchor=f"{number}") for number in range(BUSY_SLOTS)]
+    node.send("busy", sent, signer=key, environment=environment)
     computing = start(home.path, "compute", "busy")
     try:
         _wait_for_lock(home.cache / f"computing-{node.resolve('busy')}.lock")
@@ -93,8 +106,8 @@ def busy(directory: Path) -> Iterator[Path]:
 
 
 def rows(directory: Path, times: int) -> Iterator[str]:
-    """How long `times` sends and states take, beside a message without end, beside many short ones, and beside nobody."""
-    for what, scene in (("one message without end", endless), ("one short slot after the other", busy)):
+    """How long `times` sends and states take, beside a message without end, beside many messages, and beside nobody."""
+    for what, scene in (("one message without end", endless), ("slot after slot", busy)):
         with scene(directory / scene.__name__) as home:
             yield from _rows(home, what, times)
     yield from _rows(directory / "endless" / "home", "nobody", times)
