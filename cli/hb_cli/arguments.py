@@ -163,7 +163,10 @@ def read(name: str, *, limit_bytes: int, what: str) -> bytes:
     except ValueError as error:
         raise Refused(f"cannot read {what} {name!r}: {error}") from error
     if len(content) > limit_bytes:
-        raise Refused(f"{what} {name!r} is larger than the limit of {limit_bytes:,} bytes")
+        raise Refused(
+            f"{what} {name!r} is larger than the limit of {limit_bytes:,} bytes",
+            hint="limits of this machine are set under [host] in the home's config.toml",
+        )
     return content
 
 
