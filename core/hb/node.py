@@ -380,10 +380,7 @@ class Node:
     def _with_id(self, image: bytes) -> tuple[bytes, str]:
         limit = self.config.module_limit_bytes
         if len(image) > limit:
-            raise Refused(
-                f"a module may have {limit} bytes, got {len(image)}",
-                hint="raise module-limit in the home's config.toml",
-            )
+            raise _beyond(f"a module may have {limit} bytes, got {len(image)}", "module-limit")
         return image, message_id({"body": image})
 
     def _stored_image(self, image: str) -> tuple[bytes, str]:
