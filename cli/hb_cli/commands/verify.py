@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hb.errors import Refused
 from hb_cli import arguments, context, exits, options, output, progress
 
 if TYPE_CHECKING:
@@ -54,9 +55,8 @@ def verify(
         raise arguments.misuse("give processes, or --all")
     check = _Check(session, context.open_node(session), replay=replay)
     targets = check.node.process_ids() if all_processes else process or []
-    if not check.everything(targets, names=all_processes) and repair:
-        check.mend(targets, names=all_processes)
-        check.found = 0
+    clean = check.everything(targets, names=all_processes)
+    if repair and not clean and check.mend(targets, names=all_processes):
         check.everything(targets, names=all_processes)
     check.sum_up(len(targets))
     return exits.DAMAGE if check.found else exits.DONE
@@ -77,7 +77,7 @@ class _Check:
 
     def everything(self, targets: Iterable[str], *, names: bool) -> bool:
         """Checks all targets, and the names where asked to, and prints the findings; whether there were none."""
-        self.slots = 0
+        self.slots = self.found = 0
         for target in targets:
             self._last, self._again = -1, False
             try:
@@ -88,12 +88,23 @@ class _Check:
             self._tell(self.node.verify_names())
         return not self.found
 
-    def mend(self, targets: Iterable[str], *, names: bool) -> None:
-        """Mends what can be mended, and says what was done."""
+    def mend(self, targets: Iterable[str], *, names: bool) -> bool:
+        """Mends what can be mended, and says what was done, or why nothing was; whether anything was done."""
+        mended = False
         for target in targets:
-            self._tell_done(target, self.node.repair(target, replay=self.replay))
+            try:
+                done = self.node.repair(target, replay=self.replay)
+            except Refused as error:
+                output.note(f"{target}: {error.message}")
+                output.note(f"{target}: {error.hint}")
+                continue
+            self._tell_done(target, done)
+            mended = mended or bool(done)
         if names:
-            self._tell_done(None, self.node.repair_names())
+            done = self.node.repair_names()
+            self._tell_done(None, done)
+            mended = mended or bool(done)
+        return mended
 
     def sum_up(self, processes: int) -> None:
         """Prints the last line."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hb import ids
-from hb.errors import NotFound, Refused
+from hb.errors import Interrupted, NotFound, Refused
 from hb.node import build_message
 from hb.process import evidence
 from hb.process import replay as replays
@@ -393,6 +393,20 @@ def test_what_ran_is_not_run_past_a_damaged_schedule(home: Damaged) -> None:
         assert store is not None
     assert not [finding for finding in home.found(replay=True) if finding.what.startswith("replay")]
     assert replays.reach(home.shell.home.slice, home.process, home.found()) == 1
+
+
+def test_running_again_can_be_stopped(home: Damaged) -> None:
+    node, heard = home.shell.node, []
+    with pytest.raises(Interrupted, match="interrupted at slot 0 of 4"):
+        replays.replay(
+            home.shell.home.slice,
+            home.process,
+            node.definition(home.process),
+            4,
+            node._machine(),
+            on_slot=lambda slot, last: heard.append(slot),
+            stopped=lambda: bool(heard),
+        )
 
 
 # -- short slices, and bytes that cannot be read

@@ -1,0 +1,136 @@
+"""`hb verify`: what it prints, its exit codes, and that it mends only when asked to."""
+
+from __future__ import annotations
+
+import pytest
+
+from hb.home import open_home
+from hb.protocol.message import dumps, loads_message
+from hb.store import keys
+from hb.store.store import Batch
+
+
+def alter(shell, *, puts=None, deletes=()) -> None:
+    with open_home(shell.home).slice() as store:
+        store.commit(Batch(puts=puts or {}, deletes=set(deletes)))
+
+
+@pytest.fixture
+def computed(counter):
+    """A counter of three computed slots, and its process ID."""
+    counter.ok("send", "counter", "Increment")
+    counter.ok("send", "counter", "Increment")
+    return counter, counter.ok("compute", "counter").json()["process"]
+
+
+def test_a_home_without_damage_is_one_summary_line_and_exit_0(computed) -> None:
+    shell, _ = computed
+    before = shell.records()
+    assert shell.ok("verify", "counter").json() == {"findings": 0, "processes": 1, "replayed": False, "slots": 3}
+    outcome = shell.ok("verify", "--all", "--replay", "--repair")
+    assert outcome.json() == {"findings": 0, "processes": 1, "replayed": True, "slots": 3}
+    assert shell.records() == before
+
+
+def test_a_finding_says_where_it_is_and_how_it_differs_and_the_exit_code_is_14(computed) -> None:
+    shell, process = computed
+    key = keys.slot_record_key(process, 1)
+    alter(shell, puts={key: dumps({**loads_message(shell.records()[key]), "hashpath": "a/b"})})
+    outcome = shell.hb("verify", process)
+    first, *_, last = outcome.lines()
+    assert outcome.code == 14
+    assert first == {
+        "process": process,
+        "slot": 1,
+        "what": "slot record's hashpath",
+        "expected": first["expected"],
+        "got": "a/b",
+    }
+    assert last == {"findings": len(outcome.lines()) - 1, "processes": 1, "replayed": False, "slots": 3}
+    assert outcome.err == ""
+
+
+def test_replay_finds_a_state_that_is_not_what_comes_out(computed) -> None:
+    shell, process = computed
+    key = keys.slot_record_key(process, 2)
+    alter(shell, puts={key: dumps({**loads_message(shell.records()[key]), "state": {"counter": 9}})})
+    assert shell.hb("verify", "counter").code == 0
+    outcome = shell.hb("verify", "counter", "--replay")
+    assert outcome.code == 14
+    assert outcome.lines()[0] == {
+        "process": process,
+        "slot": 2,
+        "what": "replay: state/counter",
+        "expected": "2",
+        "got": "9",
+    }
+    shown = shell.terminal("verify", "counter", "--replay")
+    assert f"{process} slot 2: replay: state/counter: expected 2, got 9" in shown.text.replace("\n", "")
+    assert "1 process, 3 slots, replayed: 1 finding" in shown.text
+
+
+def test_repair_says_what_it_did_and_ends_in_0_when_all_is_whole_again(computed) -> None:
+    shell, process = computed
+    before = shell.records()
+    alter(shell, puts={keys.name_key("lost"): b"x"}, deletes=[keys.slot_record_key(process, 1)])
+    assert shell.hb("verify", "--all").code == 14
+    assert keys.name_key("lost") in shell.records()
+    outcome = shell.ok("verify", "--all", "--repair")
+    assert [line["repaired"] for line in outcome.lines() if "repaired" in line] == [
+        "deleted what was computed from slot 1 on",
+        "computed slots 1 to 2 again",
+        "took back the name 'lost': expected the ID of a process that is here, got x",
+    ]
+    assert outcome.lines()[-1] == {"findings": 0, "processes": 1, "replayed": False, "slots": 3}
+    assert shell.records() == before
+
+
+def test_a_damaged_schedule_is_not_mended_and_a_sentence_says_so(computed) -> None:
+    shell, process = computed
+    alter(shell, deletes=[keys.assignment_key(process, 1), keys.slot_record_key(process, 2)])
+    before = shell.records()
+    outcome = shell.hb("verify", process, "--repair")
+    assert outcome.code == 14
+    assert "nothing was mended: the assignment of slot 1 is damaged" in outcome.err
+    assert "put the home, or its store, back from a copy" in outcome.err
+    assert outcome.lines()[-1]["findings"] >= 1
+    assert shell.records() == before
+
+
+def test_a_home_with_one_process_that_cannot_be_mended_has_the_others_mended(computed) -> None:
+    shell, process = computed
+    other = shell.ok("spawn", shell.counter_wasm).out.strip()
+    shell.ok("compute", other)
+    whole = shell.records()
+    alter(shell, deletes=[keys.definition_key(process), keys.head_key(other)])
+    assert shell.hb("verify", "--all", "--repair").code == 14
+    assert shell.records()[keys.head_key(other)] == whole[keys.head_key(other)]
+    assert keys.definition_key(process) not in shell.records()
+
+
+def test_a_process_whose_head_is_gone_is_found_by_its_id_and_mended(computed) -> None:
+    shell, process = computed
+    before = shell.records()
+    alter(shell, deletes=[keys.head_key(process)])
+    outcome = shell.hb("verify", process)
+    assert outcome.code == 14
+    assert outcome.lines()[0]["what"] == "head of the schedule"
+    shell.ok("verify", process, "--repair")
+    assert shell.records() == before
+
+
+def test_a_store_that_cannot_be_opened_is_a_finding(computed) -> None:
+    shell, process = computed
+    for table in [*(shell.home / "store").glob("*.log"), *(shell.home / "store").glob("MANIFEST*")]:
+        table.write_bytes(b"\xff" * table.stat().st_size)
+    outcome = shell.hb("verify", process)
+    assert outcome.code == 14
+    assert "Traceback" not in outcome.err
+    assert "damaged" in outcome.out + outcome.err
+
+
+def test_wrong_usage_and_what_is_not_there(computed) -> None:
+    shell, _ = computed
+    assert shell.hb("verify").code == 2
+    assert shell.hb("verify", "counter", "--all").code == 2
+    assert shell.hb("verify", "nothing").code == 12
