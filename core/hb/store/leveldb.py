@@ -13,6 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from hb.errors import HomeBusy, HomeUnusable, IntegrityError, Refused
+from hb.store.manifest import log_name
 from hb.store.store import check
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _look_for_current(path: Path) -> None:
 
 
 def _look_for_ways_out(path: Path) -> None:
-    """Refuse a store that leads elsewhere, as LevelDB would go where a link or CURRENT says, or has no log."""
+    """Refuse a store that leads elsewhere, as LevelDB would go where a link or CURRENT says."""
     try:
         with os.scandir(path) as found:
             entries = list(found)
@@ -200,10 +201,20 @@ def _look_for_ways_out(path: Path) -> None:
         raise Refused(f"the store {path} has what no store has, a link or a directory: {min(odd)!r}")
     if b"/" in current:
         raise IntegrityError(f"the store {path} is damaged: its CURRENT names a file outside of it")
-    if not any(each.name.endswith(".log") for each in entries):
-        # LevelDB would begin another, without a word on what was only in there; it makes one before it ends one.
+    _look_for_log(path, path / os.fsdecode(current.strip()), {each.name for each in entries})
+
+
+def _look_for_log(path: Path, manifest: Path, there: set[str]) -> None:
+    """Refuse a store without the log that its MANIFEST needs: LevelDB would not miss what was only in there."""
+    if manifest.name not in there:
+        return
+    try:
+        needed = log_name(manifest.read_bytes())
+    except OSError as error:
+        raise HomeUnusable(f"cannot read {manifest}: {error.strerror}") from error
+    if needed is not None and needed not in there:
         raise IntegrityError(
-            f"the store {path} has lost its log, the newest of what was written",
+            f"the store {path} has lost its log {needed}, or the end of its {manifest.name}",
             hint="put it back from a copy of the home; nothing was changed",
         )
 

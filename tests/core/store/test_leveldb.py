@@ -267,3 +267,30 @@ def test_a_disk_that_is_full_at_opening_says_so_and_loses_nothing(tmp_path: Path
         (disk / "filler").unlink()
         with open_store(path) as store:
             assert dict(store.scan(*EVERYTHING)) == numbered(100)
+
+
+def test_a_lost_log_or_end_of_a_manifest_is_damage_and_never_a_store_of_before(tmp_path: Path) -> None:
+    """LevelDB itself would open such a store without a word, and remove the table that it no longer knows of."""
+    path = tmp_path / "store"
+    with open_store(path, create=True) as store:
+        store.commit(Batch(puts={b"first": b"1"}, sync=True))
+    with open_store(path) as store:
+        store.commit(Batch(puts=numbered(200, size=10_000), sync=True))  # goes into a table as the store is closed
+    manifest = the_file(path, "MANIFEST-*")
+    sound = manifest.read_bytes()
+    for end in range(len(sound)):
+        manifest.write_bytes(sound[:end])
+        with pytest.raises(IntegrityError):
+            open_store(path)
+    for position in range(len(sound)):
+        manifest.write_bytes(sound[:position] + bytes([sound[position] ^ 0x80]) + sound[position + 1 :])
+        with pytest.raises(IntegrityError):
+            open_store(path)
+    manifest.write_bytes(sound)
+    log = the_file(path, "*.log")
+    log.rename(tmp_path / "log")
+    with pytest.raises(IntegrityError, match="lost its log"):
+        open_store(path)
+    (tmp_path / "log").rename(log)
+    with open_store(path) as store:
+        assert dict(store.scan(*EVERYTHING)) == {b"first": b"1"} | numbered(200, size=10_000)
