@@ -47,7 +47,7 @@ ALICE, BOB = Key(b"a" * 32), Key(b"b" * 32)
 MOST = 2**63 - 1
 # What the short form finds is one run away from being made smaller by the long one.
 PHASES = tuple(Phase) if LONG else (Phase.generate,)
-RAN = {"examples": 0, "steps": 0, "slots": 0}
+RAN = {"examples": 0, "steps": 0, "slots": 0, "mended": 0}
 
 
 # -- the model: what a program is, in plain Python
@@ -236,7 +236,7 @@ class Home(RuleBasedStateMachine):
             for process in self.processes:
                 self.check_states(process, range(len(process.slots)))
             self.check_records()
-            self.check_damage()
+            self.check_damage(replay=True)
             RAN["slots"] += sum(len(process.slots) for process in self.processes)
         finally:
             shutil.rmtree(self.directory)
@@ -249,6 +249,15 @@ class Home(RuleBasedStateMachine):
     def begin(self, start: int, name: str | None) -> None:
         self.spawn("counter", start, name, ALICE)
         self.spawn("ledger", None, None, BOB)
+        for process, action, parameters in zip(self.processes, ("Add", "Mint"), ([7], [1, 500]), strict=True):
+            batch = [self.anchored({"action": action, "parameters": parameters}) for _ in range(3)]
+            sent = self.node.send(
+                process.pid, [self.built(one) for one in batch], signer=ALICE, environment=self.environment
+            )
+            assert [one.slot for one in sent] == [
+                process.take(one.message, given, ALICE) for one, given in zip(sent, batch, strict=True)
+            ]
+        self.check_states(self.processes[0], [2])
 
     @rule(
         kind=st.sampled_from(["counter", "ledger"]),
@@ -410,6 +419,31 @@ class Home(RuleBasedStateMachine):
         self.gone |= lost
         process.computed = min(process.computed, slot - 1)
 
+    @rule()
+    def verify(self) -> None:
+        before = self.records()
+        self.check_damage(replay=False)
+        assert self.records() == before
+
+    @rule(place=PLACES, slot=PLACES, which=st.integers(0, 3), change=st.sampled_from([None, b"", b"{}", b"\xff\0"]))
+    @precondition(lambda self: any(process.computed > 0 for process in self.processes))
+    def mend(self, place: int, slot: int, which: int, change: bytes | None) -> None:
+        """A record that follows from others is damaged: that is found, and mended to the same bytes."""
+        computed = [process for process in self.processes if process.computed > 0]
+        process = computed[place % len(computed)]
+        slot %= process.computed
+        key = (
+            keys.slot_record_key(process.pid, slot), keys.memory_image_key(process.pid, slot),
+            keys.message_slot_key(process.slots[slot].message, process.pid), keys.head_key(process.pid),
+        )[which]  # fmt: skip
+        before = self.records()
+        with self.node.home.slice() as store:
+            store.commit(Batch(deletes={key}) if change is None else Batch(puts={key: change}))
+        assert list(self.node.verify(process.pid))
+        assert self.node.repair(process.pid)
+        RAN["mended"] += 1
+        assert self.records() == before
+
     # -- what always holds
 
     @invariant()
@@ -457,11 +491,9 @@ class Home(RuleBasedStateMachine):
             function = process.sent[slot - 1][0]["action"]
             assert self.gas.setdefault((process.kind, function), results["gas"]) == results["gas"] > 0
 
-    def check_damage(self) -> None:
-        if not hasattr(self.node, "verify"):
-            return
+    def check_damage(self, *, replay: bool) -> None:
         for process in self.processes:
-            assert list(self.node.verify(process.pid, replay=True)) == []
+            assert list(self.node.verify(process.pid, replay=replay)) == []
         assert list(self.node.verify_names()) == []
 
     # -- how it is done
@@ -507,7 +539,7 @@ def test_a_home_is_what_the_model_says_whatever_is_done_to_it(
     run_state_machine_as_test(
         Home,
         settings=settings(
-            max_examples=400 if LONG else 20,
+            max_examples=400 if LONG else 12,
             stateful_step_count=60 if LONG else 25,
             derandomize=not LONG,
             database=None,
@@ -518,6 +550,8 @@ def test_a_home_is_what_the_model_says_whatever_is_done_to_it(
         ),
     )
     with capsys.disabled():
-        print(f"\n{RAN['examples']} homes, {RAN['steps']} steps, {RAN['slots']} slots: each as the model says")
-    assert RAN["examples"] >= (400 if LONG else 20)
+        print(
+            f"\n{RAN['examples']} homes, {RAN['steps']} steps, {RAN['slots']} slots, {RAN['mended']} times mended: each as the model says"
+        )
+    assert RAN["examples"] >= (400 if LONG else 12)
     assert RAN["slots"] >= 8 * RAN["examples"]
