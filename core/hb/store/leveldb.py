@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from threading import Lock
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from hb.errors import HomeBusy, HomeUnusable, IntegrityError, Refused
@@ -37,6 +38,11 @@ _WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 # What is not yet in a table when a store is closed, the next one to open it sorts into one: 10 ms a MiB. A bulk
 # writer does that itself, so that a reader after it need not.
 _FLUSH_BYTES = 1024 * 1024
+# Every store that is opened after a write adds a table to level 0, and every read asks all of those. LevelDB merges
+# them in the background, but drops what it has not finished when the store is closed, and slices are shorter than
+# that: a million slots left 354 of them. So who wrote waits for the merge, if there are so many, but not for long.
+_YOUNG_TABLES = 8
+_MERGE_SECONDS = 0.4
 # Ten bits a key spare a read of nearly every table that lacks the key.
 _BLOOM_BITS = 10
 _CURRENT_BYTES = 4096
@@ -50,6 +56,7 @@ class LevelStore:
         self._database = database
         self._lock = Lock()
         self._failed = False
+        self._has_written = False
         self._unflushed_bytes = 0
 
     def get(self, key: bytes) -> bytes | None:
@@ -104,6 +111,7 @@ class LevelStore:
                 self._failed = True
                 raise _told(error, self._path) from error
             self._unflushed_bytes += sum(map(len, batch.puts.values()))
+            self._has_written = True
 
     def close(self) -> None:
         """Let go of the directory. What reads later, iterators included, raises RuntimeError."""
@@ -111,7 +119,15 @@ class LevelStore:
             # Compacting a range without keys does nothing but write the table.
             self._database.compact_range(start=b"\xff", stop=b"\xff")
             self._unflushed_bytes = 0
+        if self._has_written and not self._failed:
+            self._wait_for_merge()
         self._database.close()
+
+    def _wait_for_merge(self) -> None:
+        until = monotonic() + _MERGE_SECONDS
+        while int(self._database.get_property(b"leveldb.num-files-at-level0")) >= _YOUNG_TABLES and monotonic() < until:
+            sleep(0.002)
+        self._has_written = False
 
     def __enter__(self) -> LevelStore:
         return self

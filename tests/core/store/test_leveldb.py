@@ -294,3 +294,14 @@ def test_a_lost_log_or_end_of_a_manifest_is_damage_and_never_a_store_of_before(t
     (tmp_path / "log").rename(log)
     with open_store(path) as store:
         assert dict(store.scan(*EVERYTHING)) == {b"first": b"1"} | numbered(200, size=10_000)
+
+
+def test_many_short_writes_leave_few_young_tables(tmp_path: Path) -> None:
+    # Each opening adds one. Reads would ask them all, and LevelDB drops a merge that a close interrupts.
+    open_store(tmp_path / "store", create=True).close()
+    for number in range(60):
+        with open_store(tmp_path / "store") as store:
+            first, last = b"a%d" % number, b"z%d" % number
+            store.commit(Batch(puts={first: bytes(1000), b"m": bytes(1000), last: bytes(1000)}))
+    with open_store(tmp_path / "store") as store:
+        assert int(store._database.get_property(b"leveldb.num-files-at-level0")) <= 8
