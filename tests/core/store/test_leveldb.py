@@ -301,7 +301,7 @@ def test_many_short_writes_leave_few_young_tables(tmp_path: Path) -> None:
     open_store(tmp_path / "store", create=True).close()
     for number in range(60):
         with open_store(tmp_path / "store") as store:
-            first, last = b"a%d" % number, b"z%d" % number
-            store.commit(Batch(puts={first: bytes(1000), b"m": bytes(1000), last: bytes(1000)}))
+            # Spread over all keys, so that every table overlaps with every other.
+            store.commit(Batch(puts={b"%03d %03d" % (place, number): os.urandom(1000) for place in range(300)}))
     with open_store(tmp_path / "store") as store:
         assert int(store._database.get_property(b"leveldb.num-files-at-level0")) <= 8
