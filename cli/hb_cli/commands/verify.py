@@ -31,9 +31,11 @@ def verify(
         bool, typer.Option("--repair", help="Make again what follows from an intact schedule; see below.")
     ] = False,
 ) -> int:
-    """Check what is stored: IDs, signatures, slots, chains, hashpaths, records, memory.
+    """Check that what is stored is what it must be.
 
-    It only reads. Each finding says which process and slot it is about, what is not as it must be, what was expected
+    All that can be derived is derived again: IDs, signatures, slots, chains, hashpaths, records, memory. It only reads.
+
+    Each finding says which process and slot it is about, what is not as it must be, what was expected
     and what is there; then the exit code is 14.
 
     --replay needs no trust in what was computed: it names the first slot whose results, state or memory come out
