@@ -2,7 +2,7 @@
 
 A story is one such end: a home, a run of the real program in it, an instant, and all that did not hold afterwards.
 tests/reliability/test_kill.py tells some, `scripts/soak kill N` many. The same seed draws the same instants, as
-fractions of how long the run takes on this machine.
+fractions of how long the run takes on this machine, or as how often it has changed the store's directory.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 PROGRAM = Path(sys.executable).parent / "hb"
 COUNTER = Path(__file__).parents[2] / "samples" / "counter.wasm"
 TIMEOUT_S = 120
+NEVER = 1 << 30
 BATCH = 1100
 """Messages of a batch: more than are synced at once."""
 PENDING = {"counter": 1100, "large": 140}
@@ -56,6 +57,16 @@ LARGE = """
 """
 
 
+class Instant(NamedTuple):
+    """When a run is ended: `seconds` after its start, or after what it writes has changed its directory so often."""
+
+    changes: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.changes} changes and {self.seconds:.3f} s"
+
+
 @dataclass
 class Story:
     """One run that was ended, and what did not hold afterwards.
@@ -65,7 +76,7 @@ class Story:
     """
 
     kind: str
-    instant_s: float
+    instant: Instant
     killed: bool = False
     printed: int = 0
     there: int = 0
@@ -78,7 +89,7 @@ class Story:
             self.broken.append(otherwise)
 
     def __str__(self) -> str:
-        return f"{self.kind} at {self.instant_s:.3f} s: {self.printed} printed, {self.there} of {self.of} there"
+        return f"{self.kind} at {self.instant}: {self.printed} printed, {self.there} of {self.of} there"
 
 
 @dataclass
@@ -122,6 +133,7 @@ class Ended(NamedTuple):
     code: int
     lines: list[str]
     said: str
+    changes: int
 
 
 def stories(directory: Path, *, seed: int, kills: int, kinds: Sequence[str] = ()) -> Iterator[Story]:
@@ -138,8 +150,15 @@ def stories(directory: Path, *, seed: int, kills: int, kinds: Sequence[str] = ()
 
 def tell(stage: Stage, kind: str, random: Random) -> Story:
     """One story of a kind, at an instant that `random` draws."""
-    # Before that Python starts, and has opened nothing yet.
-    story = Story(kind, random.uniform(0.35, 1.05) * stage.seconds(kind))
+    if random.random() < 0.5:
+        # Before that Python starts, and has opened nothing yet.
+        instant = Instant(0, random.uniform(0.35, 0.95) * stage.seconds(kind))
+    else:
+        # Most of a run is Python starting: where it is at the store is looked for, and most of all the last writes.
+        most = stage.changes(kind)
+        changes = max(1, random.choice((random.randint(1, most), most - random.randint(0, 6))))
+        instant = Instant(changes, random.choice((0.0, random.uniform(0, 0.02))))
+    story = Story(kind, instant)
     with stage.scene(kind) as home:
         KINDS[kind](stage, home, story)
     return story
@@ -154,7 +173,7 @@ class Stage:
         self.batch = directory / "batch.ndjson"
         self.batch.write_text("".join(f'{{"action":"Increment","anchor":"{n}"}}\n' for n in range(BATCH)))
         self.newest = dict.fromkeys(PENDING, 0)
-        self._seconds: dict[str, float] = {}
+        self._runs: dict[str, tuple[float, int]] = {}
         self._uninterrupted: dict[bytes, Records] = {}
         self._make()
 
@@ -185,14 +204,26 @@ class Stage:
 
     def seconds(self, kind: str) -> float:
         """How long a run of that kind takes when nobody ends it."""
-        if kind not in self._seconds:
-            with self.scene(kind) as home:
-                started = perf_counter()
-                # A follower never ends by itself: what it has to do is a compute.
-                ran = hb(home, *COMMANDS["compute" if kind == "follow" else kind], stdin=self.stdin(kind))
-                assert ran.code == 0, ran
-                self._seconds[kind] = perf_counter() - started
-        return self._seconds[kind]
+        return self._measured(kind)[0]
+
+    def changes(self, kind: str) -> int:
+        """How often a run of that kind is seen to change its directory when nobody ends it."""
+        return self._measured(kind)[1]
+
+    def _measured(self, kind: str) -> tuple[float, int]:
+        if kind not in self._runs:
+            # The first run of a kind is slower than those after it.
+            self._runs[kind] = [self._measure(kind) for _ in range(2)][-1]
+        return self._runs[kind]
+
+    def _measure(self, kind: str) -> tuple[float, int]:
+        with self.scene(kind) as home:
+            started = perf_counter()
+            # A follower never ends by itself: what it has to do is a compute.
+            arguments = COMMANDS["compute" if kind == "follow" else kind]
+            ran = hb(home, *arguments, stdin=self.stdin(kind), kill_at=Instant(NEVER, 0))
+            assert ran.code == 0, ran
+            return perf_counter() - started, ran.changes
 
     def stdin(self, kind: str) -> Path | None:
         """What a run of that kind reads."""
@@ -225,8 +256,8 @@ class Scene:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def hb(home: Path, *arguments: str, stdin: Path | None = None, kill_after_s: float | None = None) -> Ended:
-    """Runs `hb`, until its end or for `kill_after_s`: then kill -9 ends it."""
+def hb(home: Path, *arguments: str, stdin: Path | None = None, kill_at: Instant | None = None) -> Ended:
+    """Runs `hb`, until its end, or until `kill_at`: then kill -9 ends it."""
     out, err = home.parent / "out", home.parent / "err"
     with (stdin or Path(os.devnull)).open("rb") as given, out.open("wb") as printed, err.open("wb") as said:
         process = subprocess.Popen(
@@ -236,12 +267,25 @@ def hb(home: Path, *arguments: str, stdin: Path | None = None, kill_after_s: flo
             stderr=said,
             env={"PATH": os.environ["PATH"], "HOME": str(home.parent)},
         )
-        try:
-            code = process.wait(TIMEOUT_S if kill_after_s is None else kill_after_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
-    return Ended(code, out.read_text().split("\n")[:-1], err.read_text())
+        changes = 0 if kill_at is None else _kill(process, home, kill_at)
+        code = process.wait(TIMEOUT_S)
+    return Ended(code, out.read_text().split("\n")[:-1], err.read_text(), changes)
+
+
+def _kill(process: subprocess.Popen[bytes], home: Path, instant: Instant) -> int:
+    """Ends a run at an instant, unless it ends before; how many changes were seen until then."""
+    # A home that is not there yet is made beside its place.
+    store = home / "store" if home.exists() else home.parent
+    last, seen, until = store.stat().st_mtime_ns, 0, perf_counter() + TIMEOUT_S
+    while seen < instant.changes and process.poll() is None and perf_counter() < until:
+        now = store.stat().st_mtime_ns
+        seen += now != last
+        last = now
+    try:
+        process.wait(instant.seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    return seen
 
 
 COMMANDS = {
@@ -256,7 +300,7 @@ COMMANDS = {
 
 def _end(stage: Stage, home: Path, story: Story) -> Ended:
     """The run of the story, ended; what it said must be no traceback."""
-    ended = hb(home, *COMMANDS[story.kind], stdin=stage.stdin(story.kind), kill_after_s=story.instant_s)
+    ended = hb(home, *COMMANDS[story.kind], stdin=stage.stdin(story.kind), kill_at=story.instant)
     story.killed = ended.code < 0
     story.printed = len(ended.lines)
     story.hold(ended.code in {0, -9}, f"it ended with {ended.code}: {ended.said}")
