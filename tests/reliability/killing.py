@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
+from hb.errors import HbError
 from hb.node import Node, build_message
 from hb.wasm.module import from_text
 from reliability import intact
@@ -160,7 +161,11 @@ def tell(stage: Stage, kind: str, random: Random) -> Story:
         instant = Instant(changes, random.choice((0.0, random.uniform(0, 0.02))))
     story = Story(kind, instant)
     with stage.scene(kind) as home:
-        KINDS[kind](stage, home, story)
+        try:
+            KINDS[kind](stage, home, story)
+        except HbError as error:
+            # What is left is so damaged that even looking at it ends there.
+            story.broken.append(f"{type(error).__name__}: {error}")
     return story
 
 
