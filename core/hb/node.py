@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from hb import ids
 from hb.environment import Environment, system_environment
-from hb.errors import HbError, IntegrityError, Interrupted, NotFound, Refused
-from hb.process import cache, history, names, scheduler
+from hb.errors import IntegrityError, Interrupted, NotFound, Refused
+from hb.process import cache, history, images, intake, names, scheduler
 from hb.process.history import ProcessView, SlotView, StateView
 from hb.process.scheduler import Scheduled
 from hb.protocol import definition as definitions
-from hb.protocol import request as requests
-from hb.protocol.commitment import Key, message_id, sign, verify
-from hb.protocol.definition import Converted, Limits
+from hb.protocol.commitment import Key, message_id, sign
+from hb.protocol.definition import Limits
 from hb.protocol.message import Message, dumps
 from hb.protocol.request import build_message
 from hb.store import keys
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
     from hb.config import Config
     from hb.devices.device import Machine
     from hb.home import Home
-    from hb.process.audit import Premises
     from hb.process.compute import Workshop
     from hb.process.evidence import Finding
+    from hb.process.premises import Premises
     from hb.wasm.module import Module
 
 __all__ = [
@@ -116,16 +115,16 @@ class Node:
         from hb.process import transition
         from hb.wasm.engine import run_interruptibly
 
-        wasm, image_id = self._with_id(image) if isinstance(image, bytes) else self._stored_image(image)
-        images = {image_id: wasm}
-        converted = _convert(wasm, images)
-        machine = self._machine(images)
-        module = run_interruptibly(lambda stop: machine.load_module(converted.image if converted else image_id))
+        wasm, image_name = self._with_id(image) if isinstance(image, bytes) else self._stored_image(image)
+        given = {image_name: wasm}
+        converted = images.convert(wasm, given)
+        machine = self._machine(given)
+        module = run_interruptibly(lambda stop: machine.load_module(converted.image if converted else image_name))
         executed_by, passes = execution_for(devices, module.info)
         scheduler_key = self._scheduler_key()
         definition = sign(
             definitions.build(
-                image=image_id,
+                image=image_name,
                 scheduler=scheduler_key.address,
                 devices=executed_by,
                 passes=passes,
@@ -144,7 +143,7 @@ class Node:
         )
         run_interruptibly(lambda stop: transition.initialise(definition, assignment, machine))
         batch.puts[keys.definition_key(process)] = dumps(definition)
-        batch.puts.update({keys.image_key(name): stored for name, stored in images.items()})
+        batch.puts.update({keys.image_key(called): stored for called, stored in given.items()})
         with self._slice() as store:
             already = self._spawned_before(store, process)
             if name is not None:
@@ -179,8 +178,9 @@ class Node:
             )
         most = self.config.batch_limit_messages
         if len(messages) > most:
-            raise _beyond(f"{most} messages may be sent at once, got {len(messages)}", "batch-messages")
-        signed = [self._prepare(message, target, signer, place) for place, message in enumerate(messages, 1)]
+            raise intake.beyond(f"{most} messages may be sent at once, got {len(messages)}", "batch-messages")
+        limit = self.config.message_limit_bytes
+        signed = [intake.prepare(message, target, signer, place, limit) for place, message in enumerate(messages, 1)]
         answers: list[Scheduled] = []
         for part in scheduler.parts(signed, SCHEDULE_MESSAGES):
             with self._slice() as store:
@@ -317,7 +317,7 @@ class Node:
         """
         from hb.process import audit
 
-        return audit.verify(self._premises(on_slot), process, replay=replay)
+        return audit.verify(self.premises(on_slot), process, replay=replay)
 
     def verify_names(self) -> Iterator[Finding]:
         """Names that stand for no process."""
@@ -341,7 +341,7 @@ class Node:
         """
         from hb.process import audit
 
-        return audit.repair(self._premises(None), process, replay=replay)
+        return audit.repair(self.premises(), process, replay=replay)
 
     def repair_names(self) -> list[str]:
         """Takes back the names that stand for no process; returns what was done, a line each."""
@@ -349,10 +349,9 @@ class Node:
 
         return repair.mend_names(self._slice, list(verify.check_names(self._slice)))
 
-    # -- how it is done
-
-    def _premises(self, on_slot: Callable[[int, int], None] | None) -> Premises:
-        from hb.process.audit import Premises
+    def premises(self, on_slot: Callable[[int, int], None] | None = None) -> Premises:
+        """What verbs that live elsewhere need of this home; `on_slot` hears of the slots that they deal with."""
+        from hb.process.premises import Premises
 
         return Premises(
             open_store=self._slice,
@@ -361,6 +360,8 @@ class Node:
             compute=self.compute,
             on_slot=on_slot or (lambda slot, last: None),
         )
+
+    # -- how it is done
 
     def _slice(self) -> AbstractContextManager[Store]:
         return self.home.slice(self._timeout_s())
@@ -380,25 +381,25 @@ class Node:
     def _with_id(self, image: bytes) -> tuple[bytes, str]:
         limit = self.config.module_limit_bytes
         if len(image) > limit:
-            raise _beyond(f"a module may have {limit} bytes, got {len(image)}", "module-limit")
-        return image, message_id({"body": image})
+            raise intake.beyond(f"a module may have {limit} bytes, got {len(image)}", "module-limit")
+        return image, images.image_id(image)
 
     def _stored_image(self, image: str) -> tuple[bytes, str]:
         with self._slice() as store:
-            return _get_image(store, image), image
+            return images.read(store, image), image
 
-    def _machine(self, images: dict[str, bytes] | None = None) -> Machine:
+    def _machine(self, given: dict[str, bytes] | None = None) -> Machine:
         from hb.devices.device import Machine
 
         def load_module(image: str) -> Module:
             from hb.wasm import module
 
             if image not in self._modules:
-                wasm = (images or {}).get(image)
+                wasm = (given or {}).get(image)
                 limits = module.CompileLimits(self.config.compile_limit_s, self.config.compile_limit_mb)
                 if wasm is None:
                     with self._slice() as store:
-                        wasm = _get_image(store, image, IntegrityError)
+                        wasm = images.read(store, image, IntegrityError)
                 self._modules[image] = module.load(wasm, self.home.cache, limits)
             return self._modules[image]
 
@@ -418,17 +419,6 @@ class Node:
 
     def _spawned_before(self, store: Store, process: str) -> Scheduled | None:
         return scheduler.find_scheduled(store, process, process)
-
-    def _prepare(self, message: Message, target: str, signer: Key | None, place: int) -> Message:
-        """The signed message that is scheduled for `message`, the one at `place` among those that were given."""
-        try:
-            signed = _signed(message, target, signer)
-            size, limit = len(dumps(signed)), self.config.message_limit_bytes
-            if size > limit:
-                raise _beyond(f"a message may have {limit} bytes, got {size}", "message-limit")
-        except Refused as error:
-            raise type(error)(f"message {place}: {error.message}", hint=error.hint) from error
-        return signed
 
     def _history(self, process: str, start: int, end: int) -> Iterator[SlotView]:
         for first in range(start, end + 1, VIEW_SLOTS):
@@ -457,44 +447,3 @@ class Node:
             if stop.is_set():
                 compute.keep_image(shop, live)
                 raise Interrupted(f"stopped following at slot {reached}")
-
-
-def _beyond(sentence: str, setting: str) -> Refused:
-    return Refused(sentence, hint=f"raise {setting} in the home's config.toml")
-
-
-def _convert(wasm: bytes, images: dict[str, bytes]) -> Converted | None:
-    """What runs in place of an image that the engine does not run as it is, put into `images` too.
-
-    Raises:
-        Refused: it has to be converted, and there is nothing that does.
-    """
-    from hb.wasm import convert
-
-    if not convert.needs_translation(wasm):
-        return None
-    translated, tool = convert.translate(wasm)
-    name = message_id({"body": translated})
-    images[name] = translated
-    return Converted(name, tool)
-
-
-def _signed(message: Message, target: str, signer: Key | None) -> Message:
-    if "commitments" in message:
-        if not verify(message):
-            raise Refused("nobody signed it")
-        if message.get("target") != target:
-            raise Refused(f"its target must be {target}, got {message.get('target')!r}")
-        return message
-    if signer is None:
-        raise Refused("it is not signed, and no key was given to sign it with")
-    return sign(requests.addressed(message, target), signer)
-
-
-def _get_image(store: Store, image: str, gone: type[HbError] = NotFound) -> bytes:
-    wasm = store.get(keys.image_key(image))
-    if wasm is None:
-        raise gone(f"no image {image} is stored here")
-    if (got := message_id({"body": wasm})) != image:
-        raise IntegrityError("an image is not what its ID is of", expected=image, got=got)
-    return wasm

@@ -6,7 +6,6 @@ must never decide by itself what is right.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hb import ids
@@ -16,22 +15,10 @@ from hb.process import replay as replays
 from hb.process import verify as checks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Sequence
 
-    from hb.devices.device import Machine
-    from hb.process.evidence import Finding, OnSlot, OpenStore
-
-
-@dataclass(frozen=True)
-class Premises:
-    """What an audit needs of the world: the store, the lock of computes, a machine, and a way to compute to a slot."""
-
-    open_store: OpenStore
-    lock: Callable[[str], AbstractContextManager[None]]
-    machine: Callable[[], Machine]
-    compute: Callable[[str, int], int]
-    on_slot: OnSlot
+    from hb.process.evidence import Finding, OpenStore
+    from hb.process.premises import Premises
 
 
 def verify(premises: Premises, process: str, *, replay: bool) -> Iterator[Finding]:
@@ -82,7 +69,7 @@ def _replay(premises: Premises, process: str, findings: Sequence[Finding]) -> Fi
         return None
     with premises.open_store() as store:
         definition = scheduler.get_definition(store, process)
-    machine = premises.machine()
+    machine = premises.machine(None)
     return run_interruptibly(
         lambda stop: replays.replay(
             premises.open_store,

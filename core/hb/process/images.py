@@ -1,0 +1,52 @@
+"""Images: the modules that processes run, by the ID of the message whose body they are.
+
+It must never compile or run one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hb.errors import HbError, IntegrityError, NotFound
+from hb.protocol.commitment import message_id
+from hb.protocol.definition import Converted
+from hb.store import keys
+
+if TYPE_CHECKING:
+    from hb.store.store import Store
+
+
+def image_id(image: bytes) -> str:
+    """The ID of an image."""
+    return message_id({"body": image})
+
+
+def read(store: Store, image: str, gone: type[HbError] = NotFound) -> bytes:
+    """The bytes of the stored image with the ID `image`.
+
+    Raises:
+        NotFound, or `gone`: none is stored.
+        IntegrityError: what is stored is not what its ID is of.
+    """
+    wasm = store.get(keys.image_key(image))
+    if wasm is None:
+        raise gone(f"no image {image} is stored here")
+    if (got := image_id(wasm)) != image:
+        raise IntegrityError("an image is not what its ID is of", expected=image, got=got)
+    return wasm
+
+
+def convert(wasm: bytes, images: dict[str, bytes]) -> Converted | None:
+    """What runs in place of an image that the engine does not run as it is, put into `images` too.
+
+    Raises:
+        Refused: it has to be converted, and there is nothing that does.
+    """
+    from hb.wasm import convert
+
+    if not convert.needs_translation(wasm):
+        return None
+    translated, tool = convert.translate(wasm)
+    name = image_id(translated)
+    images[name] = translated
+    return Converted(name, tool)
