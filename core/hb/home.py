@@ -29,6 +29,8 @@ from hb.store.store import Batch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hb.config import Config
+    from hb.protocol.commitment import Key
     from hb.store.leveldb import LevelStore
 
 HOME_NAME = ".hb"
@@ -70,6 +72,45 @@ class Home:
     def lock(self) -> Path:
         """The file that `slice` locks."""
         return self.path / "lock"
+
+    def settings(self) -> Config:
+        """What its config.toml says.
+
+        Raises:
+            Refused: that is not what settings can be.
+            HomeUnusable: the operating system would not let it be read.
+        """
+        from hb import config
+
+        return config.load(self.config)
+
+    def key(self, name: str) -> Key:
+        """Its key of that name, ready to sign.
+
+        Raises:
+            NotFound, Refused, HomeUnusable: as `keyring.load`.
+        """
+        from hb import keyring
+
+        return keyring.load(self.keys, name)
+
+    def make_key(self, name: str) -> Key:
+        """A new key of that name.
+
+        Raises:
+            Refused, HomeUnusable: as `keyring.create`.
+        """
+        from hb import keyring
+
+        return keyring.create(self.keys, name)
+
+    def announce(self) -> None:
+        """Lets those who follow a process know that something was scheduled."""
+        os.utime(self.lock)
+
+    def announced(self) -> int:
+        """A number that is another one after each `announce`."""
+        return self.lock.stat().st_mtime_ns
 
     @contextmanager
     def slice(self, timeout_s: float | None = None) -> Iterator[LevelStore]:

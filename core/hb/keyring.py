@@ -114,12 +114,21 @@ def names(directory: Path) -> list[str]:
     return sorted(stem for stem in stems if _NAME.match(stem))
 
 
-def _path(directory: Path, name: str) -> Path:
+def check_name(name: str) -> None:
+    """Whether a key can have this name.
+
+    Raises:
+        Refused: it cannot; the hint says what a name is.
+    """
     if not _NAME.match(name):
         raise Refused(
             f"not a name for a key: {name[:80]!r}",
             hint="1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
         )
+
+
+def _path(directory: Path, name: str) -> Path:
+    check_name(name)
     return directory / f"{name}{_SUFFIX}"
 
 

@@ -6,7 +6,6 @@ know what the bytes of a record are.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from hb import ids
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from hb.config import Config
     from hb.devices.device import Machine
     from hb.home import Home
+    from hb.memory_home import MemoryHome
     from hb.process.compute import Workshop
     from hb.process.evidence import Finding
     from hb.process.premises import Premises
@@ -61,25 +61,29 @@ class Node:
     """The processes of one home.
 
     `lock_timeout_s` is how long to wait for the home where others hold it (None: as its settings say). `on_slot` hears
-    of every slot that is computed: its number, and the slot that the compute is to end at.
+    of every slot that is computed: its number, and the slot that the compute is to end at. `modules` are compiled
+    ones, by image ID, that nodes share; it is added to.
     """
 
     def __init__(
-        self, home: Home, *, lock_timeout_s: float | None = None, on_slot: Callable[[int, int], None] | None = None
+        self,
+        home: Home | MemoryHome,
+        *,
+        lock_timeout_s: float | None = None,
+        on_slot: Callable[[int, int], None] | None = None,
+        modules: dict[str, Module] | None = None,
     ) -> None:
         self.home = home
         self._lock_timeout_s = lock_timeout_s
         self._on_slot = on_slot
         self._config: Config | None = None
-        self._modules: dict[str, Module] = {}
+        self._modules: dict[str, Module] = {} if modules is None else modules
 
     @property
     def config(self) -> Config:
         """The home's settings, read when they are first asked for."""
         if self._config is None:
-            from hb import config
-
-            self._config = config.load(self.home.config)
+            self._config = self.home.settings()
         return self._config
 
     def default_limits(self) -> Limits:
@@ -370,13 +374,11 @@ class Node:
         return self._lock_timeout_s if self._lock_timeout_s is not None else self.config.lock_timeout_s
 
     def _scheduler_key(self) -> Key:
-        from hb import keyring
-
-        return keyring.load(self.home.keys, self.config.scheduler_key)
+        return self.home.key(self.config.scheduler_key)
 
     def _announce(self) -> None:
         """Lets those who follow a process know that something was scheduled."""
-        os.utime(self.home.lock)
+        self.home.announce()
 
     def _with_id(self, image: bytes) -> tuple[bytes, str]:
         limit = self.config.module_limit_bytes
@@ -431,7 +433,7 @@ class Node:
 
         live = None
         while True:
-            seen_ns = self.home.lock.stat().st_mtime_ns
+            seen = self.home.announced()
             with self._slice() as store:
                 newest = scheduler.get_head(store, process).slot
             shop = self._workshop(newest, stop)
@@ -442,7 +444,7 @@ class Node:
             for view in self._history(process, first, reached):
                 on_slot(view)
             first = reached + 1
-            while not stop.is_set() and reached == newest and self.home.lock.stat().st_mtime_ns == seen_ns:
+            while not stop.is_set() and reached == newest and self.home.announced() == seen:
                 stop.wait(FOLLOW_SECONDS)
             if stop.is_set():
                 compute.keep_image(shop, live)
