@@ -30,6 +30,7 @@ _KINDS: tuple[tuple[type[BaseException], int, str], ...] = (
     (errors.IntegrityError, DAMAGE, "damage"),
     (errors.HomeUnusable, FAILED, "home-unusable"),
     (errors.Conflict, FAILED, "conflict"),
+    (errors.ProgramFailed, PROGRAM_FAILED, "program-failed"),
     (errors.Interrupted, INTERRUPTED, "interrupted"),
     (errors.HbError, FAILED, "failed"),
     (KeyboardInterrupt, INTERRUPTED, "interrupted"),

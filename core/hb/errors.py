@@ -1,8 +1,9 @@
 """The failures of hb, by kind.
 
-A program's failure is none of these: it is an *outcome*, a value in its slot's results. What is raised is
-a *refusal* (what came in is not acceptable; nothing was changed), *damage* (stored bytes disagree with what
-they must be), or one of the few conditions around them. Anything else that is raised is a bug.
+A program's failure is none of these: it is an *outcome*, a value in its slot's results (`ProgramFailed` carries it to
+a caller who asked for an answer alone). What is raised is a *refusal* (what came in is not acceptable; nothing was
+changed), *damage* (stored bytes disagree with what they must be), or one of the few conditions around them. Anything
+else that is raised is a bug.
 
 This module imports nothing, and must never print, log or exit.
 """
@@ -52,6 +53,17 @@ class Conflict(HbError):
 
 class Interrupted(HbError):
     """The caller asked to stop; the slot that was running is not computed, all before it are."""
+
+
+class ProgramFailed(HbError):
+    """A program's outcome is an error, where the caller asked for its answer and for nothing else.
+
+    `results` are those of its slot.
+    """
+
+    def __init__(self, message: str, *, results: dict[str, object] | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.results = results or {}
 
 
 class IntegrityError(HbError):

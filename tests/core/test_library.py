@@ -1,0 +1,201 @@
+"""`import hb`: the verbs on objects, in a home on a disk and in memory."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hb
+from hb import home as homes
+from hb import library
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "samples"
+
+# A program of the AO ABI that answers with the JSON it is built with, whatever it is told.
+ANSWERING = """
+(module
+  (memory (export "memory") 2)
+  (data (i32.const 16) "{0}\\00")
+  (func (export "malloc") (param i32) (result i32) (i32.const 65536))
+  (func (export "handle") (param i32 i32) (result i32) (i32.const 16)))
+"""
+
+
+def answering(answer: dict[str, object]) -> bytes:
+    return hb.wat(ANSWERING.replace("{0}", json.dumps(answer).replace('"', "\\22")))
+
+
+@pytest.fixture(params=["disk", "memory", "frozen"])
+def home(request, tmp_path) -> hb.Home:
+    made = {"disk": lambda: hb.open(tmp_path / "home"), "memory": hb.memory, "frozen": hb.frozen}
+    return made[request.param]()
+
+
+def test_every_example_in_its_documentation_gives_what_it_says(monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    runner = doctest.DocTestRunner()
+    shared = {"hb": hb}
+    found = [test for test in doctest.DocTestFinder().find(library) if test.examples]
+    for test in sorted(found, key=lambda test: test.lineno or 0):
+        test.globs = shared
+        runner.run(test, clear_globs=False)
+    assert len(found) > 8
+    assert runner.summarize(verbose=False).failed == 0
+
+
+def test_the_verbs_do_in_every_home_what_they_do_on_the_command_line(home) -> None:
+    counter = home.spawn(SAMPLES / "counter.wasm", name="counter", initial_state={"counter": 5}, tags={"App": "x"})
+    sent = counter.send("Add", 10)
+    assert (sent.slot, sent.fresh, sent.result().ok) == (1, True, True)
+    assert home.process("counter") == counter == home.process(counter.id[:6])
+    assert home.processes() == [counter]
+    assert home.names() == {"counter": counter}
+    assert counter.definition["app"] == "x"
+    assert [counter.state(slot)["counter"] for slot in (0, 1, "now~1", "now", sent.message)] == [5, 15, 5, 15, 15]
+    assert counter.send("ReadValue").result().output == [15]
+    assert counter.slots == 3
+    views = list(counter.history())
+    assert [(view.slot, view.action, view.computed) for view in views] == [
+        (0, None, True),
+        (1, "Add", True),
+        (2, "ReadValue", True),
+    ]
+    assert views[2].hashpath == counter.hashpath()
+    assert counter.verify(replay=True) == []
+
+
+def test_nothing_is_computed_until_it_is_asked_for(home) -> None:
+    counter = home.spawn(SAMPLES / "counter.wasm")
+    sent = counter.send_all([hb.message("Increment"), hb.message("Add", 4), hb.message("Increment")])
+    assert [each.slot for each in sent] == [1, 2, 3]
+    assert [view.computed for view in counter.history()] == [False] * 4
+    assert counter.compute(2) == 2
+    assert [view.computed for view in counter.history()] == [True, True, True, False]
+
+
+def test_a_failure_of_the_program_is_a_result(home) -> None:
+    result = home.spawn(SAMPLES / "trap.wasm").send("DivideByZero").result()
+    assert (result.ok, result.kind) == (False, "trap")
+    assert "by zero" in (result.error or "")
+    assert result.gas > 0
+
+
+def test_a_refusal_is_raised_and_schedules_nothing(home) -> None:
+    counter = home.spawn(SAMPLES / "counter.wasm")
+    with pytest.raises(hb.Refused, match="message 2: a message may have"):
+        counter.send_all([hb.message("Increment"), hb.message("Increment", data="x" * (17 << 20))])
+    with pytest.raises(hb.Refused, match="cannot read the module"):
+        home.spawn(SAMPLES / "no-such.wasm")
+    with pytest.raises(hb.NotFound):
+        counter.state(slot=1)
+    with pytest.raises(hb.NotFound):
+        home.process("nobody")
+    assert counter.slots == 1
+
+
+def test_limits_and_sources_are_taken_from_files_and_stored_images(home, tmp_path) -> None:
+    loop = home.spawn(SAMPLES / "loop.wat", gas_limit=1000)
+    assert loop.send("Loop").result().kind == "out-of-gas"
+    again = home.spawn(loop.definition["image"], gas_limit=2000)
+    assert again.definition["gas-limit"] == 2000
+    (tmp_path / "bad.wat").write_bytes(b"\xff")
+    with pytest.raises(hb.Refused, match="not UTF-8"):
+        home.spawn(tmp_path / "bad.wat")
+
+
+def test_a_message_is_signed_by_whom_one_names(home) -> None:
+    counter = home.spawn(SAMPLES / "counter.wasm")
+    alice = home.new_key("alice")
+    counter.send("Increment", signer="alice")
+    counter.send("Increment")
+    counter.send("Increment", signer=home.signer("alice"))
+    assert [view.sender for view in counter.history(1)] == [alice, home.address(), alice]
+    assert home.address("alice") == alice != home.address()
+
+
+def test_what_an_ao_program_answers_is_easy_to_get_at(home) -> None:
+    messages = [{"Target": "bob", "Data": "hi", "Anchor": "1", "Tags": [{"name": "Action", "value": "Greet"}]}]
+    me = home.spawn(answering({"ok": True, "response": {"Output": {"data": {"output": "2"}}, "Messages": messages}}))
+    assert me.eval("return 1 + 1") == "2"
+    result = me.result()
+    assert [(message["target"], message["action"]) for message in result.outbox] == [("bob", "Greet")]
+    failing = home.spawn(answering({"ok": True, "response": {"Error": "boom"}}))
+    with pytest.raises(hb.ProgramFailed, match="boom") as failed:
+        failing.eval("error()")
+    assert failed.value.results["type"] == "error"
+    assert not failing.send("Eval", data="error()").result().ok
+
+
+def test_a_home_is_found_where_the_command_line_finds_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("HB_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    with pytest.raises(hb.HbError, match="no home at"):
+        hb.open(create=False)
+    assert str(hb.open().node.home.path).endswith("hb")
+    near = homes.create(tmp_path / ".hb")
+    assert hb.open().node.home == near
+    monkeypatch.setenv("HB_HOME", str(tmp_path / "named"))
+    assert hb.open().node.home.path == tmp_path / "named"
+    assert hb.open(near.path, create=False).node.home == near
+
+
+def test_two_openings_see_the_same_home(tmp_path) -> None:
+    hb.open(tmp_path / "home").spawn(SAMPLES / "counter.wasm", name="counter").send("Increment")
+    program = Path(sys.executable).parent / "hb"
+    ran = subprocess.run(
+        [program, "--home", tmp_path / "home", "state", "counter", "counter"],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stdout == b"1\n"
+    assert hb.open(tmp_path / "home", create=False).process("counter").slots == 2
+
+
+def test_a_home_in_memory_writes_no_file(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "HB_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    counter = hb.open(":memory:").spawn(SAMPLES / "counter.wasm")
+    counter.send("Increment")
+    assert counter.state()["counter"] == 1
+    assert list(tmp_path.iterdir()) == []
+    assert hb.memory().processes() == []
+
+
+def test_in_a_frozen_home_the_same_calls_give_the_same_bytes() -> None:
+    def play() -> tuple[str, str, list[int]]:
+        home = hb.frozen()
+        ledger = home.spawn(SAMPLES / "ledger.wasm")
+        ledger.send("Mint", 1, 100, signer="alice")
+        home.clock.advance(60_000)
+        ledger.send("Mint", 2, 5)
+        ledger.send("Mint", 2, 5)
+        return ledger.id, ledger.hashpath(), [view.timestamp_ms for view in ledger.history()]
+
+    first = play()
+    assert first == play()
+    start = library.FROZEN_MS
+    assert first[2] == [start, start, start + 60_000, start + 60_000]
+    assert hb.frozen(seed=b"other").spawn(SAMPLES / "ledger.wasm").id != first[0]
+    with pytest.raises(hb.Refused, match="backwards"):
+        hb.frozen().clock.advance(-1)
+
+
+def test_importing_it_loads_nothing_and_names_are_typed() -> None:
+    script = "import hb, sys; print(sorted(m for m in sys.modules if m.startswith('hb.')), 'open' in dir(hb))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.strip() == "[] True"
+    with pytest.raises(AttributeError, match="nonsense"):
+        hb.nonsense  # noqa: B018
+    stub = (ROOT / "core/hb/__init__.pyi").read_text()
+    assert [name for name in hb.__all__ if f" as {name}" not in stub or getattr(hb, name) is None] == []
