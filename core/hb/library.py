@@ -23,6 +23,7 @@ This is a face of `hb.node`: it must hold no AO logic. Nothing else here reads t
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,9 @@ FROZEN_MS = 1_700_000_000_000
 IN_MEMORY = ":memory:"
 _COMPILED_MODULES = 32
 """So many compiled modules are kept for the homes in memory of this program."""
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_LONGEST_LINE = 1000
 
 _compiled: dict[str, Module] = {}
 
@@ -83,7 +87,7 @@ def memory(*, cache: str | os.PathLike[str] | None = None) -> Home:
     """A new, empty home in memory; it is gone when nothing refers to it.
 
     It has a key of every name. No file is written, unless `cache` names a directory, its owner's alone, to keep
-    compiled modules in: a large one takes a minute to compile.
+    compiled modules in: a large one takes a second or more to compile.
     """
     return Home(_node_in_memory(os.urandom(32), cache))
 
@@ -376,7 +380,7 @@ class Process:
         """
         result = self.send("Eval", data=code, signer=signer).result()
         if not result.ok:
-            raise ProgramFailed(f"the program failed ({result.kind}): {result.error}", results=result.raw)
+            raise ProgramFailed(f"the program failed ({result.kind}): {_line(result.error)}", results=result.raw)
         return result.answer
 
     def _schedule(self, messages: Sequence[Message], signer: str | Key | None, environment: Environment) -> list[Sent]:
@@ -548,6 +552,12 @@ def _anchor(anchor: str | None, environment: Environment) -> str:
 def _message(value: Value) -> dict[str, Any]:
     assert isinstance(value, dict)
     return value
+
+
+def _line(text: str | None) -> str:
+    """A stranger's text on one line, without what a terminal obeys."""
+    plain = _ESCAPES.sub("", text or "")[:_LONGEST_LINE]
+    return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
 
 
 def _text(value: Value) -> str:
