@@ -6,19 +6,21 @@ Imports only `errors`; holds nothing but text, bytes and hashes.
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
 from hashlib import sha256
 
 ID_BYTES = 32
 ID_CHARACTERS = 43
 
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
 _ID = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 
 def encode(raw: bytes) -> str:
     """Unpadded base64url of `raw`."""
-    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    return b2a_base64(raw, newline=False).rstrip(b"=").translate(_TO_URL).decode("ascii")
 
 
 def decode(text: str) -> bytes:
@@ -28,7 +30,7 @@ def decode(text: str) -> bytes:
         ValueError: `text` is not what `encode` writes (padding, other characters, stray bits).
     """
     try:
-        raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+        raw = a2b_base64(text.encode("ascii").translate(_FROM_URL) + b"=" * (-len(text) % 4))
     except (Base64Error, UnicodeEncodeError) as error:
         raise ValueError(f"not base64url: {text[:60]!r}") from error
     if encode(raw) != text:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from hb import ids
 from hb.errors import IntegrityError, Refused
-from hb.protocol.message import Message, dumps, loads
+from hb.protocol.message import Message, dumps, loads_stored
 from hb.store import keys
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def parse(raw: bytes, what: str, process: str, slot: int | None) -> Message:
         IntegrityError: they hold none.
     """
     try:
-        message = loads(raw)
+        message = loads_stored(raw)
     except Refused as error:
         raise IntegrityError(f"the {what} is not readable ({error.message})", process=process, slot=slot) from error
     if not isinstance(message, dict):

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     from hb.devices.device import Machine
     from hb.process.worker import Computed, Worker
-    from hb.protocol.message import Message
 
-RUN_SLOTS = 1000
+RUN_SLOTS = 4000
 """So many assignments are read at once, and so many records written at once, at the most."""
 
 RUN_BYTES = 32 << 20
@@ -55,8 +54,9 @@ class Workshop:
 class _Run:
     """A stretch of the schedule that is being computed, and what of it is to be written."""
 
-    assignments: list[Message]
-    known: dict[int, bytes]
+    first: int = 0
+    assignments: list[bytes] = field(default_factory=list)
+    known: dict[int, bytes] = field(default_factory=dict)
     batch: Batch = field(default_factory=Batch)
     size_bytes: int = 0
     since: float = field(default_factory=monotonic)
@@ -99,7 +99,7 @@ def open_worker(shop: Workshop, process: str, limit: int) -> Worker:
         assert record is not None
         return worker.resume(process, definition, record, image, pages, shop.machine)
     live, computed = worker.begin(process, definition, first, shop.machine)
-    run = _Run([], {})
+    run = _Run()
     _keep(run, process, computed)
     _write(shop, run)
     shop.on_slot(0)
@@ -113,7 +113,7 @@ def advance(shop: Workshop, live: Worker, slot: int, *, last_image: bool) -> Non
         IntegrityError: as `compute`.
         Interrupted: as `compute`; the worker is of no further use.
     """
-    run = _next_run(shop, live, slot, _Run([], {}))
+    run = _next_run(shop, live, slot, _Run())
     while live.slot < slot:
         try:
             for computed in _steps(shop, live, run):
@@ -132,7 +132,7 @@ def advance(shop: Workshop, live: Worker, slot: int, *, last_image: bool) -> Non
 
 def keep_image(shop: Workshop, live: Worker) -> None:
     """Stores a memory image of the slot that the worker is at, unless it has one."""
-    run = _Run([], {}, Batch(sync=True))
+    run = _Run(batch=Batch(sync=True))
     _put_image(run.batch, live)
     _write(shop, run)
 
@@ -149,8 +149,8 @@ def _next_run(shop: Workshop, live: Worker, slot: int, done: _Run) -> _Run:
     with shop.open_store() as store:
         _commit(store, done)
         known, last = _read_known(store, live.process, first, last)
-        following = list(scheduler.assignments(store, live.process, first, last, most_bytes=READ_BYTES))
-    return _Run(following, known)
+        following = scheduler.stretch(store, live.process, first, last, READ_BYTES)
+    return _Run(first, following, known)
 
 
 def _read_known(store: Store, process: str, first: int, last: int) -> tuple[dict[int, bytes], int]:
@@ -166,7 +166,7 @@ def _read_known(store: Store, process: str, first: int, last: int) -> tuple[dict
 
 
 def _steps(shop: Workshop, live: Worker, run: _Run) -> Iterator[Computed]:
-    for assignment in run.assignments:
+    for assignment in scheduler.read_stretch(live.process, run.first, run.assignments):
         if shop.stopped():
             raise Interrupted(f"interrupted at slot {live.slot}; all slots up to it are computed")
         yield live.step(assignment)

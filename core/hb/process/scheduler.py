@@ -20,7 +20,7 @@ from hb.store import keys
 from hb.store.store import Batch, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hb.environment import Environment
 
@@ -250,34 +250,59 @@ def get_assignment(store: Store, process: str, slot: int) -> Message:
     raw = store.get(keys.assignment_key(process, slot))
     if raw is None:
         raise IntegrityError("an assignment is gone from the schedule", process=process, slot=slot)
-    return _read(raw, process, slot)
+    return unpack(_read(raw, process, slot))
 
 
-def assignments(
-    store: Store, process: str, first: int, last: int, *, most_bytes: float = float("inf")
-) -> Iterator[Message]:
+def assignments(store: Store, process: str, first: int, last: int) -> Iterator[Message]:
     """The assignments of slots `first` to `last`, both included, in order, without a gap, and chained to each other.
 
-    With `most_bytes`, no more once those read had so many bytes.
+    They are as stored: `unpack` gives what they say in full; their IDs and signed commitments are the same.
 
     Raises:
         IntegrityError: a slot between them has no assignment, bytes that are none, or one that another should have.
     """
-    expected = first
-    chain = None
-    for key, raw in store.scan(*keys.assignments(process, first, last)):
-        if keys.slot_of(key) != expected:
-            raise IntegrityError("an assignment is gone from the schedule", process=process, slot=expected)
-        assignment = _read(raw, process, expected)
-        if chain is not None:
-            chain = assignments_.chain(chain, message_id(cast("Message", assignment["body"])))
-            _check_chain(assignment, ids.encode(chain), process, expected)
-        chain = ids.decode(cast("str", assignment["hash-chain"]))
-        yield assignment
-        expected += 1
+    return read_stretch(process, first, _stretch(store, process, first, last))
+
+
+def stretch(store: Store, process: str, first: int, last: int, most_bytes: int) -> list[bytes]:
+    """The stored assignments from slot `first` to `last`, both included, or until they have `most_bytes`.
+
+    Raises:
+        IntegrityError: a slot between them has no assignment.
+    """
+    raws = []
+    for raw in _stretch(store, process, first, last):
+        raws.append(raw)
         most_bytes -= len(raw)
         if most_bytes <= 0:
-            return
+            break
+    return raws
+
+
+def read_stretch(process: str, first: int, raws: Iterable[bytes]) -> Iterator[Message]:
+    """The assignments, as `assignments` gives them, in the stored bytes `raws` of the slots from `first` on.
+
+    Raises:
+        IntegrityError: bytes hold none, or one that another should have.
+    """
+    chain = b""
+    for slot, raw in enumerate(raws, first):
+        assignment = _read(raw, process, slot)
+        if chain:
+            chain = assignments_.chain(chain, message_id(cast("Message", assignment["body"])))
+            _check_chain(assignment, ids.encode(chain), process, slot)
+        else:
+            chain = ids.decode(cast("str", assignment["hash-chain"]))
+        yield assignment
+
+
+def _stretch(store: Store, process: str, first: int, last: int) -> Iterator[bytes]:
+    expected = first
+    for key, raw in store.scan(*keys.assignments(process, first, last)):
+        if keys.slot_of(key) != expected:
+            break
+        yield raw
+        expected += 1
     if expected <= last:
         raise IntegrityError("an assignment is gone from the schedule", process=process, slot=expected)
 
@@ -291,7 +316,7 @@ def _check_chain(assignment: Message, expected: str, process: str, slot: int) ->
 
 
 def _read(raw: bytes, process: str, slot: int) -> Message:
-    assignment = unpack(parse(raw, "assignment", process, slot))
+    assignment = parse(raw, "assignment", process, slot)
     body, chain = assignment.get("body"), assignment.get("hash-chain")
     if assignment.get("process") != process or assignment.get("slot") != slot:
         raise IntegrityError("the assignment stored here is not this slot's", process=process, slot=slot)
@@ -309,9 +334,11 @@ def _read(raw: bytes, process: str, slot: int) -> Message:
 
 def _is_committed(message: Message) -> bool:
     commitments = message.get("commitments")
-    return isinstance(commitments, dict) and any(
-        isinstance(entry, dict) and "committer" in entry for entry in commitments.values()
-    )
+    if isinstance(commitments, dict):
+        for entry in commitments.values():
+            if isinstance(entry, dict) and "committer" in entry:
+                return True
+    return False
 
 
 def _timestamp(head: Head, environment: Environment) -> int:

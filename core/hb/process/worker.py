@@ -8,8 +8,7 @@ Source: HyperBEAM's `dev_process_worker`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.devices.device import Base, Live, Machine
@@ -42,8 +41,7 @@ IMAGE_SLOTS = 128
 _ZERO_PAGE = bytes(65536)
 
 
-@dataclass(frozen=True)
-class StoredImage:
+class StoredImage(NamedTuple):
     """A memory image as it is stored: its record, and the contents, by digest, of the pages that are new in it."""
 
     slot: int
@@ -51,8 +49,7 @@ class StoredImage:
     pages: Mapping[str, bytes]
 
 
-@dataclass(frozen=True)
-class Computed:
+class Computed(NamedTuple):
     """What computing one slot gives to be stored: its record, and a memory image where one is worth its bytes."""
 
     slot: int
@@ -74,7 +71,7 @@ class Worker:
         from hb.wasm.memory import Mirror
 
         self.process = process
-        self.hashpath = hashpath
+        self._trail = hashpaths.Trail(hashpath)
         self._engine = ENGINE
         self._base = base
         self._machine = machine
@@ -88,6 +85,11 @@ class Worker:
         self._held = {} if image is None else dict(image.held)
         self._dirty = set(range(self._instance.memory_pages)) if image is None else set()
         self._imaged_slot = None if image is None else self.slot
+
+    @property
+    def hashpath(self) -> str:
+        """The hashpath of that slot."""
+        return self._trail.text
 
     @property
     def slot(self) -> int:
@@ -127,8 +129,9 @@ class Worker:
         before = self._base
         pages_before = self._instance.memory_pages
         after = transition.compute_slot(before, assignment, self._machine)
-        self._gas_since += after["results"].get("gas", 0)
-        if transition.failed(after):
+        results = after["results"]
+        self._gas_since += results.get("gas", 0)
+        if results.get("type") == "error":
             self._put_back(after)
             return False
         self._base = after
@@ -136,14 +139,14 @@ class Worker:
         return self._take_in(before, pages_before)
 
     def _check_next(self, assignment: Message) -> None:
-        expected = (self.process, self.slot + 1)
-        got = (assignment.get("process"), assignment.get("slot"))
-        if expected != got:
+        process, slot = self.process, self.slot + 1
+        if assignment.get("process") != process or assignment.get("slot") != slot:
+            got = (assignment.get("process"), assignment.get("slot"))
             raise IntegrityError(
                 "the schedule's next assignment is another",
-                process=self.process,
-                slot=self.slot + 1,
-                expected=expected,
+                process=process,
+                slot=slot,
+                expected=(process, slot),
                 got=got,
             )
 
@@ -154,10 +157,10 @@ class Worker:
         """Whether the slot changed anything; a large memory is not compared, and counts as changed."""
         if not self._is_small():
             return True
-        globals_changed = self._mirror.globals_changed()
+        globals_before = self._mirror.globals
         pages_changed = self._mirror_here()
         return (
-            globals_changed
+            self._mirror.globals != globals_before
             or bool(pages_changed)
             or self._instance.memory_pages != pages_before
             or not _same(transition.public_state(before), transition.public_state(self._base))
@@ -185,34 +188,32 @@ class Worker:
 
     def describe(self, assignment: Message, *, changed: bool) -> Computed:
         """What the slot that the process is at gives to be stored; to be asked for once a slot."""
-        self.hashpath = hashpaths.step(self.hashpath, assignment)
-        image = self._make_image() if self._image_is_due() else None
+        slot = self.slot
+        hashpath = self._trail.step(assignment)
+        small = self._is_small()
+        image = self._make_image() if small or self._image_is_due() else None
         fields: Message = {
             "assignment": message_id(assignment),
             "changed": changed,
             "engine": self._engine,
-            "hashpath": self.hashpath,
+            "hashpath": hashpath,
             "previous": self._previous,
             "results": self._base["results"],
-            "slot": self.slot,
+            "slot": slot,
             "state": transition.public_state(self._base),
         }
-        if image is not None and self._is_small():
+        if image is not None and small:
             fields["image"] = ids.digest(image.record)
         record = dumps(fields)
         self._previous = ids.digest(record)
-        return Computed(self.slot, record, image)
+        return Computed(slot, record, image)
 
     def _image_is_due(self) -> bool:
-        return (
-            self.slot == 0
-            or self._is_small()
-            or self._gas_since >= IMAGE_GAS
-            or self.slot - (self._imaged_slot or 0) >= IMAGE_SLOTS
-        )
+        return self.slot == 0 or self._gas_since >= IMAGE_GAS or self.slot - (self._imaged_slot or 0) >= IMAGE_SLOTS
 
     def _make_image(self) -> StoredImage:
-        self._mirror_here()
+        if self._mirrored is not self._base:
+            self._mirror_here()
         pages: dict[str, bytes] = {}
         for number in sorted(self._dirty):
             content = self._instance.page(number)
@@ -224,7 +225,7 @@ class Worker:
         self._dirty.clear()
         self._gas_since = 0
         self._imaged_slot = self.slot
-        image = Image(self._instance.raw_globals(), self._instance.memory_pages, self._held)
+        image = Image(self._mirror.globals, self._instance.memory_pages, self._held)
         return StoredImage(self.slot, image.encode(), pages)
 
 

@@ -213,11 +213,7 @@ def message_id(message: Message, which: Which = "all") -> str:
     Raises:
         Refused: the message cannot be encoded.
     """
-    names = (
-        []
-        if which == "none"
-        else [name for name, entry in _entries(message) if which == "every" or "committer" in entry]
-    )
+    names = [] if which == "none" else _names(message, signed_only=which == "all")
     if len(names) == 1:
         return names[0]
     if names:
@@ -229,6 +225,17 @@ def message_id(message: Message, which: Which = "all") -> str:
 def committers(message: Message) -> list[str]:
     """The addresses that `message`'s commitments claim, each once, sorted; nothing is verified."""
     return sorted({str(entry["committer"]) for _, entry in _entries(message) if "committer" in entry})
+
+
+def _names(message: Message, *, signed_only: bool) -> list[str]:
+    commitments = message.get(COMMITMENTS_KEY)
+    if not isinstance(commitments, dict):
+        return []
+    return [
+        name
+        for name, entry in commitments.items()
+        if isinstance(entry, dict) and (not signed_only or "committer" in entry)
+    ]
 
 
 def _entries(message: Message) -> Iterator[tuple[str, dict[str, Value]]]:

@@ -82,6 +82,35 @@ def step_id(hashpath: str, request_part: str, alg: str = SHA_256_CHAIN) -> str:
     return f"{ids.encode(folded)}/{request_part}"
 
 
+class Trail:
+    """A hashpath that goes on from request to request by `sha-256-chain`: `step`, with the bytes of the last one kept.
+
+    `text` is the hashpath as it is now.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._bytes: bytes | None = None
+
+    def step(self, request: Message) -> str:
+        """The hashpath after `request` was applied, which is then the one as it is now.
+
+        Raises:
+            Refused: as the function `step`.
+        """
+        last = part(request)
+        if self._bytes is None or len(last) != ids.ID_CHARACTERS:
+            self.text = step_id(self.text, last)
+            first, slash, last = self.text.partition("/")
+            is_known = slash and len(first) == len(last) == ids.ID_CHARACTERS
+            self._bytes = ids.decode(first) + ids.decode(last) if is_known else None
+        else:
+            folded = sha256(self._bytes).digest()
+            self.text = f"{ids.encode(folded)}/{last}"
+            self._bytes = folded + ids.decode(last)
+        return self.text
+
+
 def _folded(first: bytes, last: bytes, alg: str) -> bytes:
     if len(first) != ids.ID_BYTES:
         raise ValueError("the first half of a hashpath has 32 bytes")

@@ -26,10 +26,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from hb import ids
 from hb.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_DEPTH = 64
 """How deep maps and lists may nest, the outermost one counted."""
@@ -188,11 +191,28 @@ def loads(text: str | bytes) -> Value:
             raise Refused(f"not JSON: byte {error.start} is not UTF-8") from None
     elif not text.isascii():
         _checked_text(text, ())
-    # With no form and no escape in it, what the parser gives is normal but for its keys, which the hook sees to.
-    # Each level of nesting needs a bracket, so few brackets cannot nest deep.
-    plain = '"$' not in text and "\\u" not in text and text.count("{") + text.count("[") <= MAX_DEPTH
+    plain = _is_plain(text)
     parsed = _parse(text, _READER if plain else _RAW_READER)
     return cast(Value, parsed) if plain else from_plain(parsed)
+
+
+def loads_stored(raw: bytes) -> Value:
+    """`loads` of what `dumps` wrote, in a third of the time: keys are taken to be in normal form, each once.
+
+    Raises:
+        Refused: as `loads`, but for a key that comes twice.
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return loads(raw)
+    if '"priv' in text or not _is_plain(text):
+        return loads(text)
+    try:
+        value, end = _scan_stored(text, 0)
+    except (StopIteration, ValueError, RecursionError):
+        return loads(text)
+    return cast(Value, value) if end == len(text) else loads(text)
 
 
 def loads_message(text: str | bytes) -> Message:
@@ -205,6 +225,17 @@ def loads_message(text: str | bytes) -> Message:
     if not isinstance(value, dict):
         raise Refused(f"a message is a JSON object, this is {_described(value)}")
     return value
+
+
+def _is_plain(text: str) -> bool:
+    """Whether what the parser gives for `text` is in normal form but for its keys: no form and no escape is in it.
+
+    Each level of nesting needs a bracket, so few brackets cannot nest deep.
+    """
+    # One character is found in a twentieth of the time that two take.
+    if ("$" in text and '"$' in text) or ("\\" in text and "\\u" in text):
+        return False
+    return text.count("{") + text.count("[") <= MAX_DEPTH
 
 
 def _parse(text: str, reader: json.JSONDecoder) -> object:
@@ -270,6 +301,7 @@ def _repeated(keys: list[str]) -> str:
 
 _READER = _reader(_normal_object)
 _RAW_READER = _reader(_raw_object)
+_scan_stored: Callable[[str, int], tuple[object, int]] = vars(_reader(None))["scan_once"]
 
 
 def from_plain(plain: object) -> Value:
@@ -321,6 +353,19 @@ _ENCODER = json.JSONEncoder(
 )
 
 
+def _make_encode() -> Callable[[object], str]:
+    """`_ENCODER.encode`, but that its C encoder is made once; itself where there is none."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return _ENCODER.encode
+    text_of = json.encoder.encode_basestring
+    encode = make(None, _ENCODER.default, text_of, None, ":", ",", True, False, False)
+    return lambda value: "".join(encode(value, 0))
+
+
+_encoded = _make_encode()
+
+
 def dumps(value: Value) -> bytes:
     """The canonical JSON form of `value`, which is in normal form: sorted keys, no spaces, UTF-8.
 
@@ -328,9 +373,9 @@ def dumps(value: Value) -> bytes:
         Refused: `value` holds what `normalise` refuses.
     """
     try:
-        text = _ENCODER.encode(value)
+        text = _encoded(value)
         # A text or key that begins so may be one that has a form of its own, or is private: take the careful way.
-        if '"$' not in text and '"priv' not in text:
+        if not ("$" in text and '"$' in text) and '"priv' not in text:
             return text.encode("utf-8")
     except (TypeError, ValueError, RecursionError):
         pass  # a binary, an atom, a float or an integer that JSON has no plain form for

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 import wasmtime
@@ -59,8 +58,7 @@ _TRAPS = {
 _UNCAUGHT = ("trap", "the program threw an exception that it did not catch")
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a call did: its results (integers signed), the gas it used, and how it failed if it did.
 
     The engine looks at what is left of the gas at calls and in loops: a call may end well that is a few instructions

@@ -44,6 +44,8 @@ class Mirror:
         return self._differing(self.instance.memory_address if pages else 0, pages)
 
     def _differing(self, live: int, pages: int) -> list[int]:
+        if not pages:
+            return []
         copy = self._address
         both = min(pages, self.pages)
         differ = [i for i in range(both) if _memcmp(live + i * PAGE_BYTES, copy + i * PAGE_BYTES, PAGE_BYTES)]
@@ -57,6 +59,11 @@ class Mirror:
     def is_same(self) -> bool:
         """Whether nothing differs: no global, no page, not the memory's size."""
         return self.instance.memory_pages == self.pages and not self.globals_changed() and not self.changed()
+
+    @property
+    def globals(self) -> list[list[Any]]:
+        """The mutable globals as they were: what the instance's `raw_globals` gave."""
+        return self._globals
 
     def accept(self) -> list[int]:
         """Makes the mirror equal to the instance as it is now; gives the pages that `changed` would have."""

@@ -119,7 +119,7 @@ def test_a_page_that_is_not_what_its_digest_says_is_damage(stored_page, says) ->
     assert (damage.value.process, damage.value.slot, damage.value.expected) == (P, 4, digest)
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff", b'{"a":1,"a":2}'])
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff"])
 def test_a_record_that_is_no_message_is_damage(raw) -> None:
     store = MemoryStore()
     store.commit(Batch(puts={keys.slot_record_key(P, 1): raw}))

@@ -12,7 +12,7 @@ from hb.errors import BadSignature, Conflict, NotFound, Refused
 from hb.node import build_message
 from hb.process import scheduler
 from hb.protocol import assignment as assignments
-from hb.protocol.commitment import Key, committers, message_id, sign, verify
+from hb.protocol.commitment import Key, committers, message_id, sign, unpack, verify
 from hb.store import keys
 
 ALICE = Key(b"a" * 32)
@@ -24,7 +24,7 @@ def increments(count: int, prefix: str = "") -> list:
 
 def stored_assignments(shell, process: str, last: int) -> list:
     with shell.home.slice() as store:
-        return list(scheduler.assignments(store, process, 0, last))
+        return [unpack(assignment) for assignment in scheduler.assignments(store, process, 0, last)]
 
 
 def test_slots_have_no_gaps_from_0_across_sends_and_batches(shell) -> None:

@@ -112,6 +112,14 @@ def test_a_home_as_it_was_written_has_no_findings_and_looking_writes_nothing(hom
     assert home.shell.records() == home.intact
 
 
+@pytest.mark.parametrize("kind", ["record", "assignment"])
+@pytest.mark.parametrize("written", [b'{"slot":4,', b'{"SLOT":4,', b"{ "])
+def test_a_record_in_another_form_than_it_is_written_in_is_found(home: Damaged, kind: str, written: bytes) -> None:
+    key = getattr(home, kind)(4)
+    home.put(key, written + home.intact[key][1:])
+    assert any(finding.slot == 4 for finding in home.found())
+
+
 def test_a_process_that_is_not_computed_or_only_in_part_has_no_findings(shell) -> None:
     process = shell.spawn("counter.wasm")
     shell.send(process, "Increment")

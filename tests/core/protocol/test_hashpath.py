@@ -72,3 +72,22 @@ def test_an_unknown_algorithm_is_refused() -> None:
 def test_what_is_no_hashpath_is_refused(path: str) -> None:
     with pytest.raises(Refused, match="no hashpath"):
         hashpath.step_id(path, "x")
+
+
+@pytest.mark.parametrize("start", [ID, f"{ID}/{ID}", f"{ID}/Increment"])
+def test_a_trail_goes_where_single_steps_go(start: str) -> None:
+    requests: list[Message] = [
+        {"path": "compute", "n": 1},
+        {"path": "Increment"},
+        {"path": ID},
+        *({"n": n} for n in range(4)),
+    ]
+    trail, expected = hashpath.Trail(start), start
+    for request in requests:
+        expected = hashpath.step(expected, request)
+        assert trail.step(request) == trail.text == expected
+
+
+def test_a_trail_from_what_is_no_hashpath_is_refused() -> None:
+    with pytest.raises(Refused):
+        hashpath.Trail("short/x").step({"n": 1})

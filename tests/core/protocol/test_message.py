@@ -21,6 +21,7 @@ from hb.protocol.message import (
     from_plain,
     loads,
     loads_message,
+    loads_stored,
     normal_key,
     normalise,
     normalise_message,
@@ -30,6 +31,7 @@ from protocol_vectors import messages, same, shuffled, value, values, vectors
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
     from typing import Any
 
 ID = "P8TM_nRYcOLA2Z9x8w_wZWyN7dQcwdfT03aw2-aF4vM"
@@ -84,6 +86,37 @@ def test_the_normal_form_of_the_normal_form_is_itself(given_value: Value) -> Non
 @given(values(), st.randoms(use_true_random=False))
 def test_the_order_of_keys_never_matters(given_value: Value, order: random.Random) -> None:
     assert dumps(normalise(shuffled(given_value, order))) == dumps(normalise(given_value))
+
+
+@given(values())
+def test_what_was_stored_is_read_the_quick_way_as_the_careful_one_does(given_value: Value) -> None:
+    raw = dumps(normalise(given_value))
+    assert same(loads_stored(raw), loads(raw))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"priv": 1}',
+        b'{"a": {"privately": 1}}',
+        b'{"$atom": "x"}',
+        b"[" * 65,
+        b"{} {}",
+        b"1e999",
+        b"NaN",
+        b"\xff",
+        b'{"a":"\\ud800"}',
+        b"9" * 5000,
+    ],
+)
+def test_what_was_not_stored_by_us_is_read_the_careful_way(raw: bytes) -> None:
+    def outcome(read: Callable[[bytes], Value]) -> object:
+        try:
+            return dumps(read(raw))
+        except Refused as refusal:
+            return refusal.message
+
+    assert outcome(loads_stored) == outcome(loads)
 
 
 @given(st.text())
