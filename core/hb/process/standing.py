@@ -1,0 +1,49 @@
+"""A process at one of its slots, live, for what is to be tried there and not kept.
+
+It must never write: whatever is computed on the way there, or done with the worker afterwards, is gone with it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from hb.process import compute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hb.process.premises import Premises
+    from hb.process.worker import Worker
+    from hb.store.store import Batch, Store
+
+
+def stand(premises: Premises, process: str, slot: int, stopped: Callable[[], bool] = lambda: False) -> Worker:
+    """A worker at `slot`, which is scheduled: from the latest image before it, and by the messages since.
+
+    Raises:
+        NotFound: there is no such process.
+        IntegrityError: what is stored is damaged, or a slot on the way came out otherwise than it is stored.
+        Interrupted: the user wants to stop.
+    """
+
+    @contextmanager
+    def open_store() -> Iterator[Store]:
+        with premises.open_store() as store:
+            yield _Unwritten(store)
+
+    shop = compute.Workshop(open_store=open_store, lock=premises.lock, machine=premises.machine(None), stopped=stopped)
+    live = compute.open_worker(shop, process, slot)
+    compute.advance(shop, live, slot, last_image=False)
+    return live
+
+
+class _Unwritten:
+    """A store to which nothing that is committed comes."""
+
+    def __init__(self, store: Store) -> None:
+        self.get = store.get
+        self.scan = store.scan
+
+    def commit(self, batch: Batch) -> None:
+        """Drops the batch."""
