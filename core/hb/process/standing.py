@@ -13,13 +13,24 @@ from hb.process import compute
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from hb.devices.device import Machine
     from hb.process.premises import Premises
     from hb.process.worker import Worker
     from hb.store.store import Batch, Store
 
 
-def stand(premises: Premises, process: str, slot: int, stopped: Callable[[], bool] = lambda: False) -> Worker:
+def stand(
+    premises: Premises,
+    process: str,
+    slot: int,
+    stopped: Callable[[], bool] = lambda: False,
+    *,
+    machine: Machine | None = None,
+) -> Worker:
     """A worker at `slot`, which is scheduled: from the latest image before it, and by the messages since.
+
+    `machine` runs the modules (None: the premises' own). `premises.on_slot` hears of the slots on the way. To be called
+    on the thread of `hb.wasm.engine.run_interruptibly`, as all that the worker does.
 
     Raises:
         NotFound: there is no such process.
@@ -32,7 +43,13 @@ def stand(premises: Premises, process: str, slot: int, stopped: Callable[[], boo
         with premises.open_store() as store:
             yield _Unwritten(store)
 
-    shop = compute.Workshop(open_store=open_store, lock=premises.lock, machine=premises.machine(None), stopped=stopped)
+    shop = compute.Workshop(
+        open_store=open_store,
+        lock=premises.lock,
+        machine=premises.machine(None) if machine is None else machine,
+        on_slot=lambda reached: premises.on_slot(reached, slot),
+        stopped=stopped,
+    )
     live = compute.open_worker(shop, process, slot)
     compute.advance(shop, live, slot, last_image=False)
     return live

@@ -98,6 +98,11 @@ class Worker:
         return slot
 
     @property
+    def base(self) -> Base:
+        """The state at that slot, with its live instance; where others call that, the worker is of no further use."""
+        return self._base
+
+    @property
     def _instance(self) -> Instance:
         instance: Instance = self._base["priv"].instance
         return instance

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from hb.errors import Interrupted, NotFound
+from hb.devices.device import Machine
+from hb.errors import IntegrityError, Interrupted, NotFound
 from hb.process import cache, scheduler, transition
 from hb.process.standing import stand
+from hb.protocol.message import dumps, loads
+from hb.store import keys
+from hb.store.store import Batch
 
 
 @pytest.fixture
@@ -18,7 +22,7 @@ def counted(shell) -> str:
 
 
 def state(live) -> int:
-    return transition.public_state(live._base)["counter"]  # type: ignore[return-value]
+    return transition.public_state(live.base)["counter"]  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("computed", [None, 0, 3, 5])
@@ -43,6 +47,47 @@ def test_what_is_done_there_is_not_kept(shell, counted: str) -> None:
     assert live.step(assignment).record == stored
     assert state(live) == 13
     assert shell.records() == before
+
+
+def test_the_slots_on_the_way_are_told_of_and_the_given_machine_runs_them(shell, counted: str) -> None:
+    shell.node.compute(counted, 3)
+    heard, loaded = [], []
+    premises = shell.node.premises(lambda slot, last: heard.append((slot, last)))
+    own = premises.machine(None)
+
+    def load_module(image: str):
+        loaded.append(image)
+        return own.load_module(image)
+
+    live = stand(premises, counted, 5, machine=Machine(load_module))
+    assert (state(live), heard) == (15, [(4, 5), (5, 5)])
+    assert loaded == [shell.node.definition(counted)["image"]]
+
+
+def test_a_memory_is_what_it_was(shell) -> None:
+    process = shell.spawn("ledger.wasm")
+    for amount in (100, 20, 3):
+        shell.send(process, "Mint", 1, amount)
+    shell.node.compute(process, 2)
+    for slot, expected in enumerate((0, 100, 120, 123)):
+        live = stand(shell.node.premises(), process, slot)
+        assert live.base["priv"].instance.call("Balance", [1]).values == (expected,)
+    stood = stand(shell.node.premises(), process, 3)
+    state = shell.node.state(process, 3)
+    assert (stood.hashpath, stood.base["results"]) == (state.hashpath, state.state["results"])
+    assert stood.image_now().record == shell.records()[keys.memory_image_key(process, 3)]
+
+
+def test_a_record_that_was_altered_is_damage(shell, counted: str) -> None:
+    shell.node.compute(counted)
+    with shell.home.slice() as store:
+        record = loads(cache.read_bytes(store, counted, 5))
+        record["results"]["gas"] += 1
+        images = {keys.memory_image_key(counted, slot) for slot in range(4, 6)}
+        store.commit(Batch(puts={keys.slot_record_key(counted, 5): dumps(record)}, deletes=images))
+    with pytest.raises(IntegrityError, match="came out differently") as damage:
+        stand(shell.node.premises(), counted, 5)
+    assert damage.value.slot == 5
 
 
 def test_who_wants_to_stop_is_heard(shell, counted: str) -> None:
