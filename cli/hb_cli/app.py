@@ -181,7 +181,7 @@ def hb(
 
     \b
     PROCESS is a name, a process ID, or its first 4 characters or more.
-    A slot is a number, `now`, `now~1` (the one before), or a message's ID.
+    A slot is a number, `now`, `now~1` (the one before), or the ID of its message or its assignment.
     """
     if ctx.invoked_subcommand is None:
         from hb_cli import output

@@ -34,7 +34,7 @@ Slot = Annotated[
     typer.Option(
         "--slot",
         metavar="REF",
-        help="A slot: its number, `now`, `now~1`, or a message ID.",
+        help="A slot: its number, `now`, `now~1`, or the ID of its message or its assignment.",
     ),
 ]
 AsKey = Annotated[

@@ -13,7 +13,8 @@ True
 `hb.open()` is the home that the command line would use, `hb.open(PATH)` another one; `hb.memory()` is one that leaves
 nothing behind, and `hb.frozen()` one in which the same test gives the same IDs.
 
-A *slot*, wherever one is asked for, is what it is on the command line: a number, "now", "now~1" or the ID of a message.
+A *slot*, wherever one is asked for, is what it is on the command line: a number, "now", "now~1", or the ID of a message
+or of an assignment.
 What a program does is a value, a `Result`; what is raised are the errors of `hb.errors`.
 
 This is a face of `hb.node`: it must hold no AO logic. Nothing else here reads the user's environment, and it does so in

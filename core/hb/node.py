@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hb import ids
 from hb.environment import Environment, system_environment
 from hb.errors import IntegrityError, Interrupted, NotFound, Refused
-from hb.process import cache, history, images, intake, names, scheduler
+from hb.process import cache, history, images, intake, names, references, scheduler
 from hb.process.history import ProcessView, SlotView, StateView
 from hb.process.scheduler import Scheduled
 from hb.protocol import definition as definitions
@@ -203,6 +203,7 @@ class Node:
         from hb.process.compute import compute
         from hb.wasm.engine import run_interruptibly
 
+        slot = references.locate(self._slice, process, slot)
         with self._slice() as store:
             pid = names.resolve(store, process)
             target = history.resolve_slot(store, pid, slot)
@@ -231,6 +232,7 @@ class Node:
         Raises:
             NotFound, Interrupted, IntegrityError: as `compute`.
         """
+        slot = references.locate(self._slice, process, slot)
         with self._slice() as store:
             pid = names.resolve(store, process)
             number = history.resolve_slot(store, pid, slot)
@@ -250,6 +252,7 @@ class Node:
             NotFound: there is no such process or slot.
             IntegrityError: what is stored is damaged.
         """
+        first, last = (references.locate(self._slice, process, bound) for bound in (first, last))
         with self._slice() as store:
             pid = names.resolve(store, process)
             start, end = history.resolve_slot(store, pid, first), history.resolve_slot(store, pid, last)

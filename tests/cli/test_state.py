@@ -60,10 +60,11 @@ def test_a_slot_is_a_number_or_now_or_so_many_before(at_three: Shell, ref: str, 
     assert at_three.ok("state", "counter", "--slot", ref, "counter").out == f"{value}\n"
 
 
-def test_a_slot_is_a_message_id(at_three: Shell) -> None:
+def test_a_slot_is_the_id_of_its_message_or_its_assignment(at_three: Shell) -> None:
     sent = at_three.ok("send", "counter", "Increment", "--json").json()
     at_three.ok("send", "counter", "Increment")
-    assert at_three.ok("state", "counter", "--slot", sent["message"], "counter").out == "3\n"
+    for name in (sent["message"], sent["message"][:8], sent["assignment"]):
+        assert at_three.ok("state", "counter", "--slot", name, "counter").out == "3\n"
 
 
 def test_whole_state_in_a_pipe_is_one_object_that_paths_lead_into(at_three: Shell) -> None:

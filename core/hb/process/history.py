@@ -6,6 +6,7 @@ It only looks: it must never compute or write.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _REFERENCE = re.compile(r"now(?:~([0-9]{1,20}))?\Z")
 _NUMBER = re.compile(r"[0-9]{1,20}\Z")
+_PREFIX = re.compile(r"[A-Za-z0-9_-]{6,42}\Z")
+_SHOWN = 10
 
 
 class StateView(NamedTuple):
@@ -76,8 +79,11 @@ class SlotView(NamedTuple):
 def resolve_slot(store: Store, process: str, reference: str | int) -> int:
     """The slot that `reference` stands for: a number, `now`, `now~K`, or the ID of a scheduled message.
 
+    Of the ID, 6 characters or more may stand for it where no other message of the process begins with them. The IDs of
+    assignments are for `references.resolve`.
+
     Raises:
-        Refused: it is none of these.
+        Refused: it is none of these, or the beginning of several IDs.
         NotFound: the schedule has no such slot or message.
     """
     head = scheduler.get_head(store, process)
@@ -91,10 +97,29 @@ def resolve_slot(store: Store, process: str, reference: str | int) -> int:
         if found is None:
             raise NotFound(f"no message {text} in the schedule of process {process}")
         slot = found
+    elif _PREFIX.match(text):
+        slot = _find_message(store, process, text)
     else:
-        raise Refused(f"a slot is a number, now, now~K or a message ID, got {text!r}")
+        raise Refused(f"a slot is a number, now, now~K, or the ID of a message or an assignment, got {text!r}")
     if not 0 <= slot <= head.slot:
         raise NotFound(f"slot {text} is not scheduled: process {process} has slots 0 to {head.slot}")
+    return slot
+
+
+def _find_message(store: Store, process: str, prefix: str) -> int:
+    """The slot of the only message of `process` whose ID begins with `prefix`."""
+    scheduled = (key for key, _ in store.scan(*keys.messages(prefix)) if keys.process_of(key) == process)
+    found = [keys.message_of(key) for key in islice(scheduled, _SHOWN + 1)]
+    if not found:
+        raise NotFound(
+            f"no message has an ID that begins with {prefix!r} in the schedule of process {process}",
+            hint="a slot is a number, now, now~K, or the ID of a message or an assignment",
+        )
+    if len(found) > 1:
+        several = f"{_SHOWN} or more" if len(found) > _SHOWN else len(found)
+        raise Refused(f"{prefix!r} is the beginning of {several} message IDs: {', '.join(found[:_SHOWN])}")
+    slot = scheduler.find_slot(store, process, found[0])
+    assert slot is not None
     return slot
 
 

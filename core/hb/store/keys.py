@@ -101,9 +101,9 @@ def message_slots(message: str) -> Range:
     return _under(_MESSAGE_SLOT + message.encode() + b"/")
 
 
-def messages() -> Range:
-    """In which processes, and at which slots, all messages are scheduled."""
-    return _under(_MESSAGE_SLOT)
+def messages(prefix: str = "") -> Range:
+    """In which processes, and at which slots, all messages are scheduled, or those whose ID begins with `prefix`."""
+    return _under(_MESSAGE_SLOT + prefix.encode())
 
 
 def assignments(process: str, first: int = 0, last: int = LAST_SLOT) -> Range:
@@ -136,6 +136,11 @@ def slot_of(key: bytes) -> int:
 def text_of(key: bytes) -> str:
     """The ID or name that the key of a definition, an image, a head, a page or a name ends with."""
     return key[2:].decode()
+
+
+def message_of(key: bytes) -> str:
+    """The message ID in the key of a message's slot."""
+    return key[2:].partition(b"/")[0].decode()
 
 
 def process_of(key: bytes) -> str:

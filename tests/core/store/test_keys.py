@@ -86,6 +86,12 @@ def test_definitions_can_be_found_by_the_beginning_of_their_id() -> None:
         assert not start <= keys.definition_key(pid) < stop
 
 
+def test_messages_can_be_found_by_the_beginning_of_their_id() -> None:
+    for prefix, is_there in (("", True), ("MMMM", True), (MESSAGE, True), ("N", False), (MESSAGE + "M", False)):
+        start, stop = keys.messages(prefix)
+        assert (start <= keys.message_slot_key(MESSAGE, PID) < stop) is is_there
+
+
 def test_kinds_of_records_do_not_mix() -> None:
     everywhere = [keys.definition_key(PID), keys.head_key(PID), keys.image_key(PID), keys.page_key(PID)]
     everywhere += [keys.name_key(PID), keys.message_slot_key(PID, PID), keys.FORMAT_KEY]
@@ -99,3 +105,4 @@ def test_reads_ids_and_names_back_from_keys() -> None:
     assert keys.text_of(keys.definition_key(PID)) == PID
     assert keys.text_of(keys.name_key("zähler/2")) == "zähler/2"
     assert keys.process_of(keys.message_slot_key(MESSAGE, PID)) == PID
+    assert keys.message_of(keys.message_slot_key(MESSAGE, PID)) == MESSAGE
