@@ -143,9 +143,10 @@ MESSAGE: Message = {"action": "Increment", "data": "a\r\nb", "parameters": [1, 2
 
 
 def assigned(body: Message) -> Message:
-    return assignment.build(
-        process="p" * 43, slot=1, message=body, chain=b"c" * 32, timestamp_ms=1, block_height=0, block_hash="A" * 43
+    built = assignment.build(
+        process="p" * 43, slot=1, chain=b"c" * 32, timestamp_ms=1, block_height=0, block_hash="A" * 43
     )
+    return {**built, "body": body}
 
 
 def entries(signed: Message) -> dict[str, dict[str, Value]]:

@@ -5,13 +5,22 @@ It must never schedule, nor hold a store.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from hb.errors import Refused
 from hb.protocol import request as requests
-from hb.protocol.commitment import Key, sign, verify
-from hb.protocol.message import Message, dumps
+from hb.protocol.commitment import Encoded, Key, encoded, pack, sign_encoded, verify
+from hb.protocol.message import Message, dumps, normalise_message
 
 
-def prepare(message: Message, target: str, signer: Key | None, place: int, limit_bytes: int) -> Message:
+class Prepared(NamedTuple):
+    """A signed message that may be scheduled, and its stored form as JSON."""
+
+    signed: Encoded
+    stored: bytes
+
+
+def prepare(message: Message, target: str, signer: Key | None, place: int, limit_bytes: int) -> Prepared:
     """The signed message that is scheduled for `message`, the one at `place` among those that were given.
 
     Raises:
@@ -20,12 +29,13 @@ def prepare(message: Message, target: str, signer: Key | None, place: int, limit
     """
     try:
         signed = _signed(message, target, signer)
-        size = len(dumps(signed))
+        prepared = Prepared(signed, dumps(pack(signed.message)))
+        size = len(prepared.stored)
         if size > limit_bytes:
             raise beyond(f"a message may have {limit_bytes} bytes, got {size}", "message-limit")
     except Refused as error:
         raise type(error)(f"message {place}: {error.message}", hint=error.hint) from error
-    return signed
+    return prepared
 
 
 def beyond(sentence: str, setting: str) -> Refused:
@@ -33,13 +43,13 @@ def beyond(sentence: str, setting: str) -> Refused:
     return Refused(sentence, hint=f"raise {setting} in the home's config.toml")
 
 
-def _signed(message: Message, target: str, signer: Key | None) -> Message:
+def _signed(message: Message, target: str, signer: Key | None) -> Encoded:
     if "commitments" in message:
         if not verify(message):
             raise Refused("nobody signed it")
         if message.get("target") != target:
             raise Refused(f"its target must be {target}, got {message.get('target')!r}")
-        return message
+        return encoded(normalise_message(message))
     if signer is None:
         raise Refused("it is not signed, and no key was given to sign it with")
-    return sign(requests.addressed(message, target), signer)
+    return sign_encoded(requests.addressed(message, target), signer)

@@ -14,7 +14,7 @@ from hb import ids
 from hb.errors import IntegrityError, NotFound, Refused
 from hb.process.cache import parse
 from hb.protocol import assignment as assignments_
-from hb.protocol.commitment import Key, message_id, pack, sign, unpack
+from hb.protocol.commitment import Encoded, Key, encoded, message_id, pack, sign_around, unpack
 from hb.protocol.message import Message, dumps
 from hb.store import keys
 from hb.store.store import Batch, Store
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from hb.environment import Environment
+    from hb.process.intake import Prepared
 
 
 class Head(NamedTuple):
@@ -152,14 +153,16 @@ def open_schedule(
     """The batch that opens the schedule of a new process with its definition in slot 0, and that assignment."""
     batch = Batch(expects={keys.head_key(process): None}, sync=True)
     timestamp_ms = _timestamp(NO_HEAD, environment)
-    assignment, head = _assign(process, NO_HEAD, definition, message_id(definition), timestamp_ms, key, environment)
-    scheduled = _put(batch, process, head, message_id(definition), assignment)
+    assignment, head = _assign(
+        process, NO_HEAD, encoded(definition), message_id(definition), timestamp_ms, key, environment
+    )
+    scheduled = _put(batch, process, head, message_id(definition), assignment, dumps(pack(definition)))
     batch.puts[keys.head_key(process)] = head.encode()
     return batch, scheduled, assignment
 
 
 def schedule(
-    store: Store, process: str, messages: Sequence[Message], *, key: Key, environment: Environment
+    store: Store, process: str, messages: Sequence[Prepared], *, key: Key, environment: Environment
 ) -> list[Scheduled]:
     """Gives each signed message of `messages` its slot, in order, in one synced batch.
 
@@ -178,11 +181,11 @@ def schedule(
     here: dict[str, Scheduled] = {}
     answers = []
     for message in messages:
-        name = message_id(message)
+        name = message_id(message.signed.message)
         answer = here.get(name) or find_scheduled(store, process, name)
         if answer is None:
-            assignment, head = _assign(process, head, message, name, timestamp_ms, key, environment)
-            answer = _put(batch, process, head, name, assignment)
+            assignment, head = _assign(process, head, message.signed, name, timestamp_ms, key, environment)
+            answer = _put(batch, process, head, name, assignment, message.stored)
             here[name] = Scheduled(process, answer.slot, name, answer.assignment, fresh=False)
         answers.append(answer)
     if here:
@@ -191,11 +194,11 @@ def schedule(
     return answers
 
 
-def parts(messages: Sequence[Message], most: int) -> Iterator[Sequence[Message]]:
+def parts(messages: Sequence[Prepared], most: int) -> Iterator[Sequence[Prepared]]:
     """`messages` in the parts that are scheduled at once: of `most` at the most, and not too many bytes."""
     start = size = 0
     for end, message in enumerate(messages, 1):
-        size += len(dumps(message)) if len(messages) > 1 else 0
+        size += len(message.stored)
         if end == len(messages) or end - start == most or size >= PART_BYTES:
             yield messages[start:end]
             start, size = end, 0
@@ -354,22 +357,26 @@ def _timestamp(head: Head, environment: Environment) -> int:
 
 
 def _assign(
-    process: str, head: Head, message: Message, name: str, timestamp_ms: int, key: Key, environment: Environment
+    process: str, head: Head, message: Encoded, name: str, timestamp_ms: int, key: Key, environment: Environment
 ) -> tuple[Message, Head]:
     after = Head(head.slot + 1, assignments_.chain(head.chain, name), timestamp_ms)
     unsigned = assignments_.build(
         process=process,
         slot=after.slot,
-        message=message,
         chain=after.chain,
         timestamp_ms=timestamp_ms,
         block_height=environment.block_height,
         block_hash=environment.block_hash,
     )
-    return sign(unsigned, key), after
+    return sign_around(unsigned, message, key), after
 
 
-def _put(batch: Batch, process: str, head: Head, name: str, assignment: Message) -> Scheduled:
-    batch.puts[keys.assignment_key(process, head.slot)] = dumps(pack(assignment))
+def _put(batch: Batch, process: str, head: Head, name: str, assignment: Message, body: bytes) -> Scheduled:
+    """Puts an assignment, which comes without its body, into the batch; `body` is that as it is stored."""
+    before, after = (
+        {key: value for key, value in assignment.items() if (key < "body") is first} for first in (True, False)
+    )
+    record = b'%b,"body":%b,%b' % (dumps(before)[:-1], body, dumps(after)[1:])
+    batch.puts[keys.assignment_key(process, head.slot)] = record
     batch.puts[keys.message_slot_key(name, process)] = keys.encode_slot(head.slot)
     return Scheduled(process, head.slot, name, message_id(assignment))

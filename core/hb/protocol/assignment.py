@@ -28,15 +28,14 @@ def build(
     *,
     process: str,
     slot: int,
-    message: Message,
     chain: bytes,
     timestamp_ms: int,
     block_height: int,
     block_hash: str,
 ) -> Message:
-    """The assignment of `message` to `slot` of `process`, yet to be signed by the scheduler.
+    """The assignment of a message to `slot` of `process`, yet to be signed by the scheduler around the message.
 
-    `process` is a PID; `chain` the hash-chain's 32 bytes with this message in it; `block_hash` 43 characters. There
+    `process` is a PID; `chain` the hash-chain's 32 bytes with the message in it; `block_hash` 43 characters. There
     are no blocks here, so the block's time is the assignment's own, in seconds as blocks have it.
     """
     return {
@@ -51,5 +50,4 @@ def build(
         "block-timestamp": timestamp_ms // 1000,
         "timestamp": timestamp_ms,
         "hash-chain": ids.encode(chain),
-        "body": message,
     }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hb.protocol.httpsig import Fields
     from hb.protocol.message import Message, Value
+    from hb.protocol.tabm import Tabm
 
 Which: TypeAlias = Literal["all", "every", "none"]
 
@@ -118,6 +119,22 @@ class Key:
         return f"Key({self.address})"
 
 
+class Encoded(NamedTuple):
+    """A message in normal form, and its TABM."""
+
+    message: Message
+    tabm: Tabm
+
+
+def encoded(message: Message) -> Encoded:
+    """`message`, which is in normal form, and its TABM.
+
+    Raises:
+        Refused: it cannot be encoded.
+    """
+    return Encoded(message, tabm.encode(message))
+
+
 # Signing
 
 
@@ -131,10 +148,39 @@ def sign(message: Message, key: Key) -> Message:
         Refused: a signature would not cover all of the message (see `coverage`), or it has too many commitments.
         BadSignature: a commitment that the message bears already does not verify.
     """
+    return sign_encoded(message, key).message
+
+
+def sign_encoded(message: Message, key: Key) -> Encoded:
+    """`sign`, and the TABM of what it gives.
+
+    Raises:
+        Refused, BadSignature: as `sign`.
+    """
     message = normalise_message(message)
     others = _others(message, key) if message.get(COMMITMENTS_KEY) else {}
     content = without_commitments(message)
-    fields = _covered_fields(content)
+    encoded = tabm.encode(content)
+    fields = httpsig.encode(encoded)
+    coverage.check(content, encoded, fields)
+    signed, mac = _commit(fields, others, key)
+    commitments = cast("dict[str, Value]", {**signed, mac: _mac_commitment(signed)})
+    return Encoded({**content, COMMITMENTS_KEY: commitments}, {**encoded, COMMITMENTS_KEY: tabm.encode(commitments)})
+
+
+def sign_around(message: Message, body: Encoded, key: Key) -> Message:
+    """`sign` of `message` with `body` in it, which is not encoded anew: its stored form (see `pack`), less the body.
+
+    For a message that this program made itself, in normal form and without commitments or what a signature would
+    not cover: it is not looked at.
+    """
+    fields = httpsig.encode({**tabm.encode(message), "body": body.tabm})
+    signed, mac = _commit(fields, {}, key)
+    return {**message, COMMITMENTS_KEY: cast("dict[str, Value]", {**signed, mac: {}})}
+
+
+def _commit(fields: Fields, others: dict[str, dict[str, str]], key: Key) -> tuple[dict[str, dict[str, str]], str]:
+    """The commitment of `key` over `fields` beside the `others`, by their IDs, and the ID of the hmac commitment."""
     components = httpsig.signed_components(fields)
     lines = httpsig.component_lines(fields)
     signature = key.sign(httpsig.signature_base(lines, components, key.params.encode()))
@@ -151,8 +197,7 @@ def sign(message: Message, key: Key) -> Message:
     }
     if len(signed) >= MAX_COMMITMENTS:
         raise Refused(f"a message can bear no more than {MAX_COMMITMENTS} commitments")
-    content[COMMITMENTS_KEY] = cast("dict[str, Value]", {**signed, _mac_id(lines): _mac_commitment(signed)})
-    return content
+    return signed, _mac_id(lines)
 
 
 def without_commitments(message: Message) -> Message:

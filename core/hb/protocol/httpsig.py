@@ -157,7 +157,7 @@ def mac_components(fields: Fields) -> list[str]:
 
 def component_list(components: Sequence[str]) -> bytes:
     """The structured-field list that names `components`."""
-    return b"(" + b" ".join([_component_name(component) for component in components]) + b")"
+    return _component_list(tuple(components))
 
 
 def component_lines(fields: Fields) -> dict[str, bytes]:
@@ -180,6 +180,11 @@ def signature_base(lines: dict[str, bytes], components: Sequence[str], params: b
     except KeyError as missing:
         raise Refused(f"{str(missing)[:80]} is no field of the message") from None
     return b"\n".join(chosen) + b'\n"@signature-params": ' + component_list(components) + params
+
+
+@lru_cache(maxsize=64)
+def _component_list(components: tuple[str, ...]) -> bytes:
+    return b"(" + b" ".join([_component_name(component) for component in components]) + b")"
 
 
 @lru_cache(maxsize=1024)

@@ -47,11 +47,11 @@ def encode(message: Message) -> Tabm:
         if key in DROPPED_KEYS or key.startswith(PRIVATE_PREFIX):
             continue
         value = message[key]
-        if isinstance(value, str) and value:
+        if type(value) is str and value:
             tabm[key] = value.encode()
-        elif isinstance(value, dict) and value:
+        elif type(value) is dict and value:
             tabm[key] = encode(value)
-        elif isinstance(value, bytes) and value:
+        elif type(value) is bytes and value:
             tabm[key] = value
         else:
             name, encoded = _typed(value)

@@ -18,7 +18,6 @@ def test_an_assignment_has_the_keys_of_an_ao_node() -> None:
     assert assignment.build(
         process="P" * 43,
         slot=3,
-        message={"action": "x"},
         chain=b"c" * 32,
         timestamp_ms=1_700_000_000_123,
         block_height=9,
@@ -35,5 +34,4 @@ def test_an_assignment_has_the_keys_of_an_ao_node() -> None:
         "block-timestamp": 1_700_000_000,
         "timestamp": 1_700_000_000_123,
         "hash-chain": ids.encode(b"c" * 32),
-        "body": {"action": "x"},
     }

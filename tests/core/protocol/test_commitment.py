@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from hb import ids
 from hb.errors import BadSignature, Refused
-from hb.protocol.commitment import Key, committers, message_id, pack, sign, unpack, verify
+from hb.protocol.commitment import Key, committers, encoded, message_id, pack, sign, sign_around, unpack, verify
 from hb.protocol.message import Message, dumps, loads_message
 from protocol_vectors import (
     ALICE,
     BOB,
     CAROL,
     MESSAGE,
+    assigned,
     entries,
     message,
     messages,
@@ -141,6 +142,16 @@ def test_what_is_signed_verifies_also_from_its_stored_form(item: Message) -> Non
     assert same(again, signed)
     assert verify(again) == [ALICE.address]
     assert message_id(again) == message_id(signed)
+
+
+@given(signable_messages())
+def test_what_is_signed_around_a_message_is_what_would_be_signed_with_it(item: Message) -> None:
+    body = sign(item, ALICE)
+    whole = assigned(body)
+    without = {key: value for key, value in whole.items() if key != "body"}
+    assert sign_around(without, encoded(body), BOB) == {
+        key: value for key, value in pack(sign(whole, BOB)).items() if key != "body"
+    }
 
 
 @given(signable_messages(), st.randoms(use_true_random=False))
