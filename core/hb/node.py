@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hb import ids
 from hb.environment import Environment, system_environment
 from hb.errors import IntegrityError, Interrupted, NotFound, Refused
-from hb.process import cache, history, images, intake, names, references, scheduler
+from hb.process import cache, history, images, intake, lineage, names, references, scheduler
 from hb.process.history import ProcessView, SlotView, StateView
 from hb.process.scheduler import Scheduled
 from hb.protocol import definition as definitions
@@ -78,6 +78,7 @@ class Node:
         self._on_slot = on_slot
         self._config: Config | None = None
         self._modules: dict[str, Module] = {} if modules is None else modules
+        self._lineages: dict[str, lineage.Lineage] = {}
 
     @property
     def config(self) -> Config:
@@ -366,12 +367,14 @@ class Node:
             machine=self._machine,
             compute=self.compute,
             on_slot=on_slot or (lambda slot, last: None),
+            scheduler_key=self._scheduler_key,
+            announce=self._announce,
         )
 
     # -- how it is done
 
     def _slice(self) -> AbstractContextManager[Store]:
-        return self.home.slice(self._timeout_s())
+        return lineage.viewed(self.home.slice(self._timeout_s()), self._lineages)
 
     def _timeout_s(self) -> float | None:
         return self._lock_timeout_s if self._lock_timeout_s is not None else self.config.lock_timeout_s

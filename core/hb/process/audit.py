@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb import ids
-from hb.process import names, scheduler
+from hb.process import lineage, names
 from hb.process import repair as mending
 from hb.process import replay as replays
 from hb.process import verify as checks
@@ -49,9 +49,13 @@ def repair(premises: Premises, process: str, *, replay: bool) -> list[str]:
     pid = _resolve(premises.open_store, process)
     findings = list(verify(premises, pid, replay=replay))
     mending.refuse_unless_derived(findings)
+    with premises.open_store() as store:
+        own = lineage.first_slot(store, pid)
+    mending.refuse_unless_own(findings, pid, own, replayed=replay)
     done = mending.mend_links(premises.open_store, pid, findings)
     first = mending.first_unsound(findings)
     if first is not None:
+        first = max(first, own)
         with premises.lock(pid):
             newest = mending.forget(premises.open_store, pid, first, findings)
         done.append(f"deleted what was computed from slot {first} on")
@@ -67,14 +71,11 @@ def _replay(premises: Premises, process: str, findings: Sequence[Finding]) -> Fi
     last = replays.reach(premises.open_store, process, findings)
     if last is None:
         return None
-    with premises.open_store() as store:
-        definition = scheduler.get_definition(store, process)
     machine = premises.machine(None)
     return run_interruptibly(
         lambda stop: replays.replay(
             premises.open_store,
             process,
-            definition,
             last,
             machine,
             on_slot=premises.on_slot,

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from hb.errors import IntegrityError, Interrupted
-from hb.process import cache, links, scheduler, worker
+from hb.process import cache, lineage, links, scheduler, worker
 from hb.store import keys
 from hb.store.store import Batch, Store
 
@@ -84,12 +84,18 @@ def compute(shop: Workshop, process: str, slot: int) -> None:
 
 
 def open_worker(shop: Workshop, process: str, limit: int) -> Worker:
-    """A worker at the latest restorable slot at or below `limit`, or a new one at slot 0, which is then stored."""
+    """A worker at the latest restorable slot at or below `limit`, or a new one at the first, which is then stored.
+
+    Where `limit` is a slot that a fork shares, the worker is that of the process that has it.
+    """
     with shop.open_store() as store:
+        process = lineage.owner(store, process, limit)
         definition = scheduler.get_definition(store, process)
+        start = lineage.first_slot(store, process)
         restorable = cache.latest(store, process, limit=limit, required="image")
-        if restorable is None:
-            first = scheduler.get_assignment(store, process, 0)
+        if restorable is None or restorable < start:
+            restorable = None
+            first = scheduler.get_assignment(store, process, start)
         else:
             links.read(store, process, restorable)
             record = cache.read_bytes(store, process, restorable)
@@ -98,11 +104,16 @@ def open_worker(shop: Workshop, process: str, limit: int) -> Worker:
     if restorable is not None:
         assert record is not None
         return worker.resume(process, definition, record, image, pages, shop.machine)
-    live, computed = worker.begin(process, definition, first, shop.machine)
+    if start == 0:
+        live, computed = worker.begin(process, definition, first, shop.machine)
+    else:
+        from hb.process import fork
+
+        live, computed = fork.begin(shop, process, definition, first)
     run = _Run()
     _keep(run, process, computed)
     _write(shop, run)
-    shop.on_slot(0)
+    shop.on_slot(start)
     return live
 
 

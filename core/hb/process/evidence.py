@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
+from hb import ids
 from hb.errors import BadSignature, HomeUnusable, IntegrityError, Refused
+from hb.process import cache, lineage
 from hb.protocol.commitment import verify
 from hb.protocol.message import Message, dumps, loads_message
 from hb.store import keys
@@ -141,3 +143,23 @@ def differs(process: str, slot: int | None, what: str, expected: object, got: ob
         if expected == got and type(expected) is type(got)
         else [Finding(process, slot, what, str(expected), str(got)[:300])]
     )
+
+
+def read_lineage(open_store: OpenStore, process: str) -> tuple[lineage.Lineage, list[Finding]]:
+    """Whose the slots of a process are; none where that cannot be told."""
+    try:
+        with open_store() as store:
+            return lineage.segments(store, process), []
+    except IntegrityError as error:
+        wanted = "that of this process, and of all that it comes from"
+        return (), [Finding(error.process or process, None, DEFINITION, wanted, error.message)]
+
+
+def page_digest(raw: Stored) -> str:
+    """The digest of the page of memory in stored bytes, or why there is none."""
+    if raw is None:
+        return "nothing"
+    if isinstance(raw, Unreadable):
+        return raw.reason
+    content = cache.decompress(raw)
+    return "bytes that are no page" if content is None else ids.digest(content)

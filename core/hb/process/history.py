@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import NotFound, Refused
-from hb.process import cache, links, scheduler
+from hb.process import cache, lineage, links, scheduler
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import committers, message_id
 from hb.store import keys
@@ -19,6 +19,7 @@ from hb.store import keys
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hb.protocol.definition import Origin
     from hb.protocol.message import Message, Value
     from hb.store.store import Store
 
@@ -39,7 +40,10 @@ class StateView(NamedTuple):
 
 
 class ProcessView(NamedTuple):
-    """A process as a list shows it. `slots` are scheduled; `computed` is the newest computed one, or None."""
+    """A process as a list shows it. `slots` are scheduled; `computed` is the newest computed one, or None.
+
+    `origin` is where it left another process, if it is a fork.
+    """
 
     process: str
     names: list[str]
@@ -49,13 +53,15 @@ class ProcessView(NamedTuple):
     devices: list[str]
     spawned_ms: int
     latest_ms: int
+    origin: Origin | None = None
 
 
 class SlotView(NamedTuple):
     """One slot: its assignment, and what computing it gave where it is computed (else those are None).
 
     `sender` is the address that signed the message; `state` the public keys; `changed` says whether the slot left
-    anything other than it was, and `image` whether a memory image of it is stored.
+    anything other than it was, and `image` whether a memory image of it is stored. `origin` is where a fork left
+    another process, at the slot whose message made it.
     """
 
     process: str
@@ -74,6 +80,7 @@ class SlotView(NamedTuple):
     changed: bool | None = None
     gas: int | None = None
     image: bool = False
+    origin: Origin | None = None
 
 
 def resolve_slot(store: Store, process: str, reference: str | int) -> int:
@@ -161,6 +168,7 @@ def view(process: str, assignment: Message, record: Message | None, *, image: bo
         action=action if isinstance(action, str) else None,
         parameters=parameters if isinstance(parameters, list) else [parameters],
         data=message.get("data"),
+        origin=definitions.origin(message) if slot and message_id(message) == assignment["process"] else None,
     )
     if record is None:
         return seen
@@ -189,7 +197,7 @@ def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessVi
     """A process as a list shows it; `named` are all names, and the process ID that each stands for."""
     definition = scheduler.get_definition(store, process)
     head = scheduler.get_head(store, process)
-    spawned = scheduler.get_assignment(store, process, 0)["timestamp"]
+    spawned = scheduler.get_assignment(store, process, lineage.first_slot(store, process))["timestamp"]
     assert isinstance(spawned, int)
     return ProcessView(
         process=process,
@@ -200,6 +208,7 @@ def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessVi
         devices=definitions.execution_devices(definition),
         spawned_ms=spawned,
         latest_ms=head.timestamp_ms,
+        origin=definitions.origin(definition),
     )
 
 
@@ -218,7 +227,7 @@ def find_state(store: Store, process: str, slot: int) -> StateView | None:
         **public,
         "at-slot": slot,
         "device": definitions.PROCESS_DEVICE,
-        "process": scheduler.get_definition(store, process),
+        "process": scheduler.get_definition(store, lineage.owner(store, process, slot)),
         "results": results,
     }
     image = record.get("image") or cache.image_digest(store, process, slot)

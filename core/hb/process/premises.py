@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
     from hb.devices.device import Machine
     from hb.process.evidence import OnSlot, OpenStore
+    from hb.protocol.commitment import Key
 
 
 class Premises(NamedTuple):
     """The store in slices, the lock of computes, a machine, and a way to compute a process to a slot.
 
     `machine` takes images, by ID, that are not stored. `on_slot` hears of each slot that was dealt with, and of the
-    last one.
+    last one. `scheduler_key` is what this home signs assignments with; `announce` tells followers that there is one.
     """
 
     open_store: OpenStore
@@ -27,3 +28,5 @@ class Premises(NamedTuple):
     machine: Callable[[dict[str, bytes] | None], Machine]
     compute: Callable[[str, int], int]
     on_slot: OnSlot
+    scheduler_key: Callable[[], Key]
+    announce: Callable[[], None]

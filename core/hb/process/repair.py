@@ -41,6 +41,25 @@ def refuse_unless_derived(findings: Iterable[Finding]) -> None:
             )
 
 
+def refuse_unless_own(findings: Iterable[Finding], process: str, own: int, *, replayed: bool) -> None:
+    """Makes sure that what is damaged is the process's own, from slot `own` on, and not of one that it comes from.
+
+    Raises:
+        Refused: it is not, or it may not be; says what to do.
+    """
+    for finding in findings:
+        if finding.process != process:
+            raise Refused(
+                f"nothing was mended: the {finding.what} is that of process {finding.process}, that it comes from",
+                hint=f"`hb verify {finding.process} --repair` mends it",
+            )
+        if own and finding.slot == own and finding.what == PREVIOUS and not replayed:
+            raise Refused(
+                f"nothing was mended: the slot record of slot {own - 1}, which is not its own, may be the wrong one",
+                hint=f"`hb verify {process} --replay --repair` tells",
+            )
+
+
 def mend_links(open_store: OpenStore, process: str, findings: Sequence[Finding]) -> list[str]:
     """Writes the index entries and the head anew that `findings` say are wrong; returns what it did, a line each."""
     done = []

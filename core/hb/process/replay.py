@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from hb import ids
 from hb.errors import HbError, Interrupted, Refused
-from hb.process import cache, scheduler, worker
-from hb.process.evidence import REPLAY, Finding
+from hb.process import cache, lineage, scheduler, worker
+from hb.process.evidence import REPLAY, WINDOW_BYTES, Finding
 from hb.protocol.message import Message, Value, dumps, loads_message
 from hb.store import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from hb.devices.device import Machine
     from hb.process.evidence import OnSlot, OpenStore
@@ -32,7 +32,6 @@ _REST = ("changed", "image", "hashpath", "assignment", "slot", "engine")
 def replay(
     open_store: OpenStore,
     process: str,
-    definition: Message,
     last: int,
     machine: Machine,
     *,
@@ -43,30 +42,61 @@ def replay(
 
     Raises:
         Interrupted: the user wants to stop.
-        IntegrityError: the schedule cannot be read.
+        IntegrityError: the schedule, or a definition, cannot be read.
     """
-    with open_store() as store:
-        first = scheduler.get_assignment(store, process, 0)
-        stored = _stored(store, process, 0, 0)
+    stored: dict[int, tuple[bytes, bytes | None]] = {}
+    known = -1
     try:
-        live, computed = worker.begin(process, definition, first, machine)
+        for live, computed in run(open_store, process, last, machine, stopped):
+            if computed.slot > known:
+                known = min(last, known + WINDOW_SLOTS)
+                with open_store() as store:
+                    stored = _stored(store, process, computed.slot, known)
+            finding = _compare(live, computed, stored.get(computed.slot))
+            on_slot(computed.slot, last)
+            if finding is not None:
+                return finding
     except Refused as error:
         return Finding(process, 0, REPLAY, "a module that runs", error.message)
-    finding = _compare(live, computed, stored.get(0))
-    on_slot(0, last)
-    while finding is None and live.slot < last:
-        start, end = live.slot + 1, min(last, live.slot + WINDOW_SLOTS)
+    return None
+
+
+def run(
+    open_store: OpenStore, process: str, last: int, machine: Machine, stopped: Callable[[], bool]
+) -> Iterator[tuple[Worker, Computed]]:
+    """The slots of a process up to `last`, computed from the definition on: each with the worker that is at it.
+
+    Of a fork, the processes that it comes from are run first; their workers have their IDs.
+
+    Raises:
+        Refused: a definition cannot be run.
+        Interrupted: the user wants to stop.
+        IntegrityError: the schedule, or a definition, cannot be read.
+    """
+    with open_store() as store:
+        line = lineage.segments(store, process)
+    live: Worker | None = None
+    for at in line:
         with open_store() as store:
-            following = list(scheduler.assignments(store, process, start, end))
-            stored = _stored(store, process, start, end)
-        for assignment in following:
-            if stopped():
-                raise Interrupted(f"interrupted at slot {live.slot} of {last}")
-            finding = _compare(live, live.step(assignment), stored.get(live.slot))
-            on_slot(live.slot, last)
-            if finding is not None:
-                break
-    return finding
+            definition = scheduler.get_definition(store, at.process)
+            first = scheduler.get_assignment(store, at.process, at.first)
+        if live is None:
+            live, computed = worker.begin(at.process, definition, first, machine)
+        else:
+            live, pages = live.fork(at.process, definition, machine)
+            computed = live.enter(first, pages)
+        yield live, computed
+        while live.slot < min(last, at.last):
+            with open_store() as store:
+                start, end = live.slot + 1, min(last, at.last, live.slot + WINDOW_SLOTS)
+                following = scheduler.stretch(store, at.process, start, end, WINDOW_BYTES)
+            for assignment in scheduler.read_stretch(at.process, start, following):
+                if stopped():
+                    raise Interrupted(f"interrupted at slot {live.slot} of {last}")
+                computed = live.step(assignment)
+                yield live, computed
+        if live.slot >= last:
+            return
 
 
 def _stored(store: Store, process: str, first: int, last: int) -> dict[int, tuple[bytes, bytes | None]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from hb import ids
 from hb.errors import IntegrityError, NotFound, Refused
+from hb.process import lineage
 from hb.process.cache import parse
 from hb.protocol import assignment as assignments_
 from hb.protocol.commitment import Encoded, Key, encoded, message_id, pack, sign_around, unpack
@@ -148,13 +149,16 @@ def get_definition(store: Store, process: str) -> Message:
 
 
 def open_schedule(
-    process: str, definition: Message, *, key: Key, environment: Environment
+    process: str, definition: Message, *, key: Key, environment: Environment, after: Head = NO_HEAD
 ) -> tuple[Batch, Scheduled, Message]:
-    """The batch that opens the schedule of a new process with its definition in slot 0, and that assignment."""
+    """The batch that opens the schedule of a new process with its definition in its first slot, and that assignment.
+
+    `after` is where the part of another schedule ends that a fork goes on from.
+    """
     batch = Batch(expects={keys.head_key(process): None}, sync=True)
-    timestamp_ms = _timestamp(NO_HEAD, environment)
+    timestamp_ms = _timestamp(after, environment)
     assignment, head = _assign(
-        process, NO_HEAD, encoded(definition), message_id(definition), timestamp_ms, key, environment
+        process, after, encoded(definition), message_id(definition), timestamp_ms, key, environment
     )
     scheduled = _put(batch, process, head, message_id(definition), assignment, dumps(pack(definition)))
     batch.puts[keys.head_key(process)] = head.encode()
@@ -253,7 +257,7 @@ def get_assignment(store: Store, process: str, slot: int) -> Message:
     raw = store.get(keys.assignment_key(process, slot))
     if raw is None:
         raise IntegrityError("an assignment is gone from the schedule", process=process, slot=slot)
-    return unpack(_read(raw, process, slot))
+    return unpack(_read(raw, process, slot, lineage.segments(store, process)))
 
 
 def assignments(store: Store, process: str, first: int, last: int) -> Iterator[Message]:
@@ -264,7 +268,7 @@ def assignments(store: Store, process: str, first: int, last: int) -> Iterator[M
     Raises:
         IntegrityError: a slot between them has no assignment, bytes that are none, or one that another should have.
     """
-    return read_stretch(process, first, _stretch(store, process, first, last))
+    return read_stretch(process, first, _stretch(store, process, first, last), lineage.segments(store, process))
 
 
 def stretch(store: Store, process: str, first: int, last: int, most_bytes: int) -> list[bytes]:
@@ -282,15 +286,17 @@ def stretch(store: Store, process: str, first: int, last: int, most_bytes: int) 
     return raws
 
 
-def read_stretch(process: str, first: int, raws: Iterable[bytes]) -> Iterator[Message]:
+def read_stretch(process: str, first: int, raws: Iterable[bytes], line: lineage.Lineage = ()) -> Iterator[Message]:
     """The assignments, as `assignments` gives them, in the stored bytes `raws` of the slots from `first` on.
+
+    `line` is the lineage of the process, where slots may be among them that are not its own.
 
     Raises:
         IntegrityError: bytes hold none, or one that another should have.
     """
     chain = b""
     for slot, raw in enumerate(raws, first):
-        assignment = _read(raw, process, slot)
+        assignment = _read(raw, process, slot, line)
         if chain:
             chain = assignments_.chain(chain, message_id(cast("Message", assignment["body"])))
             _check_chain(assignment, ids.encode(chain), process, slot)
@@ -318,10 +324,12 @@ def _check_chain(assignment: Message, expected: str, process: str, slot: int) ->
         )
 
 
-def _read(raw: bytes, process: str, slot: int) -> Message:
+def _read(raw: bytes, process: str, slot: int, line: lineage.Lineage) -> Message:
     assignment = parse(raw, "assignment", process, slot)
     body, chain = assignment.get("body"), assignment.get("hash-chain")
-    if assignment.get("process") != process or assignment.get("slot") != slot:
+    named = assignment.get("process")
+    # A slot that a fork shares is that of a process that it comes from.
+    if (named != process and named != lineage.owner_in(line, slot)) or assignment.get("slot") != slot:
         raise IntegrityError("the assignment stored here is not this slot's", process=process, slot=slot)
     if not (
         isinstance(body, dict)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import HomeUnusable, IntegrityError, NotFound, Refused
-from hb.process import cache, evidence, names, scheduler
+from hb.process import cache, evidence, lineage, names, scheduler
 from hb.process.evidence import (
     ASSIGNMENT,
     DEFINITION,
@@ -35,6 +35,8 @@ from hb.process.evidence import (
     differs,
     get,
     message_in,
+    page_digest,
+    read_lineage,
     signed,
 )
 from hb.protocol import assignment as assignments
@@ -65,12 +67,16 @@ class _Start(NamedTuple):
 
 @dataclass
 class _Walk:
-    """How far a check has come: what the next slot must follow from; None where that is not known."""
+    """How far a check has come: what the next slot must follow from; None where that is not known.
+
+    `process` is whose the slots are that are looked at, from `first` on: of a fork, first those that it comes from.
+    """
 
     open_store: OpenStore
     process: str
     definition: Message
     hashpath: str
+    first: int = 0
     chain: bytes = b""
     timestamp_ms: int = 0
     previous: str | None = ""
@@ -141,19 +147,42 @@ def _check_process(open_store: OpenStore, process: str, on_slot: OnSlot) -> Iter
         start = _start(store, process)
     if start.head is None and start.definition is None and start.newest < 0:
         raise NotFound(f"no process {process} here")
-    definition, findings = _definition(open_store, process, start.definition)
+    line, findings = read_lineage(open_store, process)
     yield from findings
-    if definition is None:
-        return
-    yield from _module(open_store, process, definition)
-    walk = _Walk(open_store, process, definition, hashpaths.base(definition))
-    slot = 0
-    while slot <= start.newest:
-        window = evidence.read_window(open_store, process, slot, start.newest)
-        yield from _window(walk, window, slot, lambda done: on_slot(done, start.newest))
+    walk = None
+    for at in line:
+        with open_store() as store:
+            raw = get(store, keys.definition_key(at.process))
+        definition, findings = _definition(open_store, at.process, raw, at.first)
+        yield from findings
+        if definition is None:
+            return
+        yield from _module(open_store, at.process, definition)
+        if walk is None:
+            walk = _Walk(open_store, at.process, definition, hashpaths.base(definition))
+        else:
+            yield from _branch(walk, at, definition)
+        yield from _slots(walk, at.first, min(at.last, start.newest), lambda done: on_slot(done, start.newest))
+    if walk is not None:
+        yield from _ends(walk, start)
+        yield from _strays(walk, start.newest)
+
+
+def _branch(walk: _Walk, at: lineage.Segment, definition: Message) -> Iterator[Finding]:
+    """Goes on with the slots of a fork, which must have left where its definition says."""
+    origin = definitions.origin(definition)
+    assert origin is not None
+    if walk.hashpath:
+        yield from differs(at.process, None, f"{DEFINITION}'s fork-hashpath", walk.hashpath, origin.hashpath)
+    walk.process, walk.first, walk.definition = at.process, at.first, definition
+    walk.indexed, walk.misindexed = 0, set()
+
+
+def _slots(walk: _Walk, slot: int, last: int, on_slot: Callable[[int], None]) -> Iterator[Finding]:
+    while slot <= last:
+        window = evidence.read_window(walk.open_store, walk.process, slot, last)
+        yield from _window(walk, window, slot, on_slot)
         slot = window.last + 1
-    yield from _ends(walk, start)
-    yield from _strays(walk, start.newest)
 
 
 def _start(store: Store, process: str) -> _Start:
@@ -177,8 +206,8 @@ def _head_slot(raw: Stored) -> int:
 # -- what a process is
 
 
-def _definition(open_store: OpenStore, process: str, raw: Stored) -> tuple[Message | None, list[Finding]]:
-    """The definition, or, where it is damaged, the one that slot 0 has, if it has."""
+def _definition(open_store: OpenStore, process: str, raw: Stored, slot: int) -> tuple[Message | None, list[Finding]]:
+    """The definition, or, where it is damaged, the one that its first slot has, if it has."""
     message, findings = message_in(raw, process, None, DEFINITION)
     if message is not None:
         flaws = [
@@ -193,10 +222,10 @@ def _definition(open_store: OpenStore, process: str, raw: Stored) -> tuple[Messa
         if not flaws:
             return message, findings
     with open_store() as store:
-        first = get(store, keys.assignment_key(process, 0))
-    assignment, _ = message_in(first, process, 0, ASSIGNMENT)
+        first = get(store, keys.assignment_key(process, slot))
+    assignment, _ = message_in(first, process, slot, ASSIGNMENT)
     body = None if assignment is None else unpack(assignment).get("body")
-    if isinstance(body, dict) and message_id(body) == process and not signed(body, process, 0, DEFINITION):
+    if isinstance(body, dict) and message_id(body) == process and not signed(body, process, slot, DEFINITION):
         return body, findings
     return None, findings
 
@@ -254,7 +283,7 @@ def _assignment(walk: _Walk, assignment: Message, body: Message, slot: int) -> I
     yield from differs(process, slot, "assignment's slot", slot, assignment.get("slot"))
     if not committers(body):
         yield Finding(process, slot, "assignment's message", "one that somebody signed", "one that nobody signed")
-    if slot == 0 and body != walk.definition:
+    if slot == walk.first and body != walk.definition:
         yield Finding(process, slot, "assignment's message", f"the definition {process}", message_id(body))
     yield from _chain(walk, assignment, body, slot)
     timestamp_ms = assignment.get("timestamp")
@@ -323,7 +352,7 @@ def _record(walk: _Walk, raw: Stored, image: Stored, assignment: Message | None,
     yield from _links(walk, record, assignment, slot)
     walk.previous = ids.digest(raw)
     named = record.get("image")
-    if named is not None or (slot == 0 and image is None):
+    if named is not None or (slot == walk.first and image is None):
         got = "nothing" if image is None else ids.digest(image) if isinstance(image, bytes) else image.reason
         yield from differs(process, slot, MEMORY_IMAGE, "one" if named is None else named, got)
 
@@ -376,20 +405,11 @@ def _pages(walk: _Walk) -> Iterator[Finding]:
         with walk.open_store() as store:
             packed = [get(store, keys.page_key(digest)) for digest, _ in part]
         for (digest, slot), raw in zip(part, packed, strict=True):
-            got = _page_digest(raw)
+            got = page_digest(raw)
             if got != digest:
                 yield Finding(walk.process, slot, PAGE, digest, got)
             if len(walk.pages) < KNOWN_PAGES:
                 walk.pages.add(digest)
-
-
-def _page_digest(raw: Stored) -> str:
-    if raw is None:
-        return "nothing"
-    if isinstance(raw, Unreadable):
-        return raw.reason
-    content = cache.decompress(raw)
-    return "bytes that are no page" if content is None else ids.digest(content)
 
 
 # -- where a process ends

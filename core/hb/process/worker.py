@@ -14,7 +14,7 @@ from hb import ids
 from hb.devices.device import Base, Live, Machine
 from hb.errors import IntegrityError
 from hb.process import transition
-from hb.process.cache import Image, parse
+from hb.process.cache import Image, parse, parse_image
 from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.commitment import message_id
@@ -121,6 +121,35 @@ class Worker:
         """Computes the message of slot 0, where the process is at that slot but has not yet taken it."""
         self._compute(assignment)
 
+    def fork(self, process: str, definition: Message, machine: Machine) -> tuple[Worker, Mapping[str, bytes]]:
+        """A worker of another process in the state that this one is in, and the pages of it that no image has yet.
+
+        Raises:
+            IntegrityError: its module cannot have this state.
+            Refused: its definition cannot be run.
+        """
+        stored = self._make_image()
+        image = parse_image(stored.record, process, self.slot)
+        base = transition.restore(definition, self.slot, transition.public_state(self._base), {}, machine)
+        instance: Instance = base["priv"].instance
+        pages = {page: self._instance.page(page) for page in image.held}
+        _load(instance, image, pages, process, self.slot)
+        _check_public(instance, transition.public_state(self._base), process, self.slot)
+        return Worker(process, base, self.hashpath, self._previous, machine, image), stored.pages
+
+    def enter(self, assignment: Message, pages: Mapping[str, bytes]) -> Computed:
+        """Takes the message that made this fork: the state stays as it is, and is imaged with `pages`, which are new.
+
+        Raises:
+            IntegrityError: the assignment is not the next one of this process.
+        """
+        self._check_next(assignment)
+        self._base = {**self._base, "at-slot": assignment["slot"], "results": {}}
+        self._imaged_slot = None
+        computed = self.describe(assignment, changed=False)
+        assert computed.image is not None
+        return computed._replace(image=computed.image._replace(pages={**pages, **computed.image.pages}))
+
     def image(self) -> StoredImage | None:
         """A memory image of the slot that the process is at, or None where going back to an earlier one is quick."""
         return self._make_image() if self._gas_since >= LAST_IMAGE_GAS else None
@@ -214,7 +243,8 @@ class Worker:
         return Computed(slot, record, image)
 
     def _image_is_due(self) -> bool:
-        return self.slot == 0 or self._gas_since >= IMAGE_GAS or self.slot - (self._imaged_slot or 0) >= IMAGE_SLOTS
+        imaged = self._imaged_slot
+        return imaged is None or self._gas_since >= IMAGE_GAS or self.slot - imaged >= IMAGE_SLOTS
 
     def _make_image(self) -> StoredImage:
         if self._mirrored is not self._base:
@@ -262,14 +292,18 @@ def resume(
     if not (isinstance(slot, int) and isinstance(public, dict) and isinstance(results, dict)):
         raise IntegrityError("the slot record lacks what a record has", process=process)
     base = transition.restore(definition, slot, public, results, machine)
+    _load(base["priv"].instance, image, pages, process, slot)
+    _check_public(base["priv"].instance, public, process, slot)
+    return Worker(process, base, str(fields["hashpath"]), ids.digest(record), machine, image)
+
+
+def _load(instance: Instance, image: Image, pages: Mapping[int, bytes], process: str, slot: int) -> None:
     try:
-        base["priv"].instance.load(image.globals, image.pages, pages)
+        instance.load(image.globals, image.pages, pages)
     except ValueError as error:
         raise IntegrityError(
             f"the memory image does not fit the module: {error}", process=process, slot=slot
         ) from error
-    _check_public(base["priv"].instance, public, process, slot)
-    return Worker(process, base, str(fields["hashpath"]), ids.digest(record), machine, image)
 
 
 def _check_public(instance: Instance, public: Message, process: str, slot: int) -> None:

@@ -29,18 +29,23 @@ _FIXED: Message = {
 }
 
 MAX_PASSES = 16
+MAX_FORK_SLOT = 2**63 - 1
 
 GAS_KEY, MEMORY_KEY, RESULT_KEY = "gas-limit", "memory-limit", "result-limit"
 
 _MAX_LIMITS = {GAS_KEY: 2**63 - 1, MEMORY_KEY: 2**32, RESULT_KEY: 2**32}
 """The most that each limit may be: fuel is a signed 64-bit count, a memory64 has at most 2^48 bytes."""
 
+CODE_KEYS = ("image", "execution-device", "device-stack", "passes", "converted-image", "converted-by")
+FORK_KEYS = ("fork-of", "fork-slot", "fork-hashpath")
+
 RESERVED = frozenset(
     {
         *_FIXED,
-        *("scheduler", "execution-device", "device-stack", "image", "initial-state", "anchor"),
+        *("scheduler", "initial-state", "anchor"),
         *(GAS_KEY, MEMORY_KEY, RESULT_KEY),
-        *("passes", "converted-image", "converted-by"),
+        *CODE_KEYS,
+        *FORK_KEYS,
         *UNCOVERED_KEYS,
     }
 )
@@ -66,6 +71,14 @@ class Converted(NamedTuple):
     tool: str
 
 
+class Origin(NamedTuple):
+    """Where a fork left the process that it was made of: after `slot` of `process`, which had `hashpath` there."""
+
+    process: str
+    slot: int
+    hashpath: str
+
+
 def build(
     *,
     image: str,
@@ -87,33 +100,75 @@ def build(
     Raises:
         Refused: a tag has a reserved key, or `check` refuses the result.
     """
-    for key in tags:
-        if normal_key(key) in RESERVED:
-            raise Refused(f"a tag cannot be called {key!r}: a definition has that key for itself")
+    _check_tags(tags)
     definition: Message = {
         **tags,
         **_FIXED,
+        **code(image, devices, passes, converted),
         "scheduler": scheduler,
-        "image": image,
         "anchor": anchor,
         GAS_KEY: limits.gas,
         MEMORY_KEY: limits.memory_pages,
         RESULT_KEY: limits.result_bytes,
     }
-    if len(devices) == 1:
-        definition["execution-device"] = devices[0]
-    else:
-        definition["execution-device"] = STACK_DEVICE
-        definition["device-stack"] = cast("list[Value]", list(devices))
-    if passes is not None:
-        definition["passes"] = passes
-    if converted is not None:
-        definition["converted-image"], definition["converted-by"] = converted
     if initial_state is not None:
         definition["initial-state"] = initial_state
     definition = normalise_message(definition)
     check(definition)
     return definition
+
+
+def fork(
+    definition: Message,
+    origin: Origin,
+    *,
+    scheduler: str,
+    anchor: str,
+    tags: dict[str, Value],
+    code: Message | None = None,
+) -> Message:
+    """The definition of a fork of the process that `definition` is of, yet to be signed.
+
+    It says what that one says, but for where it comes from, who schedules it, its anchor, and `tags`. `code` are the
+    keys that say what runs, where it is to be other code.
+
+    Raises:
+        Refused: a tag has a reserved key, or `check` refuses the result.
+    """
+    _check_tags(tags)
+    left_out = {"commitments", "initial-state", *(CODE_KEYS if code is not None else ())}
+    forked: Message = {
+        **{key: value for key, value in definition.items() if key not in left_out},
+        **tags,
+        **(code or {}),
+        **dict(zip(FORK_KEYS, origin, strict=True)),
+        "scheduler": scheduler,
+        "anchor": anchor,
+    }
+    forked = normalise_message(forked)
+    check(forked)
+    return forked
+
+
+def code(image: str, devices: list[str], passes: int | None, converted: Converted | None) -> Message:
+    """The keys of a definition that say what runs: CODE_KEYS, as far as there is something to say."""
+    said: Message = {"image": image}
+    if len(devices) == 1:
+        said["execution-device"] = devices[0]
+    else:
+        said["execution-device"] = STACK_DEVICE
+        said["device-stack"] = cast("list[Value]", list(devices))
+    if passes is not None:
+        said["passes"] = passes
+    if converted is not None:
+        said["converted-image"], said["converted-by"] = converted
+    return said
+
+
+def _check_tags(tags: dict[str, Value]) -> None:
+    for key in tags:
+        if normal_key(key) in RESERVED:
+            raise Refused(f"a tag cannot be called {key!r}: a definition has that key for itself")
 
 
 def check(definition: Message) -> None:
@@ -143,6 +198,26 @@ def check(definition: Message) -> None:
         raise Refused(f"a definition's converted-image is an ID of 43 characters, this one's is {_shown(converted)}")
     execution_devices(definition)
     limits(definition)
+    if origin(definition) is not None and "initial-state" in definition:
+        raise Refused("a fork's definition has no initial-state: its state is that of the process that it left")
+
+
+def origin(definition: Message) -> Origin | None:
+    """Where the process left another, if it is a fork; its first slot is the one after.
+
+    Raises:
+        Refused: the definition says so only in part, or in wrong types.
+    """
+    process, slot, hashpath = (definition.get(key) for key in FORK_KEYS)
+    if process is None and slot is None and hashpath is None:
+        return None
+    if not isinstance(process, str) or not ids.is_id(process):
+        raise Refused(f"a definition's fork-of is an ID of 43 characters, this one's is {_shown(process)}")
+    if type(slot) is not int or not 0 <= slot <= MAX_FORK_SLOT:
+        raise Refused(f"a definition's fork-slot is a slot, this one's is {_shown(slot)}")
+    if not isinstance(hashpath, str) or [ids.is_id(part) for part in hashpath.split("/")] != [True, True]:
+        raise Refused(f"a definition's fork-hashpath is two IDs joined by /, this one's is {_shown(hashpath)}")
+    return Origin(process, slot, hashpath)
 
 
 def execution_devices(definition: Message) -> list[str]:

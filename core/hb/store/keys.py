@@ -29,6 +29,10 @@ _NAME = b"n/"  #             + name, UTF-8                        the process ID
 SLOT_BYTES = 8
 LAST_SLOT = 2 ** (8 * SLOT_BYTES) - 1
 
+# What has one record for each slot of a process.
+SLOTTED = frozenset({_ASSIGNMENT, _SLOT_RECORD, _MEMORY_IMAGE})
+MESSAGE_SLOTS = _MESSAGE_SLOT
+
 # A half-open range of keys: what `Store.scan` takes.
 Range = tuple[bytes, bytes]
 
@@ -119,6 +123,33 @@ def slot_records(process: str, first: int = 0, last: int = LAST_SLOT) -> Range:
 def memory_images(process: str, first: int = 0, last: int = LAST_SLOT) -> Range:
     """The memory images of the slots `first` to `last`, both included."""
     return _slots(_MEMORY_IMAGE, process, first, last)
+
+
+def slotted(kind: bytes, process: str, first: int, last: int) -> Range:
+    """The records of a `kind` in SLOTTED of the slots `first` to `last`, both included."""
+    return _slots(kind, process, first, last)
+
+
+def slotted_key(kind: bytes, process: str, slot: int) -> bytes:
+    """Where the record of a `kind` in SLOTTED is of one slot."""
+    return kind + process.encode() + b"/" + encode_slot(slot)
+
+
+def span_of(start: bytes, stop: bytes) -> tuple[str, int, int] | None:
+    """The process and the first and last slot of a range that `slotted` gives; None for any other range."""
+    if start[:2] not in SLOTTED or start[:-SLOT_BYTES] != stop[: -SLOT_BYTES - 1] or len(start) <= SLOT_BYTES + 3:
+        return None
+    return owner_of(start), slot_of(start), slot_of(stop[:-1])
+
+
+def owner_of(key: bytes) -> str:
+    """The process ID in the key of an assignment, a slot record or a memory image."""
+    return key[2 : -SLOT_BYTES - 1].decode()
+
+
+def message_of(key: bytes) -> str:
+    """The message ID in the key of a message's slot."""
+    return key[2:].partition(b"/")[0].decode()
 
 
 def schedules(after: bytes | None = None) -> Range:

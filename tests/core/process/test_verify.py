@@ -409,7 +409,6 @@ def test_running_again_can_be_stopped(home: Damaged) -> None:
         replays.replay(
             home.shell.home.slice,
             home.process,
-            node.definition(home.process),
             4,
             node._machine(),
             on_slot=lambda slot, last: heard.append(slot),

@@ -1,0 +1,146 @@
+"""Forks: processes that share another's history up to a slot, and go their own way from there.
+
+A fork's first slot has its definition as its message, and the state of the slot before it. Nothing of the origin is
+copied or written to, but for slots of it that were not computed yet. What is made is one batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hb import ids
+from hb.errors import IntegrityError
+from hb.process import compute, lineage, links, names, references, scheduler
+from hb.protocol import definition as definitions
+from hb.protocol.commitment import Key, message_id, sign
+from hb.protocol.definition import Origin
+from hb.protocol.message import dumps
+from hb.store import keys
+from hb.store.store import Batch
+
+if TYPE_CHECKING:
+    from hb.environment import Environment
+    from hb.process.compute import Workshop
+    from hb.process.premises import Premises
+    from hb.process.scheduler import Scheduled
+    from hb.process.worker import Computed, Worker
+    from hb.protocol.message import Message
+    from hb.store.store import Store
+
+
+class _Left(NamedTuple):
+    """What a fork goes on from: the origin's definition, the slot, its hashpath, and where the schedule was there."""
+
+    origin: Origin
+    definition: Message
+    head: scheduler.Head
+
+
+def fork(
+    premises: Premises,
+    process: str,
+    slot: str | int,
+    *,
+    signer: Key,
+    environment: Environment,
+    module: bytes | None = None,
+    tags: Message | None = None,
+    anchor: str | None = None,
+    name: str | None = None,
+) -> Scheduled:
+    """Makes a process that shares the history of `process` up to `slot`, which is computed if it was not.
+
+    Its definition is signed by `signer` and is the message in its first slot, the one after `slot`. From there on it
+    runs `module`, if that is given: the bytes of an image. A fork that is repeated with the same anchor is the same
+    process, and is not made twice.
+
+    Raises:
+        NotFound: there is no such process or slot.
+        Refused: a tag or the name is not acceptable, or the module is not, or cannot take over the state.
+        Interrupted, IntegrityError: as `compute`.
+    """
+    if name is not None:
+        names.check(name)
+    pid, number = references.resolve(premises.open_store, process, slot)
+    premises.compute(pid, number)
+    with premises.open_store() as store:
+        left = _left(store, lineage.owner(store, pid, number), number)
+    scheduler_key = premises.scheduler_key()
+    given: dict[str, bytes] = {}
+    code = None
+    if module is not None:
+        from hb.process import upgrade
+
+        code = upgrade.code(premises, left.definition, left.origin, module, given)
+    definition = sign(
+        definitions.fork(
+            left.definition,
+            left.origin,
+            scheduler=scheduler_key.address,
+            anchor=ids.encode(environment.random_bytes(16)) if anchor is None else anchor,
+            tags=tags or {},
+            code=code,
+        ),
+        signer,
+    )
+    forked = message_id(definition)
+    batch, scheduled, _ = scheduler.open_schedule(
+        forked, definition, key=scheduler_key, environment=environment, after=left.head
+    )
+    batch.puts[keys.definition_key(forked)] = dumps(definition)
+    batch.puts.update({keys.image_key(called): stored for called, stored in given.items()})
+    with premises.open_store() as store:
+        already = scheduler.find_scheduled(store, forked, forked)
+        if name is not None:
+            names.give(store, batch, name, forked)
+        if already is None:
+            store.commit(batch)
+        elif name is not None:
+            store.commit(Batch(puts={keys.name_key(name): forked.encode()}, sync=True))
+    premises.announce()
+    return already or scheduled
+
+
+def begin(shop: Workshop, process: str, definition: Message, first: Message) -> tuple[Worker, Computed]:
+    """A worker at the first slot of a fork, and what that gives to be stored; `first` is its assignment.
+
+    Raises:
+        IntegrityError: the origin is damaged, or is not what the definition says.
+        Interrupted: the user wants to stop.
+    """
+    origin = definitions.origin(definition)
+    assert origin is not None
+    live = reach(shop, origin.process, origin.slot)
+    if live.hashpath != origin.hashpath:
+        raise IntegrityError(
+            "the process that this one comes from has another hashpath where it left",
+            process=process,
+            slot=origin.slot,
+            expected=origin.hashpath,
+            got=live.hashpath,
+        )
+    forked, pages = live.fork(process, definition, shop.machine)
+    return forked, forked.enter(first, pages)
+
+
+def reach(shop: Workshop, process: str, slot: int) -> Worker:
+    """A worker at `slot`; slots up to it that are not computed are, and are stored.
+
+    Raises:
+        IntegrityError, Interrupted: as `compute`.
+    """
+    with shop.lock(process):
+        live = compute.open_worker(shop, process, slot)
+        compute.advance(shop, live, slot, last_image=False)
+    return live
+
+
+def _left(store: Store, owner: str, slot: int) -> _Left:
+    record = links.read(store, owner, slot)
+    if record is None:
+        raise IntegrityError("a slot that was just computed is gone", process=owner, slot=slot)
+    return _Left(
+        Origin(owner, slot, str(record["hashpath"])),
+        scheduler.get_definition(store, owner),
+        scheduler.head_after(scheduler.get_assignment(store, owner, slot)),
+    )
