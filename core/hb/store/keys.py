@@ -169,11 +169,6 @@ def text_of(key: bytes) -> str:
     return key[2:].decode()
 
 
-def message_of(key: bytes) -> str:
-    """The message ID in the key of a message's slot."""
-    return key[2:].partition(b"/")[0].decode()
-
-
 def process_of(key: bytes) -> str:
     """The process ID that the key of a message's slot ends with."""
     return key.rpartition(b"/")[2].decode()
