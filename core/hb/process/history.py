@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from hb.protocol.message import Message, Value
     from hb.store.store import Store
 
-_REFERENCE = re.compile(r"now(?:~([0-9]{1,20}))?\Z")
-_NUMBER = re.compile(r"[0-9]{1,20}\Z")
-_PREFIX = re.compile(r"[A-Za-z0-9_-]{6,42}\Z")
+_REFERENCE = r"now(?:~([0-9]{1,20}))?"
+_NUMBER = r"[0-9]{1,20}"
+_PREFIX = r"[A-Za-z0-9_-]{6,42}"
 _SHOWN = 10
 
 
@@ -95,16 +95,16 @@ def resolve_slot(store: Store, process: str, reference: str | int) -> int:
     """
     head = scheduler.get_head(store, process)
     text = str(reference)
-    if (match := _REFERENCE.match(text)) is not None:
+    if (match := re.fullmatch(_REFERENCE, text)) is not None:
         slot = head.slot - int(match[1] or 0)
-    elif _NUMBER.match(text):
+    elif re.fullmatch(_NUMBER, text):
         slot = int(text)
     elif ids.is_id(text):
         found = scheduler.find_slot(store, process, text)
         if found is None:
             raise NotFound(f"no message {text} in the schedule of process {process}")
         slot = found
-    elif _PREFIX.match(text):
+    elif re.fullmatch(_PREFIX, text):
         slot = _find_message(store, process, text)
     else:
         raise Refused(f"a slot is a number, now, now~K, or the ID of a message or an assignment, got {text!r}")

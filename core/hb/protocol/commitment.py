@@ -48,12 +48,10 @@ _RSA_BYTES = range(256, 513)  # the modulus: 2048 to 4096 bits
 _SIGNED_KEYS = frozenset(("alg", "commitment-device", "committer", "signature", "signature-input"))
 _PARAMETERS = frozenset(("alg", "created", "expired", "expires", "keyid", "nonce", "tag"))
 
-# NAME=("component" ...);name=value...
-_INPUT = re.compile(
-    r"([a-z0-9-]+)=(\((?:[^\"\\()]|\"(?:[^\"\\]|\\[\"\\])*\")*\))((?:;[a-z]+=(?:\"[^\"\\]*\"|-?[0-9]+))*)", re.DOTALL
-)
-_COMPONENT = re.compile(r"\"((?:[^\"\\]|\\[\"\\])*)\"", re.DOTALL)
-_PARAMETER = re.compile(r";([a-z]+)=(?:\"([^\"\\]*)\"|(-?[0-9]+))")
+# NAME=("component" ...);name=value... Patterns as texts: they are compiled when something is first verified.
+_INPUT = r"(?s)([a-z0-9-]+)=(\((?:[^\"\\()]|\"(?:[^\"\\]|\\[\"\\])*\")*\))((?:;[a-z]+=(?:\"[^\"\\]*\"|-?[0-9]+))*)"
+_COMPONENT = r"(?s)\"((?:[^\"\\]|\\[\"\\])*)\""
+_PARAMETER = r";([a-z]+)=(?:\"([^\"\\]*)\"|(-?[0-9]+))"
 
 
 class Key:
@@ -373,12 +371,12 @@ def _verify_signed(name: str, entry: dict[str, str], lines: dict[str, bytes]) ->
 
 def _claim(name: str, entry: dict[str, str]) -> _Claim:
     """What the commitment `name` says, its parts agreeing with each other."""
-    parsed = _INPUT.fullmatch(entry["signature-input"])
+    parsed = re.fullmatch(_INPUT, entry["signature-input"])
     if parsed is None:
         raise BadSignature(f"commitment {name[:43]}: its signature-input is malformed")
     label, listed, params = parsed.groups()
-    components = [_unquoted(found) for found in _COMPONENT.findall(listed)]
-    values = {parameter: text or number for parameter, text, number in _PARAMETER.findall(params)}
+    components = [_unquoted(found) for found in re.findall(_COMPONENT, listed)]
+    values = {parameter: text or number for parameter, text, number in re.findall(_PARAMETER, params)}
     public = _decoded(name, values.get("keyid", ""))
     signature = _signature(name, label, entry["signature"])
     claims = (
