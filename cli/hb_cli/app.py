@@ -27,6 +27,7 @@ COMMANDS = (
     "compute",
     "state",
     "inspect",
+    "trace",
     "verify",
     "list",
     "key",

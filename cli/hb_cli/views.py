@@ -5,11 +5,14 @@ Must never load Rich.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from hb.node import Scheduled, SlotView
-    from hb.protocol.message import Message
+    from hb.process.trace import Trace
+    from hb.protocol.message import Message, Value
+    from hb.wasm.host import Failure
+    from hb.wasm.tracing import FunctionCall, HostCall
 
 
 def scheduled_fields(scheduled: Scheduled) -> Message:
@@ -42,3 +45,71 @@ def slot_fields(view: SlotView) -> Message:
         "image": view.image,
         "hashpath": view.hashpath,
     }
+
+
+MOST_PAGES = 1000
+"""So many changed pages of memory are listed one by one; all are counted."""
+
+
+def trace_fields(trace: Trace) -> Message:
+    """What happened in one slot. `same-as-stored` is null where the slot is not computed."""
+    from hb.protocol.commitment import message_id
+
+    return {
+        "process": trace.process,
+        "slot": trace.slot,
+        "message": message_id(cast("Message", trace.assignment["body"])),
+        "assignment": message_id(trace.assignment),
+        "calls": [_call_fields(call) for call in trace.calls],
+        "calls-left-out": trace.left_out,
+        "results": trace.results,
+        "keys": {change.key: {"before": change.before, "after": change.after} for change in trace.keys},
+        "globals": [
+            {"index": each.item, "name": each.name, "type": each.type, "before": each.before, "after": each.after}
+            for each in trace.globals
+        ],
+        "memory": {
+            "pages-before": trace.pages_before,
+            "pages-after": trace.pages_after,
+            "changed-pages": len(trace.pages),
+            "changed-bytes": sum(change.bytes for change in trace.pages),
+            "pages": [{"page": change.page, "bytes": change.bytes} for change in trace.pages[:MOST_PAGES]],
+        },
+        "undone": trace.undone,
+        "same-as-stored": None if trace.differences is None else not trace.differences,
+        "differences": [dict(difference._asdict()) for difference in trace.differences or []],
+    }
+
+
+def _call_fields(call: FunctionCall) -> Message:
+    return {
+        "function": call.function,
+        "arguments": list(call.arguments),
+        "texts": list(call.texts),
+        "results": list(call.results),
+        "answer": call.answer,
+        "gas": call.gas,
+        "failure": _failure_fields(call.failure),
+        "backtrace": [
+            {"function": frame.function, "index": frame.index, "offset": frame.offset} for frame in call.backtrace
+        ],
+        "host-calls": [_host_call_fields(each) for each in call.host_calls],
+        "host-calls-in-all": {
+            name: {"calls": count, "gas": call.host_gas[name]} for name, count in call.host_counts.items()
+        },
+    }
+
+
+def _host_call_fields(call: HostCall) -> Message:
+    return {
+        "function": call.function,
+        "arguments": list(call.arguments),
+        "result": call.result,
+        "gas": call.gas,
+        "printed": call.printed,
+        "failure": _failure_fields(call.failure),
+    }
+
+
+def _failure_fields(failure: Failure | None) -> Value:
+    return None if failure is None else {"kind": failure.kind, "error": failure.message}

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hb.process.evidence import Finding
+    from hb.process.trace import Trace
     from hb.protocol.definition import Limits
     from hb.protocol.message import Message, Value
     from hb.wasm.module import Module
@@ -359,6 +360,22 @@ class Process:
             IntegrityError: what is stored is damaged.
         """
         return self.home.node.history(self.id, first, last)
+
+    def trace(self, slot: int | str = "now", *, host_calls: int = 20) -> Trace:
+        """What happened inside one slot, which is executed again: calls, gas, changes, and where a trap was.
+
+        Of the host calls of each call, the first `host_calls` are there, and all are counted. Nothing is stored.
+
+        >>> (call,) = ledger.trace(slot=1).calls
+        >>> call.function, call.arguments, call.results
+        ('Mint', [1, 100], [100])
+
+        Raises:
+            NotFound, Interrupted, IntegrityError: as `compute`.
+        """
+        from hb.process import trace
+
+        return trace.trace(self.home.node.premises(), self.id, slot, host_calls=host_calls)
 
     def verify(self, *, replay: bool = False) -> list[Finding]:
         """Everything that is wrong with what is stored of it; with `replay`, every message is run again too.

@@ -48,9 +48,13 @@ class Live:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a transition may use of the world: the module that an image ID names, and nothing else."""
+    """What a transition may use of the world: the module that an image ID names, and nothing else.
+
+    `make_instance`, where it is set, makes the instances in place of `Instance`: for who watches them at work.
+    """
 
     load_module: Callable[[str], Module]
+    make_instance: Callable[..., Instance] | None = None
 
 
 Step = Callable[[Base, "Message", Machine], Base]

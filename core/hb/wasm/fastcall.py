@@ -94,14 +94,34 @@ def bits_of(type_: str, number: Number) -> int:
 _raised = threading.local()
 
 
-def raise_from_host() -> None:
-    """Raises what the host function raised that has just ended a call on this thread; nothing if none did."""
+def raise_from_host(stop: Stop) -> None:
+    """Raises what the host function raised that has just ended a call on this thread; nothing if none did.
+
+    Its cause is `stop`, which knows where in the program that was.
+    """
     exception = _raised.__dict__.pop("exception", None)
     if exception is not None:
         try:
-            raise exception
+            raise exception from exception.__cause__ or stop
         finally:
             del exception  # it holds this frame
+
+
+def frames(stop: BaseException | None) -> list[wasmtime.Frame]:
+    """The functions on the stack when `stop` ended a call, the innermost first, as many as the engine keeps."""
+    if isinstance(stop, wasmtime.Trap):
+        return stop.frames
+    if not isinstance(stop, wasmtime.WasmtimeError):
+        return []
+    try:
+        from wasmtime import _ffi as ffi
+        from wasmtime._trap import Frame, FrameList
+
+        found = FrameList(stop)
+        ffi.wasmtime_error_wasm_trace(stop.ptr(), ctypes.byref(found.vec))
+        return [Frame._from_ptr(found.vec.data[place], found) for place in range(found.vec.size)]
+    except (ImportError, AttributeError):
+        return []
 
 
 def instantiate(store: wasmtime.Store, module: wasmtime.Module, imports: Sequence[Any]) -> wasmtime.Instance:
@@ -111,8 +131,8 @@ def instantiate(store: wasmtime.Store, module: wasmtime.Module, imports: Sequenc
     """
     try:
         return wasmtime.Instance(store, module, imports)
-    except (wasmtime.Trap, wasmtime.WasmtimeError):
-        raise_from_host()
+    except (wasmtime.Trap, wasmtime.WasmtimeError) as stop:
+        raise_from_host(stop)
         raise
 
 
@@ -128,7 +148,7 @@ class PublicCall:
         try:
             returned = self._function(self._store, *typed)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as stop:
-            raise_from_host()
+            raise_from_host(stop)
             return (), self._store.get_fuel(), stop
         count = len(self._type.results)
         values = () if count == 0 else (returned,) if count == 1 else tuple(returned)
@@ -272,7 +292,7 @@ class PrivateCall:
         else:
             stop = wasmtime.Trap._from_ptr(ctypes.cast(self._trap, self._c.trap_pointer))
             self._trap.value = None
-        raise_from_host()
+        raise_from_host(stop)
         return stop
 
 

@@ -138,8 +138,15 @@ class Instance:
         try:
             values, fuel_left, stop = call(arguments, fuel)
         except HostTrap as trap:
+            self.failed_by(trap.__cause__)
             return Outcome((), fuel - self._store.get_fuel(), trap.failure)
-        return Outcome(values, fuel - fuel_left, None if stop is None else _failure(stop))
+        if stop is None:
+            return Outcome(values, fuel - fuel_left, None)
+        self.failed_by(stop)
+        return Outcome(values, fuel - fuel_left, _failure(stop))
+
+    def failed_by(self, trap: BaseException | None) -> None:
+        """Hears of the engine's own word on a call that fails, if it has one: for who wants to know where it did."""
 
     def spend(self, gas: int) -> bool:
         """Takes from the gas of the call that runs; where there is not so much, takes all and gives False."""

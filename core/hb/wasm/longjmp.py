@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from hb.wasm.module import ModuleInfo
 
+MODULE_NAME = "hb.longjmp"
+"""What a backtrace calls the two modules made here."""
+
 THROW = "_emscripten_throw_longjmp"
 _SAVE = ("emscripten_stack_get_current", "stackSave")
 _RESTORE = ("_emscripten_stack_restore", "stackRestore")
@@ -113,7 +116,7 @@ def _gate(invokes: Invokes) -> str:
             f'(type $t{place} (func {_signature(type_)})) (func (export "{name}") (type $t{place})'
             f" (call_indirect $catchers (type $t{place}) {_locals(0, len(type_.params))} (i32.const {place})))"
         )
-    return f"""(module
+    return f"""(module ${MODULE_NAME}
   (tag $jump (export "jump"))
   (table $catchers (export "catchers") {len(functions)} funcref)
   (func (export "{THROW}") (throw $jump))
@@ -139,7 +142,7 @@ def _catcher(invokes: Invokes) -> str:
     {nothing})"""
         )
     pointer = invokes.pointer
-    return f"""(module
+    return f"""(module ${MODULE_NAME}
   (import "gate" "jump" (tag $jump))
   (import "program" "table" (table $functions 0 funcref))
   (import "program" "save" (func $save (result {pointer})))

@@ -65,6 +65,12 @@ class Mirror:
         """The mutable globals as they were: what the instance's `raw_globals` gave."""
         return self._globals
 
+    def page(self, index: int) -> bytes:
+        """A copy of one page as it was, 65536 bytes; zeros, where the memory had no such page."""
+        if index >= self.pages:
+            return bytes(PAGE_BYTES)
+        return ctypes.string_at(self._address + index * PAGE_BYTES, PAGE_BYTES)
+
     def accept(self) -> list[int]:
         """Makes the mirror equal to the instance as it is now; gives the pages that `changed` would have."""
         pages = self.instance.memory_pages

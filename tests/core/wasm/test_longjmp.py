@@ -9,6 +9,7 @@ from hb.protocol.definition import Limits
 from hb.wasm import longjmp
 from hb.wasm.instance import Instance
 from hb.wasm.module import from_text, inspect, load
+from hb.wasm.tracing import Recorder
 
 LIMITS = Limits(10_000_000, 10, 1000)
 
@@ -139,3 +140,15 @@ def test_an_invoke_of_another_pointer_type_is_not_provided() -> None:
         )
     )
     assert longjmp.find(info) is None
+
+
+def test_a_backtrace_has_none_of_the_functions_that_are_put_in_between(pointer, gives) -> None:
+    recorder = Recorder(10)
+    plain = program(pointer, gives=gives)
+    watched = recorder.make_instance(plain.module, LIMITS, {})
+    recorder.on = True
+    outcome = watched.call("Run", [2])
+    assert outcome == plain.call("Run", [2])
+    assert outcome.failure is not None
+    (call,) = recorder.calls
+    assert [frame.function for frame in call.backtrace] == ["callee", "Run"]
