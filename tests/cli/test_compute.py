@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hb.home import open_home
+from hb.store import keys
+from hb.store.store import Batch
+
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
     from conftest import Shell
 
@@ -36,6 +43,49 @@ def test_several_or_all_processes(counter: Shell) -> None:
     done = {line["process"]: line["slot"] for line in counter.ok("compute", "--all").lines()}
     assert done[other] == 2
     assert "computed to slot 2" in counter.terminal("compute", "other").text
+
+
+def test_several_programs_compute_what_one_would(home: Shell, tmp_path: Path) -> None:
+    names = [f"p{number}" for number in range(3)]
+    for number, name in enumerate(names):
+        home.ok("spawn", home.samples / "counter.wasm", "--name", name, "--anchor", name)
+        home.ok("send", name, "--batch", "-", stdin='{"action": "Increment"}\n' * (4 - number))
+    shutil.copytree(home.home, tmp_path / "one")
+    reached = home.ok("compute", *names, "--jobs", "2").lines()
+    assert [line["slot"] for line in reached] == [4, 3, 2]
+    several = home.records()
+    shutil.rmtree(home.home)
+    shutil.copytree(tmp_path / "one", home.home)
+    assert home.ok("compute", *names, "--jobs", "1").lines() == reached
+    assert home.records() == several
+
+
+def test_several_programs_stop_at_what_one_of_them_cannot_compute(home: Shell) -> None:
+    pids = []
+    for name in ("good", "bad"):
+        pids.append(home.ok("spawn", home.samples / "counter.wasm", "--name", name).out.strip())
+        home.ok("send", name, "--batch", "-", stdin='{"action": "Increment"}\n' * 3)
+    with open_home(home.home).slice() as store:
+        store.commit(Batch(puts={keys.assignment_key(pids[1], 2): b"{}"}))
+    outcome = home.hb("compute", "good", "bad", "--jobs", "2")
+    assert outcome.code == 14
+    assert [line["process"] for line in outcome.lines()] == pids[:1]
+    assert pids[1] in outcome.err
+
+
+@pytest.mark.parametrize("delay_s", [0.05, 0.4, 1.2])
+def test_ctrl_c_stops_several_programs(home: Shell, delay_s: float) -> None:
+    for name in ("one", "two", "three"):
+        home.ok("spawn", home.samples / "loop.wasm", "--name", name, "--gas-limit", "4000000000000")
+        home.ok("send", name, "Loop")
+    process = home.start("compute", "--all", "--jobs", "2", start_new_session=True)
+    time.sleep(delay_s)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, b"")
+    assert err.startswith(b"hb: error: interrupted")
+    assert err.count(b"\n") == 1
+    assert {row["computed"] for row in home.ok("list").lines()} <= {0, None}
 
 
 def test_a_wrong_name_among_several_computes_none(counter: Shell) -> None:

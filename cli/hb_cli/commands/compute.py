@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+CREW_SLOTS = 1000
+"""Where no more are pending than this, they are computed before a second program has started."""
+
 
 @app.command(cls=arguments.Command)
 def compute(
@@ -25,6 +28,12 @@ def compute(
     follow: Annotated[
         bool, typer.Option("--follow", help="Keep the process live and compute what is sent to it, until Ctrl-C.")
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", min=1, max=256, help="Programs that compute at once. Default: one a core.", show_default=False
+        ),
+    ] = None,
 ) -> int:
     """Compute processes up to a slot.
 
@@ -47,16 +56,35 @@ def compute(
     if follow:
         return _follow(session, context.open_node(session), (process or [""])[0])
     bar = progress.Bar()
-    node = context.open_node(session, on_slot=bar.advance)
+    home = context.existing_home(session)
+    node = context.open_node(session, home, on_slot=bar.advance)
     # Names are looked up before anything is computed: a wrong one stops the command, not half of it.
-    targets = (
-        [view.process for view in node.processes()] if all_processes else [node.resolve(name) for name in process or []]
-    )
+    views = node.processes() if all_processes else [node.process(name) for name in process or []]
+    targets = list(dict.fromkeys(view.process for view in views))
+    pending = {view.process: view.slots - 1 - (-1 if view.computed is None else view.computed) for view in views}
+    behind = [pid for pid in targets if pending[pid]]
+    hands = min(_cores() if jobs is None else jobs, len(behind))
+    if hands > 1 and (jobs is not None or sum(pending.values()) >= CREW_SLOTS):
+        from hb_cli import crew
+
+        task = crew.Task(home.path, session.lock_timeout_s, targets, slot)
+        total = sum(pending.values())
+        with bar:
+            for pid, reached in crew.compute(task, hands, lambda done: bar.advance(done, total)):
+                _tell(session, pid, reached)
+        return exits.DONE
     for pid in targets:
         with bar:
             reached = node.compute(pid, slot)
         _tell(session, pid, reached)
     return exits.DONE
+
+
+def _cores() -> int:
+    """The processor cores that this program may use."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _tell(session: Session, process: str, slot: int) -> None:
