@@ -41,11 +41,12 @@ def test_every_example_in_its_documentation_gives_what_it_says(monkeypatch) -> N
     monkeypatch.chdir(ROOT)
     runner = doctest.DocTestRunner()
     shared = {"hb": hb}
-    found = [test for test in doctest.DocTestFinder().find(library) if test.examples]
-    for test in sorted(found, key=lambda test: test.lineno or 0):
+    finder, modules = doctest.DocTestFinder(), (library, library.home, library.process, library.result)
+    found = [test for module in modules for test in sorted(finder.find(module), key=lambda test: test.lineno or 0)]
+    for test in found:
         test.globs = shared
         runner.run(test, clear_globs=False)
-    assert len(found) > 8
+    assert runner.tries > 15
     assert runner.summarize(verbose=False).failed == 0
 
 
@@ -170,6 +171,33 @@ def test_a_home_in_memory_writes_no_file(tmp_path, monkeypatch) -> None:
     assert counter.state()["counter"] == 1
     assert list(tmp_path.iterdir()) == []
     assert hb.memory().processes() == []
+
+
+def test_a_fork_shares_the_past_and_can_go_on_with_other_code(home) -> None:
+    counter = home.spawn(SAMPLES / "counter.wasm")
+    counter.send_all([hb.message("Increment") for _ in range(5)])
+    other = counter.fork(slot=2, name="other", tags={"Why": "to see"})
+    assert home.process("other") == other != counter
+    other.send("Add", 40)
+    assert [other.state(slot)["counter"] for slot in (0, 2, "now")] == [0, 2, 42]
+    assert (counter.slots, counter.state()["counter"]) == (6, 5)
+    assert other.definition["why"] == "to see"
+    upgraded = counter.fork(module=SAMPLES / "counter2.wat")
+    assert upgraded.definition["image"] != counter.definition["image"]
+    assert upgraded.state()["counter"] == 5
+    with pytest.raises(hb.NotFound):
+        counter.fork(slot=6)
+    with pytest.raises(hb.Refused):
+        counter.fork(module=SAMPLES / "ledger.wasm")
+    assert len(home.processes()) == 3
+
+
+def test_a_slot_can_be_looked_at_from_the_inside(home) -> None:
+    trap = home.spawn(SAMPLES / "trap.wasm")
+    trap.send("Unreachable")
+    found = trap.trace()
+    assert [frame.function for frame in found.calls[0].backtrace] == ["Unreachable"]
+    assert (found.undone, found.differences) == (True, None)
 
 
 def test_in_a_frozen_home_the_same_calls_give_the_same_bytes() -> None:
