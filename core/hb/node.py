@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hb import ids
 from hb.environment import Environment, system_environment
-from hb.errors import IntegrityError, Interrupted, NotFound, Refused
+from hb.errors import IntegrityError, Interrupted, NotFound
 from hb.process import cache, history, images, intake, lineage, names, references, scheduler
 from hb.process.history import ProcessView, SlotView, StateView
 from hb.process.scheduler import Scheduled
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hb.memory_home import MemoryHome
     from hb.process.compute import Workshop
     from hb.process.evidence import Finding
+    from hb.process.intake import Prepared
     from hb.process.premises import Premises
     from hb.wasm.module import Module
 
@@ -174,22 +175,25 @@ class Node:
             NotFound: there is no such process.
         """
         key = self._scheduler_key()
-        with self._slice() as store:
-            target = names.resolve(store, process)
-            definition = scheduler.get_definition(store, target)
-        if definition["scheduler"] != key.address:
-            raise Refused(
-                f"process {target} is scheduled by {definition['scheduler']!r}, and this home has not that key"
-            )
-        most = self.config.batch_limit_messages
+        most, limit = self.config.batch_limit_messages, self.config.message_limit_bytes
         if len(messages) > most:
             raise intake.beyond(f"{most} messages may be sent at once, got {len(messages)}", "batch-messages")
-        limit = self.config.message_limit_bytes
-        signed = [intake.prepare(message, target, signer, place, limit) for place, message in enumerate(messages, 1)]
-        answers: list[Scheduled] = []
-        for part in scheduler.parts(signed, SCHEDULE_MESSAGES):
-            with self._slice() as store:
-                answers += scheduler.schedule(store, target, part, key=key, environment=environment)
+
+        def prepare(target: str) -> list[Prepared]:
+            return [intake.prepare(message, target, signer, place, limit) for place, message in enumerate(messages, 1)]
+
+        def schedule(store: Store, target: str, part: Sequence[Prepared]) -> list[Scheduled]:
+            return scheduler.schedule(store, target, part, key=key, environment=environment)
+
+        with self._slice() as store:
+            target = names.resolve(store, process)
+            scheduler.check_scheduler(scheduler.get_definition(store, target), target, key)
+            # One is signed sooner than the store is opened again.
+            answers = schedule(store, target, prepare(target)) if len(messages) == 1 else []
+        if len(messages) > 1:
+            for part in scheduler.parts(prepare(target), SCHEDULE_MESSAGES):
+                with self._slice() as store:
+                    answers += schedule(store, target, part)
         self._announce()
         return answers
 

@@ -86,17 +86,16 @@ def send(
     limit_bytes = context.settings(home).message_limit_bytes
     bar = progress.Bar()
     node = context.open_node(session, home, bar.advance)
-    pid = node.resolve(process)
     if batch is None:
         message = build(action, parameter or [], anchor=anchor, tags=arguments.tags(tag or []))
         if data is not None:
             message["data"] = arguments.binary(arguments.text_or_file(data, limit_bytes=limit_bytes, what="data"))
         numbered = {0: message}
     else:
-        numbered = _batch(batch, pid, context.settings(home))
+        numbered = _batch(batch, node.resolve(process), context.settings(home))
     environment = context.surroundings(timestamp, block_height)
     try:
-        sent = node.send(pid, list(numbered.values()), signer=context.signer(home, as_key), environment=environment)
+        sent = node.send(process, list(numbered.values()), signer=context.signer(home, as_key), environment=environment)
     except Refused as error:
         raise _placed(error, list(numbered)) from error
     _tell_retries(session, sent)

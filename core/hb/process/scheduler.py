@@ -148,6 +148,16 @@ def get_definition(store: Store, process: str) -> Message:
     return definition
 
 
+def check_scheduler(definition: Message, process: str, key: Key) -> None:
+    """Makes sure that `key` is that of the scheduler of a process, which `definition` names.
+
+    Raises:
+        Refused: it is not.
+    """
+    if definition["scheduler"] != key.address:
+        raise Refused(f"process {process} is scheduled by {definition['scheduler']!r}, and this home has not that key")
+
+
 def open_schedule(
     process: str, definition: Message, *, key: Key, environment: Environment, after: Head = NO_HEAD
 ) -> tuple[Batch, Scheduled, Message]:
