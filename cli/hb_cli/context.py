@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hb.errors import HbError, HomeUnusable, NoHome
+from hb.errors import HbError, HomeUnusable, NoHome, NotFound
 from hb_cli import output
 
 if TYPE_CHECKING:
@@ -141,6 +141,16 @@ def signer(home: Home, name: str | None) -> Key:
     from hb import keyring
 
     return keyring.load(home.keys, name or settings(home).sender_key)
+
+
+def claimed_sender(home: Home) -> str | None:
+    """The address of whoever sends by default, for a message that nobody signs; None where the home has no such key."""
+    from hb import keyring
+
+    try:
+        return keyring.public(home.keys, settings(home).sender_key).address
+    except NotFound:
+        return None
 
 
 def surroundings(timestamp_ms: int | None, block_height: int) -> Environment:

@@ -37,6 +37,16 @@ Slot = Annotated[
         help="A slot: its number, `now`, `now~1`, or the ID of its message or its assignment.",
     ),
 ]
+Action = Annotated[str | None, typer.Argument(metavar="ACTION", help="What to do.", show_default=False)]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PARAMETER...",
+        help="With what: JSON numbers and strings are what they say; all else is text.",
+        show_default=False,
+    ),
+]
+Data = Annotated[str | None, typer.Option("--data", metavar="TEXT|@FILE|-", help="The message's data.")]
 AsKey = Annotated[
     str | None,
     typer.Option(

@@ -196,15 +196,15 @@ def value(content: Value) -> RenderableType:
     return Text(compact(content))
 
 
-def results_panel(slot: int, found: Message) -> Panel:
+def results_panel(slot: int, found: Message, *, title: str = "slot") -> Panel:
     """A slot's results, as `hb send --wait` shows them."""
     rows = results_rows(found)
-    title = Text.assemble("slot ", (str(slot), _NUMBER))
+    label = Text.assemble(f"{title} ", (str(slot), _NUMBER))
     style = _BAD if results.failed(found) else _GOOD
     body: RenderableType = _grid(rows) if len(rows) > 1 else rows["result"]
     gas = found.get("gas")
     spent = [Text(f"gas {gas:,}", _DIM)] if isinstance(gas, int) else []
-    return Panel(Group(body, *spent), title=title, title_align="left", expand=False, border_style=style)
+    return Panel(Group(body, *spent), title=label, title_align="left", expand=False, border_style=style)
 
 
 def error_panel(slot: int, found: Message) -> Panel:

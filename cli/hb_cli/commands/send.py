@@ -28,16 +28,6 @@ _LINE_KEYS = {
 }
 
 
-_Action = Annotated[str | None, typer.Argument(metavar="ACTION", help="What to do.", show_default=False)]
-_Parameters = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="PARAMETER...",
-        help="With what: JSON numbers and strings are what they say; all else is text.",
-        show_default=False,
-    ),
-]
-_Data = Annotated[str | None, typer.Option("--data", metavar="TEXT|@FILE|-", help="The message's data.")]
 _Wait = Annotated[bool, typer.Option("--wait", help="Compute the slot, and print its results too.")]
 _Batch = Annotated[
     str | None,
@@ -50,9 +40,9 @@ def send(
     ctx: typer.Context,
     *,
     process: options.Process,
-    action: _Action = None,
-    parameter: _Parameters = None,
-    data: _Data = None,
+    action: options.Action = None,
+    parameter: options.Parameters = None,
+    data: options.Data = None,
     tag: options.Tags = None,
     as_key: options.AsKey = None,
     wait: _Wait = False,

@@ -115,8 +115,11 @@ def resolve_slot(store: Store, process: str, reference: str | int) -> int:
 
 def _find_message(store: Store, process: str, prefix: str) -> int:
     """The slot of the only message of `process` whose ID begins with `prefix`."""
-    scheduled = (key for key, _ in store.scan(*keys.messages(prefix)) if keys.process_of(key) == process)
-    found = [keys.message_of(key) for key in islice(scheduled, _SHOWN + 1)]
+    owners = {segment.process for segment in lineage.segments(store, process)}
+    names = (keys.message_of(key) for key, _ in store.scan(*keys.messages(prefix)) if keys.process_of(key) in owners)
+    # A fork has not all messages of its origin.
+    scheduled = (name for name in names if scheduler.find_slot(store, process, name) is not None)
+    found = list(islice(scheduled, _SHOWN + 1))
     if not found:
         raise NotFound(
             f"no message has an ID that begins with {prefix!r} in the schedule of process {process}",

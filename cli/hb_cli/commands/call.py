@@ -1,0 +1,113 @@
+"""`hb call`: what would a process answer? The message takes no slot, and changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hb_cli import arguments, context, exits, options, output, progress
+
+if TYPE_CHECKING:
+    from hb.process.calling import Answer
+    from hb_cli.context import Session
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_Signed = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="KEY",
+        help="The key that signs. Default: none; the message says that it is from the key called `default`.",
+        autocompletion=options.completion.keys,
+        show_default=False,
+    ),
+]
+_At = Annotated[
+    int | None,
+    typer.Option(
+        "--timestamp",
+        metavar="MS",
+        min=0,
+        help="What the assignment would say the time is. Default: the slot's own; at the newest slot the clock's.",
+    ),
+]
+
+
+@app.command(cls=arguments.Command)
+def call(
+    ctx: typer.Context,
+    *,
+    process: options.Process,
+    action: options.Action = None,
+    parameter: options.Parameters = None,
+    slot: options.Slot = "now",
+    data: options.Data = None,
+    tag: options.Tags = None,
+    as_key: _Signed = None,
+    anchor: Annotated[
+        str | None, typer.Option("--anchor", metavar="TEXT", help="The message's anchor. Default: none.")
+    ] = None,
+    timestamp: _At = None,
+    block_height: options.BlockHeight = 0,
+) -> int:
+    """Ask what a process would answer, at any slot.
+
+    The message takes no slot, and nothing is stored: slots up to REF that are not computed are computed in memory, each
+    time (`hb compute` does it once). Nobody signs the message unless --as does. If the outcome is an error, the exit
+    code is 15.
+
+    \b
+    Examples:
+      hb call counter ReadValue
+      hb call counter ReadValue --slot 1
+      hb call ledger Transfer 1 2 30 --slot now~1
+      hb call me Eval --data 'return Balances'
+      hb call me Pay --data 100 --as bob --json | jq .results.outbox
+    """
+    from hb.process import calling
+    from hb_cli.commands.send import build
+
+    session = context.session_of(ctx)
+    home = context.existing_home(session)
+    limit_bytes = context.settings(home).message_limit_bytes
+    message = build(action, parameter or [], anchor=anchor or "", tags=arguments.tags(tag or []))
+    if anchor is None:
+        del message["anchor"]
+    with progress.Bar() as bar:
+        node = context.open_node(session, home)
+        pid = node.resolve(process)
+        if data is not None:
+            message["data"] = arguments.binary(arguments.text_or_file(data, limit_bytes=limit_bytes, what="data"))
+        answer = calling.call(
+            node.premises(bar.advance),
+            pid,
+            slot,
+            message,
+            environment=context.surroundings(timestamp, block_height),
+            limit_bytes=limit_bytes,
+            signer=None if as_key is None else context.signer(home, as_key),
+            sender=context.claimed_sender(home),
+        )
+    _show(session, answer)
+    return exits.PROGRAM_FAILED if answer.results.get("type") == "error" else exits.DONE
+
+
+def _show(session: Session, answer: Answer) -> None:
+    if session.json:
+        output.json_line(
+            {
+                "process": answer.process,
+                "slot": answer.slot,
+                "message": answer.message,
+                "results": answer.results,
+                "state": answer.state,
+            }
+        )
+    elif session.for_person:
+        from hb_cli import render
+
+        output.show(render.results_panel(answer.slot, answer.results, title="it would answer, at slot"))
+    else:
+        output.json_line(answer.results)

@@ -1,0 +1,70 @@
+"""`hb result`: what a process did with the message of one slot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hb_cli import arguments, context, exits, options, output, progress
+
+if TYPE_CHECKING:
+    from hb.node import SlotView
+    from hb_cli.context import Session
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(cls=arguments.Command)
+def result(
+    ctx: typer.Context,
+    process: options.Process,
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF",
+            help="A slot: its number, `now`, `now~1`, or the ID of its message or its assignment.",
+        ),
+    ] = "now",
+) -> int:
+    """Show the results of one slot.
+
+    That is what the program did with its message. A slot that is not computed yet is computed first. If the outcome is
+    an error, the exit code is 15.
+
+    \b
+    Examples:
+      hb result counter
+      hb result counter 3
+      hb result me now~1 --json | jq .results.outbox
+      hb result counter $(hb send counter Increment --json | jq -r .message)
+    """
+    session = context.session_of(ctx)
+    with progress.Bar() as bar:
+        node = context.open_node(session, on_slot=bar.advance)
+        pid = node.resolve(process)
+        slot = node.compute(pid, reference)
+    [view] = node.history(pid, slot, slot)
+    _show(session, view)
+    return exits.PROGRAM_FAILED if (view.results or {}).get("type") == "error" else exits.DONE
+
+
+def _show(session: Session, view: SlotView) -> None:
+    results = view.results or {}
+    if session.json:
+        output.json_line(
+            {
+                "process": view.process,
+                "slot": view.slot,
+                "message": view.message,
+                "assignment": view.assignment,
+                "results": results,
+                "state": view.state,
+            }
+        )
+    elif session.for_person:
+        from hb_cli import render
+
+        output.show(render.results_panel(view.slot, results))
+    else:
+        output.json_line(results)
