@@ -33,6 +33,9 @@ MAX_CALLS = 100
 MAX_PRINTED = 1000
 """So many characters are kept of what one host call printed, or of a text that a call was given."""
 
+MAX_NAME = 300
+"""So many characters of a function's name are kept: it is the module's to choose."""
+
 _NO_OFFSET = 2**31
 
 
@@ -192,7 +195,7 @@ def _backtrace(trap: BaseException | None, info: ModuleInfo) -> list[Frame]:
     frames = [frame for frame in fastcall.frames(trap) if frame.module_name != LONGJMP]
     return [
         Frame(
-            frame.func_name or exported.get(frame.func_index),
+            (frame.func_name or exported.get(frame.func_index) or "")[:MAX_NAME] or None,
             frame.func_index,
             frame.func_offset if frame.func_offset < _NO_OFFSET else None,
         )
