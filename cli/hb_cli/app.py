@@ -30,6 +30,7 @@ COMMANDS = (
     "result",
     "inspect",
     "trace",
+    "fork",
     "verify",
     "list",
     "key",

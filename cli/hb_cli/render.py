@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rich import box
 from rich.console import Group
@@ -98,6 +98,8 @@ def request(slot: SlotView, *, with_data: bool = True) -> Text:
     """What a slot's message asked for, on one line: its action, its parameters, and its data."""
     if slot.slot == 0:
         return Text("spawn", _DIM)
+    if slot.origin is not None:
+        return Text(f"fork of {short(slot.origin.process)} at slot {slot.origin.slot}", _DIM)
     text = Text(printable(slot.action or "(no action)"), "" if slot.action else _DIM)
     for parameter in slot.parameters:
         text.append(" " + compact(parameter, 200), _NUMBER)
@@ -132,36 +134,49 @@ def processes(views: Sequence[ProcessView], width: int) -> RenderableType:
     """The table of the home's processes, fitted to a terminal of `width` columns."""
     if not views:
         return Text("no processes yet; hb spawn makes one", _DIM)
+    forks = width >= 80 and any(view.origin is not None for view in views)
+    columns: dict[str, dict[str, Any]] = {
+        "name": {"style": _NAME, "overflow": "ellipsis"},
+        "process": {"style": _KEY},
+        "slots": {"justify": "right"},
+        "computed": {"justify": "right"},
+        **({"left": {"overflow": "ellipsis"}} if forks else {}),
+        **({"devices": {"overflow": "ellipsis"}} if width >= (100 if forks else 80) else {}),
+        **({"latest": {"style": _DIM}} if width >= 80 else {}),
+        **({"image": {"style": _DIM}} if width >= 120 else {}),
+    }
     table = _table()
-    table.add_column("name", style=_NAME, overflow="ellipsis", no_wrap=True)
-    table.add_column("process", style=_KEY, no_wrap=True)
-    table.add_column("slots", justify="right", no_wrap=True)
-    table.add_column("computed", justify="right", no_wrap=True)
-    if width >= 80:
-        table.add_column("devices", overflow="ellipsis", no_wrap=True)
-        table.add_column("latest", style=_DIM, no_wrap=True)
-    if width >= 120:
-        table.add_column("image", style=_DIM, no_wrap=True)
+    for name, settings in columns.items():
+        table.add_column(name, no_wrap=True, **settings)
+    called = {view.process: printable(", ".join(view.names)) or short(view.process) for view in views}
     for view in views:
-        is_behind = view.computed is None or view.computed < view.slots - 1
-        row: list[str | Text] = [
-            printable(", ".join(view.names)),
-            short(view.process),
-            str(view.slots),
-            Text("none" if view.computed is None else f"to {view.computed}", _WAIT if is_behind else ""),
-        ]
-        if width >= 80:
-            row += [executed_by(view.devices), moment(view.latest_ms)]
-        if width >= 120:
-            row.append(short(view.image))
-        table.add_row(*row)
+        cells = _process_cells(view, called)
+        table.add_row(*(cells[name] for name in columns))
     return table
 
 
+def _process_cells(view: ProcessView, called: Mapping[str, str]) -> dict[str, str | Text]:
+    is_behind = view.computed is None or view.computed < view.slots - 1
+    left = view.origin
+    return {
+        "name": printable(", ".join(view.names)),
+        "process": short(view.process),
+        "slots": str(view.slots),
+        "computed": Text("none" if view.computed is None else f"to {view.computed}", _WAIT if is_behind else ""),
+        "left": "" if left is None else f"{called.get(left.process, short(left.process))} at {left.slot}",
+        "devices": executed_by(view.devices),
+        "latest": moment(view.latest_ms),
+        "image": short(view.image),
+    }
+
+
 def process_line(view: ProcessView) -> Text:
-    """A process on one line: its names, its ID in full, its devices."""
+    """A process on one line: its names, its ID in full, its devices; on another, where it left, if it is a fork."""
     names = printable(", ".join(view.names)) + ("  " if view.names else "")
-    return Text.assemble((names, _NAME), (printable(view.process), _KEY), ("  " + executed_by(view.devices), _DIM))
+    line = Text.assemble((names, _NAME), (printable(view.process), _KEY), ("  " + executed_by(view.devices), _DIM))
+    if view.origin is not None:
+        line.append(f"\nleft {printable(view.origin.process)} at slot {view.origin.slot}", _DIM)
+    return line
 
 
 def slot_line(view: SlotView) -> Text:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from hb.node import Scheduled, SlotView
     from hb.process.trace import Trace
+    from hb.protocol.definition import Origin
     from hb.protocol.message import Message, Value
     from hb.wasm.host import Failure
     from hb.wasm.tracing import FunctionCall, HostCall
@@ -26,8 +27,16 @@ def scheduled_fields(scheduled: Scheduled) -> Message:
     }
 
 
+def origin_fields(origin: Origin | None) -> Message:
+    """Where a fork left another process; nothing of what is none."""
+    return {} if origin is None else {"fork-of": origin.process, "fork-slot": origin.slot}
+
+
 def slot_fields(view: SlotView) -> Message:
-    """One slot of a history. `timestamp` is milliseconds since 1970; what is not computed yet is null."""
+    """One slot of a history. `timestamp` is milliseconds since 1970; what is not computed yet is null.
+
+    The slot whose message made a fork says where that left, too.
+    """
     return {
         "process": view.process,
         "slot": view.slot,
@@ -44,6 +53,7 @@ def slot_fields(view: SlotView) -> Message:
         "gas": view.gas,
         "image": view.image,
         "hashpath": view.hashpath,
+        **origin_fields(view.origin),
     }
 
 

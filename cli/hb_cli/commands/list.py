@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hb_cli import arguments, context, output
+from hb_cli import views as views_
 
 if TYPE_CHECKING:
     from hb.node import ProcessView
@@ -45,4 +46,5 @@ def _fields(view: ProcessView) -> Message:
         "devices": list(view.devices),
         "spawned": view.spawned_ms,
         "latest": view.latest_ms,
+        **views_.origin_fields(view.origin),
     }

@@ -17,21 +17,6 @@ from hb.store.store import Batch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Its state: one page of memory, a public and a hidden global, an active data segment.
-NOTES = """
-(module
-  (memory (export "memory") 1 4)
-  (data (i32.const 0) "first")
-  (global $notes (export "notes") (mut i32) (i32.const 0))
-  (global $hidden (mut i64) (i64.const 7))
-  (func (export "Note") (param i32)
-    (i32.store (i32.const 0) (local.get 0))
-    (global.set $hidden (i64.add (global.get $hidden) (i64.const 1)))
-    (global.set $notes (i32.add (global.get $notes) (i32.const 1))))
-  (func (export "Grow") (result i32) (memory.grow (i32.const 1)))
-  (func (export "Read") (result i32 i64) (i32.load (i32.const 0)) (global.get $hidden)))
-"""
-
 # A memory that is too large to be imaged at every slot.
 LARGE = """
 (module
@@ -223,6 +208,19 @@ def test_large_memories_are_carried_over_from_between_two_images(shell) -> None:
     assert shell.call(forked, "At", 10)["output"] == [0]
     assert keys.memory_image_key(forked, 5) in shell.records()
     assert of(process, shell.records()) == before
+    clean(shell, forked)
+
+
+def test_a_program_of_the_ao_abi_goes_on_in_a_fork_under_its_own_id(shell) -> None:
+    from aowat import echo_module
+
+    process = shell.spawn_text(echo_module(environment=True))
+    shell.send(process, "Eval", data="1")
+    forked = fork(shell, process, 1)
+    assert shell.results(forked, 2) == {}
+    told = shell.call(forked, "Eval")["output"]["process"]
+    assert told["id"] == forked
+    assert shell.call(process, "Eval")["output"]["process"]["id"] == process
     clean(shell, forked)
 
 
