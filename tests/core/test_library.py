@@ -192,6 +192,19 @@ def test_a_fork_shares_the_past_and_can_go_on_with_other_code(home) -> None:
     assert len(home.processes()) == 3
 
 
+def test_a_message_is_tried_at_any_slot_and_takes_none(home) -> None:
+    counter = home.spawn(SAMPLES / "counter.wasm")
+    counter.send_all([hb.message("Increment") for _ in range(5)])
+    assert counter.call("Add", 10, slot=2).state == {"counter": 12}
+    assert counter.call("ReadValue").output == [5]
+    assert counter.call("Add", "x", signer="default").kind == "wrong-arguments"
+    assert [counter.slots, *(view.computed for view in counter.history())] == [6, *[False] * 6]
+    with pytest.raises(hb.NotFound):
+        counter.call("ReadValue", slot=6)
+    with pytest.raises(hb.Refused, match="backwards"):
+        counter.call("ReadValue", timestamp_ms=1)
+
+
 def test_a_slot_can_be_looked_at_from_the_inside(home) -> None:
     trap = home.spawn(SAMPLES / "trap.wasm")
     trap.send("Unreachable")

@@ -184,7 +184,7 @@ class FrozenHome(Home):
         return Environment(
             now_ms=lambda: self.clock.now_ms,
             random_bytes=self._random,
-            timestamp_ms=self.clock.now_ms if timestamp_ms is None else timestamp_ms,
+            timestamp_ms=timestamp_ms,
             block_height=block_height,
         )
 

@@ -185,7 +185,48 @@ class Process:
         Raises:
             NotFound, Interrupted, IntegrityError: as `compute`.
         """
-        return Result(_message(self.state(slot)["results"]))
+        record = self.home.node.state(self.id, slot).record
+        return Result(_message(record["results"]), _message(record["state"]))
+
+    def call(
+        self,
+        action: str | None = None,
+        *parameters: Value,
+        slot: int | str = "now",
+        data: str | bytes | None = None,
+        tags: Mapping[str, Value] | None = None,
+        anchor: str | None = None,
+        signer: str | Key | None = None,
+        sender: str | None = None,
+        timestamp_ms: int | None = None,
+        block_height: int = 0,
+    ) -> Result:
+        """What a message would be answered at `slot`: it takes no slot, and nothing is stored.
+
+        It is signed if there is a `signer`; else it says that it is from the address `sender`, by default that of the
+        home's own key. It gets the time of the slot, or of the clock at the newest, unless `timestamp_ms` is given.
+
+        >>> ledger.call("Supply", slot=1).output, ledger.call("Supply").output, ledger.slots
+        ([100], [130], 6)
+
+        Raises:
+            NotFound: there is no such slot.
+            Refused: the message cannot be sent, or `timestamp_ms` is before the slot's.
+            Interrupted, IntegrityError: as `compute`.
+        """
+        from hb.process import calling
+
+        answer = calling.call(
+            self.home.node.premises(),
+            self.id,
+            slot,
+            message(action, *parameters, data=data, tags=tags, anchor=anchor),
+            environment=self.home.environment(timestamp_ms, block_height),
+            limit_bytes=self.home.node.config.message_limit_bytes,
+            signer=None if signer is None else self.home.signer(signer),
+            sender=self.home.address() if sender is None else sender,
+        )
+        return Result(answer.results, answer.state)
 
     def history(self, first: int | str = 0, last: int | str = "now") -> Iterator[SlotView]:
         """The slots `first` to `last`, both included, as they are: this computes nothing.

@@ -19,9 +19,10 @@ _LONGEST_LINE = 1000
 
 @dataclass(frozen=True)
 class Result:
-    """What a program did with one message; `raw` has it all, as `hb state PROCESS results` shows it."""
+    """What a program did with one message; `raw` is what `hb result` shows, and `state` the public keys after it."""
 
     raw: dict[str, Any]
+    state: dict[str, Any]
 
     @property
     def ok(self) -> bool:
