@@ -9,15 +9,20 @@ This module must never know what a key or a value means, and must never touch a 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
 from hb.errors import Conflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+_FEW = 64
+"""So many keys are put in their places one by one; more are sorted in."""
 
 
 @dataclass
@@ -72,6 +77,7 @@ class MemoryStore:
         self._values: dict[bytes, bytes] = {}
         self._keys: list[bytes] = []
         self._lock = Lock()
+        self._scans: WeakSet[_Scan] = WeakSet()
 
     def get(self, key: bytes) -> bytes | None:
         """The value under `key`, or None if there is none."""
@@ -81,8 +87,11 @@ class MemoryStore:
         """Keys and values with start <= key < stop, as of now, in order, or against it if `reverse`."""
         with self._lock:
             found = self._keys[bisect_left(self._keys, start) : bisect_left(self._keys, stop)]
-            pairs = [(key, self._values[key]) for key in found]
-        return iter(pairs[::-1] if reverse else pairs)
+            if not reverse:
+                found.reverse()
+            scan = _Scan(found, self._values, self._lock)
+            self._scans.add(scan)
+        return scan
 
     def commit(self, batch: Batch) -> None:
         """Write the whole batch at once.
@@ -93,14 +102,44 @@ class MemoryStore:
         """
         with self._lock:
             check(batch, self._values.get)
+            for scan in self._scans:
+                scan.keep()
+            self._scans.clear()
             for key in batch.deletes & self._values.keys():
                 del self._values[key]
                 del self._keys[bisect_left(self._keys, key)]
-            new = batch.puts.keys() - self._values.keys()
+            new = [key for key in batch.puts if key not in self._values]
             self._values.update(batch.puts)
-            if new:
+            if len(new) < _FEW:
+                for key in new:
+                    insort(self._keys, key)
+            else:
                 self._keys.extend(new)
                 self._keys.sort()
+
+
+class _Scan:
+    """A scan of a store in memory: it reads each value when it comes to it, or all before the store changes."""
+
+    def __init__(self, keys: list[bytes], values: dict[bytes, bytes], lock: Lock) -> None:
+        """`keys` are those still to come, the next one last; `lock` is held by whoever changes `values`."""
+        self._keys = keys
+        self._values = values
+        self._lock = lock
+
+    def __iter__(self) -> _Scan:
+        return self
+
+    def __next__(self) -> tuple[bytes, bytes]:
+        with self._lock:
+            if not self._keys:
+                raise StopIteration
+            key = self._keys.pop()
+            return key, self._values[key]
+
+    def keep(self) -> None:
+        """Makes what is still to come independent of the store, whose lock is held."""
+        self._values = {key: self._values[key] for key in self._keys}
 
 
 def check(batch: Batch, get: Callable[[bytes], bytes | None]) -> None:
