@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING, TextIO
 
 from hb.errors import HbError
@@ -25,8 +26,10 @@ _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 # What a program may do to the look of its own text: colours, bold, faint, italic, underline. Not: move, erase, hide.
 _COLOUR = r"(?:0?[0-4]?|2[2-4]|3[0-79]|9[0-7]|38;5;\d{1,3}|38;2;\d{1,3};\d{1,3};\d{1,3})"
-_COLOURS = re.compile(rf"(\x1b\[{_COLOUR}(?:;{_COLOUR})*m)")
-_SETS_LOOK = re.compile(r"\x1b\[[0-9;]*m")
+# Texts, not patterns: few commands need them, and compiling takes a millisecond.
+_COLOURS = rf"(\x1b\[{_COLOUR}(?:;{_COLOUR})*m)"
+_SETS_LOOK = r"\x1b\[[0-9;]*m"
+_BLOCK_LINES = 1000
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -104,12 +107,12 @@ def line(text: str) -> None:
 
 def plain(text: str, *, keep: str = "") -> str:
     """`text` as `printable` has it, without what only sets colours."""
-    return printable(_SETS_LOOK.sub("", text), keep=keep)
+    return printable(re.sub(_SETS_LOOK, "", text), keep=keep)
 
 
 def coloured(text: str, *, keep: str = "") -> str:
     """`text` as `plain` has it, but with its colours, which end where it does."""
-    pieces = _COLOURS.split(text)
+    pieces = re.split(_COLOURS, text)
     shown = "".join(piece if place % 2 else plain(piece, keep=keep) for place, piece in enumerate(pieces))
     return shown + "\x1b[0m" if len(pieces) > 1 else shown
 
@@ -136,6 +139,16 @@ def json_line(value: object) -> None:
     if is_terminal(sys.stdout):
         data = printable(data.decode()).encode()
     write(data + b"\n")
+
+
+def json_lines(values: Iterable[object]) -> None:
+    """Writes each of `values`, all of them at hand, as `json_line` does: many lines at a time."""
+    from hb.protocol import message
+
+    lines = (message.dumps(value).decode() for value in values)  # type: ignore[arg-type]
+    written = map(printable, lines) if is_terminal(sys.stdout) else lines
+    while block := list(islice(written, _BLOCK_LINES)):
+        write("".join([f"{line}\n" for line in block]).encode())
 
 
 def note(text: str) -> None:

@@ -189,11 +189,7 @@ def _tell_retries(session: Session, sent: list[Scheduled]) -> None:
 
 
 def _print_slots(session: Session, sent: list[Scheduled]) -> None:
-    for scheduled in sent:
-        if session.json:
-            output.json_line(views.scheduled_fields(scheduled))
-        else:
-            output.line(str(scheduled.slot))
+    output.json_lines([views.scheduled_fields(each) if session.json else each.slot for each in sent])
 
 
 def _wait(session: Session, node: Node, sent: list[Scheduled], bar: progress.Bar) -> int:
