@@ -31,6 +31,7 @@ COMMANDS = (
     "inspect",
     "trace",
     "fork",
+    "replay",
     "verify",
     "list",
     "key",

@@ -9,6 +9,7 @@ from hb import errors
 
 DONE = 0
 FAILED = 1
+DIFFERS = 1  # what was compared differs, as `cmp` and `diff` say it
 USAGE = 2
 NO_HOME = 10
 HOME_BUSY = 11

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from hb.node import ProcessView, SlotView, StateView
+    from hb.process.rerun import Change
     from hb.protocol.message import Message, Value
 
 SHORT_ID = 10
@@ -168,6 +169,24 @@ def _process_cells(view: ProcessView, called: Mapping[str, str]) -> dict[str, st
         "latest": moment(view.latest_ms),
         "image": short(view.image),
     }
+
+
+def replayed_slot(change: Change, most: int) -> RenderableType:
+    """A slot that other code makes another of: path by path, what it was and what it would be; `most` of them."""
+    grid = Table.grid(padding=(0, 2))
+    for difference in change.differences[:most]:
+        before, after = (Text(_or_nothing(value)) for value in (difference.before, difference.after))
+        before.stylize(_BAD)
+        after.stylize(_GOOD)
+        grid.add_row(Text("  " + printable(difference.path), _KEY), before, "→", after)
+    more = len(change.differences) - most
+    rest = [Text(f"  … and {more:,} more", _DIM)] if more > 0 else []
+    gas = Text(f"   gas {change.gas_before:,} → {change.gas_after:,}", _DIM)
+    return Group(Text.assemble("slot ", (str(change.slot), _NUMBER), " differs", gas), grid, *rest)
+
+
+def _or_nothing(value: Value) -> str:
+    return "nothing" if value is None else compact(value, 200)
 
 
 def process_line(view: ProcessView) -> Text:

@@ -6,7 +6,7 @@ write anything.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import HbError, Interrupted, Refused
@@ -27,6 +27,14 @@ WINDOW_SLOTS = 100
 _SHOWN = 300
 _OUTCOME = ("results", "state")
 _REST = ("changed", "image", "hashpath", "assignment", "slot", "engine")
+
+
+class Difference(NamedTuple):
+    """A path at which two values differ, and what is there in both; None where there is nothing."""
+
+    path: str
+    before: Value
+    after: Value
 
 
 def replay(
@@ -62,11 +70,17 @@ def replay(
 
 
 def run(
-    open_store: OpenStore, process: str, last: int, machine: Machine, stopped: Callable[[], bool]
+    open_store: OpenStore,
+    process: str,
+    last: int,
+    machine: Machine,
+    stopped: Callable[[], bool],
+    adapt: Callable[[Message], Message] = lambda definition: definition,
 ) -> Iterator[tuple[Worker, Computed]]:
     """The slots of a process up to `last`, computed from the definition on: each with the worker that is at it.
 
-    Of a fork, the processes that it comes from are run first; their workers have their IDs.
+    Of a fork, the processes that it comes from are run first; their workers have their IDs. What runs is what `adapt`
+    makes of a definition.
 
     Raises:
         Refused: a definition cannot be run.
@@ -78,7 +92,7 @@ def run(
     live: Worker | None = None
     for at in line:
         with open_store() as store:
-            definition = scheduler.get_definition(store, at.process)
+            definition = adapt(scheduler.get_definition(store, at.process))
             first = scheduler.get_assignment(store, at.process, at.first)
         if live is None:
             live, computed = worker.begin(at.process, definition, first, machine)
@@ -158,19 +172,22 @@ def _without_gas(record: Message) -> Message:
     return {**record, "results": {key: value for key, value in results.items() if key != "gas"}}
 
 
+def differences(before: Value, after: Value, path: str) -> Iterator[Difference]:
+    """Where two values differ, key by key, in the order of the keys; lists are compared as wholes."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            if key in before and key in after:
+                yield from differences(before[key], after[key], f"{path}/{key}")
+            else:
+                yield Difference(f"{path}/{key}", before.get(key), after.get(key))
+    elif before is not after and (before is None or after is None or dumps(before) != dumps(after)):
+        yield Difference(path, before, after)
+
+
 def _first_difference(expected: Value, got: Value, path: str) -> tuple[str, str, str]:
     """Where two values differ first, as a path, and both there; the path is empty where they do not."""
-    if isinstance(expected, dict) and isinstance(got, dict):
-        for key in sorted(expected.keys() | got.keys()):
-            if key not in expected or key not in got:
-                return f"{path}/{key}", _shown(expected.get(key)), _shown(got.get(key))
-            found = _first_difference(expected[key], got[key], f"{path}/{key}")
-            if found[0]:
-                return found
-        return "", "", ""
-    if expected is None and got is None:
-        return "", "", ""
-    return ("", "", "") if dumps(expected) == dumps(got) else (path, _shown(expected), _shown(got))
+    found = next(differences(expected, got, path), None)
+    return ("", "", "") if found is None else (found.path, _shown(found.before), _shown(found.after))
 
 
 def _shown(value: Value) -> str:

@@ -1,0 +1,107 @@
+"""`hb replay`: the whole schedule of a process run against other code: what would have come out otherwise?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hb_cli import arguments, context, exits, options, output, progress
+
+if TYPE_CHECKING:
+    from hb.process.replay import Difference
+    from hb.process.rerun import Change, Rerun
+    from hb.protocol.message import Message
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_MOST_SHOWN = 20
+
+
+@app.command(cls=arguments.Command)
+def replay(
+    ctx: typer.Context,
+    *,
+    process: options.Process,
+    module: Annotated[
+        str,
+        typer.Option(
+            "--module",
+            metavar="NEW.wasm",
+            help="The other code: a .wasm file, a .wat file, or - for standard input.",
+            show_default=False,
+        ),
+    ],
+    last: Annotated[str, typer.Option("--to", metavar="REF", help="The last slot.")] = "now",
+    every: Annotated[
+        bool, typer.Option("--all", help="Go on after the first slot that differs, and name each one.")
+    ] = False,
+) -> int:
+    """Run a process's whole schedule against other code, and compare.
+
+    It names the first slot whose state or results come out otherwise, with what they were and what they would be. Gas
+    is no difference; its sums are told. Nothing is stored, and the process stays as it is. Where slots are not computed
+    yet, the old code runs too, each time: `hb compute` first spares that.
+
+    The exit code is 0 if no slot differs, and 1 if one does.
+
+    \b
+    Examples:
+      hb replay counter --module counter2.wasm
+      hb replay counter --module counter2.wasm --to 100 --all
+      hb replay counter --module counter2.wasm --json | jq .differences
+    """
+    session = context.session_of(ctx)
+    home = context.existing_home(session)
+    wasm = arguments.read_module(module, limit_bytes=context.settings(home).module_limit_bytes)
+    from hb.process import rerun as reruns
+
+    with progress.Bar() as bar:
+        show = _show if session.for_person else _print
+
+        def tell(change: Change) -> None:
+            bar.__exit__(None, None, None)
+            show(change)
+
+        found = reruns.rerun(
+            context.open_node(session, home).premises(bar.advance), process, wasm, last, on_change=tell, every=every
+        )
+    _sum_up(found, for_person=session.for_person)
+    return exits.DIFFERS if found.changes else exits.DONE
+
+
+def _print(change: Change) -> None:
+    output.json_line(
+        {
+            "slot": change.slot,
+            "differences": [_fields(difference) for difference in change.differences],
+            "gas": {"before": change.gas_before, "after": change.gas_after},
+        }
+    )
+
+
+def _fields(difference: Difference) -> Message:
+    return {"path": difference.path, "before": difference.before, "after": difference.after}
+
+
+def _show(change: Change) -> None:
+    from hb_cli import render
+
+    output.show(render.replayed_slot(change, _MOST_SHOWN))
+
+
+def _sum_up(found: Rerun, *, for_person: bool) -> None:
+    if not for_person:
+        output.json_line(
+            {
+                "process": found.process,
+                "to": found.last,
+                "differing": found.changes,
+                "first": found.first,
+                "gas": {"before": found.gas_before, "after": found.gas_after},
+            }
+        )
+        return
+    gas = f"gas {found.gas_before:,} → {found.gas_after:,}"
+    said = {0: "no slot differs", 1: "1 slot differs"}.get(found.changes, f"{found.changes:,} slots differ")
+    output.line(f"slots 0 to {found.last}: {said}; {gas}")
