@@ -37,7 +37,7 @@ def replay(
         bool, typer.Option("--all", help="Go on after the first slot that differs, and name each one.")
     ] = False,
 ) -> int:
-    """Run a process's whole schedule against other code, and compare.
+    """Run a process's whole schedule against other code.
 
     It names the first slot whose state or results come out otherwise, with what they were and what they would be. Gas
     is no difference; its sums are told. Nothing is stored, and the process stays as it is. Where slots are not computed
