@@ -28,6 +28,7 @@ COMMANDS = (
     "compute",
     "state",
     "result",
+    "diff",
     "inspect",
     "trace",
     "fork",

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from hb.node import Scheduled, SlotView
+    from hb.process.difference import Change, Difference, Memory
     from hb.process.trace import Trace
     from hb.protocol.definition import Origin
     from hb.protocol.message import Message, Value
     from hb.wasm.host import Failure
-    from hb.wasm.tracing import FunctionCall, HostCall
+    from hb.wasm.tracing import FunctionCall, GlobalChange, HostCall
 
 
 def scheduled_fields(scheduled: Scheduled) -> Message:
@@ -74,10 +75,7 @@ def trace_fields(trace: Trace) -> Message:
         "calls-left-out": trace.left_out,
         "results": trace.results,
         "keys": {change.key: {"before": change.before, "after": change.after} for change in trace.keys},
-        "globals": [
-            {"index": each.item, "name": each.name, "type": each.type, "before": each.before, "after": each.after}
-            for each in trace.globals
-        ],
+        "globals": [_global_fields(each) for each in trace.globals],
         "memory": {
             "pages-before": trace.pages_before,
             "pages-after": trace.pages_after,
@@ -88,6 +86,77 @@ def trace_fields(trace: Trace) -> Message:
         "undone": trace.undone,
         "same-as-stored": None if trace.differences is None else not trace.differences,
         "differences": [dict(difference._asdict()) for difference in trace.differences or []],
+    }
+
+
+def difference_fields(found: Difference) -> Message:
+    """In what two states differ. Of a change, `before` or `after` is missing where the value was or is not there.
+
+    The bytes of a range are in hex, the first of them if there are many; `size` says how many there are.
+    """
+    memory: Message = {
+        **_memory_counts(found.memory),
+        "ranges": [
+            {
+                "page": each.page,
+                "offset": each.offset,
+                "size": each.size,
+                "before": each.before.hex(),
+                "after": each.after.hex(),
+            }
+            for each in found.memory.ranges
+        ],
+    }
+    return {
+        **_sides(found),
+        "keys": [_change_fields(change) for change in found.keys],
+        "results": [_change_fields(change) for change in found.results],
+        "globals": [_global_fields(change) for change in found.globals],
+        "memory": memory,
+    }
+
+
+def difference_counts(found: Difference) -> Message:
+    """As `difference_fields`, with how many there are in place of what they are."""
+    counts = {"keys": len(found.keys), "results": len(found.results), "globals": len(found.globals)}
+    return {**_sides(found), **counts, "memory": _memory_counts(found.memory)}
+
+
+def _sides(found: Difference) -> Message:
+    return {
+        "process": found.process,
+        "before": dict(found.before._asdict()),
+        "after": dict(found.after._asdict()),
+        "same": found.is_none,
+    }
+
+
+def _change_fields(change: Change) -> Message:
+    fields: Message = {"path": change.path}
+    if change.was_there:
+        fields["before"] = change.before
+    if change.is_there:
+        fields["after"] = change.after
+    return fields
+
+
+def _memory_counts(memory: Memory) -> Message:
+    return {
+        "pages-before": memory.pages_before,
+        "pages-after": memory.pages_after,
+        "changed-pages": memory.changed_pages,
+        "changed-bytes": memory.changed_bytes,
+        "changed-ranges": len(memory.ranges) + memory.left_out,
+    }
+
+
+def _global_fields(change: GlobalChange) -> Message:
+    return {
+        "index": change.item,
+        "name": change.name,
+        "type": change.type,
+        "before": change.before,
+        "after": change.after,
     }
 
 

@@ -463,7 +463,7 @@ def _with_other_value(chance: random.Random, text: bytes) -> bytes:
 
 
 _WORDS = (
-    "init", "spawn", "send", "eval", "compute", "state", "inspect", "list", "key", "message", "module", "completion", "verify", "repl", "call", "result",
+    "init", "spawn", "send", "eval", "compute", "state", "inspect", "list", "key", "message", "module", "completion", "verify", "repl", "call", "result", "diff",
     "new", "list", "show", "id", "sign", "verify", "inspect", "bash", "zsh", "fish", "counter", "nosuch", "Increment", "Add", "ReadValue", "5", "-5", "1e3",
     "--json", "--home", "--lock-timeout", "--version", "--help", "-h", "--name", "--initial-state", "--tag", "--device", "--definition", "--anchor", "--as",
     "--gas-limit", "--memory-limit", "--result-limit", "--timestamp", "--block-height", "--data", "--wait", "--batch", "--slot", "--all", "--from", "--to",
@@ -474,7 +474,7 @@ _WORDS = (
 )  # fmt: skip
 _BEGINNINGS = (
     ["state", "counter"], ["send", "counter", "Increment"], ["inspect", "counter"], ["compute", "counter"], ["spawn", "counter.wasm"], ["key"],
-    ["message"], ["module"], ["eval", "counter"], ["list"], ["verify", "counter"], ["call", "counter"], ["result", "counter"], [],
+    ["message"], ["module"], ["eval", "counter"], ["list"], ["verify", "counter"], ["call", "counter"], ["result", "counter"], ["diff", "counter"], [],
 )  # fmt: skip
 # Done, usage, no home, not found, refused, damage (of a home that is none), the program failed.
 _ENDS = (0, 2, 10, 12, 13, 14, 15)

@@ -227,11 +227,14 @@ class PageChange(NamedTuple):
 
 def changed_globals(mirror: Mirror) -> list[GlobalChange]:
     """The mutable globals that differ from the mirror's, in index order."""
-    instance = mirror.instance
-    exported = {export.item: export.name for export in instance.module.info.exports if export.kind == "global"}
+    return compare_globals(mirror.instance.module, mirror.globals, mirror.instance.raw_globals())
+
+
+def compare_globals(module: Module, one: Sequence[Sequence[Any]], other: Sequence[Sequence[Any]]) -> list[GlobalChange]:
+    """The mutable globals that differ between two states of a module, each as its instance's `raw_globals` gave it."""
+    exported = {export.item: export.name for export in module.info.exports if export.kind == "global"}
     changes = []
-    pairs = zip(instance.module.state.globals, mirror.globals, instance.raw_globals(), strict=True)
-    for (name, type_), (_, before), (_, after) in pairs:
+    for (name, type_), (_, before), (_, after) in zip(module.state.globals, one, other, strict=False):
         if before != after:
             # The name under which a global is kept ends with its index.
             item = int(name.rpartition(".")[2])

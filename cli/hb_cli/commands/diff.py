@@ -1,0 +1,52 @@
+"""`hb diff`: in what the state of a process differs from slot to slot."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hb_cli import arguments, context, options, output, progress
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(cls=arguments.Command)
+def diff(
+    ctx: typer.Context,
+    *,
+    process: options.Process,
+    before: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF", help="A slot: a number, `now`, `now~1`, or the ID of its message or its assignment."
+        ),
+    ],
+    after: Annotated[str, typer.Argument(metavar="REF", help="The slot to compare it with.")] = "now",
+    stat: Annotated[bool, typer.Option("--stat", help="How much differs, and not what.")] = False,
+) -> None:
+    """Show in what two states of a process differ.
+
+    That is: public keys, globals and memory, down to the bytes, and the results and the gas of the two slots' messages.
+    Nothing is stored: slots that are not computed are computed in memory.
+
+    \b
+    Examples:
+      hb diff counter 1 3
+      hb diff counter now~1
+      hb diff me 10 now --stat
+      hb diff ledger 1 2 --json | jq '.memory.ranges[]'
+    """
+    from hb.process import difference
+    from hb_cli import views
+
+    session = context.session_of(ctx)
+    node = context.open_node(session)
+    with progress.Bar() as bar:
+        found = difference.difference(node.premises(bar.advance), process, before, after)
+    if session.for_person:
+        from hb_cli import diff_view
+
+        output.show(diff_view.panel(found, process, is_short=stat))
+    else:
+        output.json_line(views.difference_counts(found) if stat else views.difference_fields(found))
