@@ -161,7 +161,6 @@ class Worker:
     def _compute(self, assignment: Message) -> bool:
         """Takes the message of `assignment`; whether it changed anything."""
         before = self._base
-        pages_before = self._instance.memory_pages
         after = transition.compute_slot(before, assignment, self._machine)
         results = after["results"]
         self._gas_since += results.get("gas", 0)
@@ -170,7 +169,7 @@ class Worker:
             return False
         self._base = after
         self._since.append(assignment)
-        return self._take_in(before, pages_before)
+        return self._take_in(before)
 
     def _check_next(self, assignment: Message) -> None:
         process, slot = self.process, self.slot + 1
@@ -187,16 +186,17 @@ class Worker:
     def _is_small(self) -> bool:
         return self._instance.memory_pages <= SMALL_PAGES
 
-    def _take_in(self, before: Base, pages_before: int) -> bool:
+    def _take_in(self, before: Base) -> bool:
         """Whether the slot changed anything; a large memory is not compared, and counts as changed."""
         if not self._is_small():
             return True
-        globals_before = self._mirror.globals
+        mirror = self._mirror
+        globals_before, pages_before = mirror.globals, mirror.pages
         pages_changed = self._mirror_here()
         return (
-            self._mirror.globals != globals_before
+            mirror.globals != globals_before
             or bool(pages_changed)
-            or self._instance.memory_pages != pages_before
+            or mirror.pages != pages_before
             or not _same(transition.public_state(before), transition.public_state(self._base))
         )
 
@@ -260,7 +260,7 @@ class Worker:
         self._dirty.clear()
         self._gas_since = 0
         self._imaged_slot = self.slot
-        image = Image(self._mirror.globals, self._instance.memory_pages, self._held)
+        image = Image(self._mirror.globals, self._mirror.pages, self._held)
         return StoredImage(self.slot, image.encode(), pages)
 
 

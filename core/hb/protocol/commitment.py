@@ -274,11 +274,11 @@ def _names(message: Message, *, signed_only: bool) -> list[str]:
     commitments = message.get(COMMITMENTS_KEY)
     if not isinstance(commitments, dict):
         return []
-    return [
-        name
-        for name, entry in commitments.items()
-        if isinstance(entry, dict) and (not signed_only or "committer" in entry)
-    ]
+    names = []
+    for name, entry in commitments.items():
+        if isinstance(entry, dict) and (not signed_only or "committer" in entry):
+            names.append(name)
+    return names
 
 
 def _entries(message: Message) -> Iterator[tuple[str, dict[str, Value]]]:

@@ -25,18 +25,21 @@ _ZERO_ADDRESS = ctypes.addressof(_ZERO_PAGE)
 
 
 class Mirror:
-    """What `instance` was when the mirror was made or last accepted it; `pages` is the size its memory had."""
+    """What `instance` was when the mirror was made or last accepted it.
+
+    `pages` is the size that its memory had, `globals` what its `raw_globals` gave.
+    """
 
     def __init__(self, instance: Instance, nonzero: Iterable[int] | None = None) -> None:
         """Takes the copy. Pages of zeros cost it nothing but a look, and not that where `nonzero` names all others."""
         self.instance = instance
         self.pages = 0
         self._copy, self._address = _zeros(0)
-        self._globals: list[list[Any]] = []
+        self.globals: list[list[Any]] = []
         self._resize(instance.memory_pages)
         live = instance.memory_address if self.pages else 0
         self._take(live, range(self.pages) if nonzero is None else nonzero)
-        self._globals = instance.raw_globals()
+        self.globals = instance.raw_globals()
 
     def changed(self) -> list[int]:
         """The indexes of the pages that differ now, in order; of pages that were added, those that are not zero."""
@@ -54,16 +57,11 @@ class Mirror:
 
     def globals_changed(self) -> bool:
         """Whether any mutable global differs now, to the bit."""
-        return self.instance.raw_globals() != self._globals
+        return self.instance.raw_globals() != self.globals
 
     def is_same(self) -> bool:
         """Whether nothing differs: no global, no page, not the memory's size."""
         return self.instance.memory_pages == self.pages and not self.globals_changed() and not self.changed()
-
-    @property
-    def globals(self) -> list[list[Any]]:
-        """The mutable globals as they were: what the instance's `raw_globals` gave."""
-        return self._globals
 
     def page(self, index: int) -> bytes:
         """A copy of one page as it was, 65536 bytes; zeros, where the memory had no such page."""
@@ -80,7 +78,7 @@ class Mirror:
             self._resize(pages)
         for index in changed:
             ctypes.memmove(self._address + index * PAGE_BYTES, live + index * PAGE_BYTES, PAGE_BYTES)
-        self._globals = self.instance.raw_globals()
+        self.globals = self.instance.raw_globals()
         return changed
 
     def restore(self) -> Instance:
@@ -89,12 +87,12 @@ class Mirror:
             live = self.instance.memory_address
             for index in self.changed():
                 ctypes.memmove(live + index * PAGE_BYTES, self._address + index * PAGE_BYTES, PAGE_BYTES)
-            self.instance.write_raw_globals(self._globals)
+            self.instance.write_raw_globals(self.globals)
             return self.instance
         fresh = self.instance.fresh()
         nonzero = [index for index in range(self.pages) if _is_not_zero(self._address + index * PAGE_BYTES)]
         contents = {i: ctypes.string_at(self._address + i * PAGE_BYTES, PAGE_BYTES) for i in nonzero}
-        fresh.load(self._globals, self.pages, contents)
+        fresh.load(self.globals, self.pages, contents)
         self.instance = fresh
         return fresh
 
