@@ -1,4 +1,4 @@
-"""A home against a plain Python model of it: any order of spawns, messages, computes, looks back and restarts.
+"""A home against a plain Python model of it: any order of spawns, forks, messages, computes, looks back and restarts.
 
 Hypothesis chooses what is done. The model knows what a counter and a ledger are, and nothing of how hb works. After each
 step, whatever it was: slots have no gaps, and no record that was ever written has changed. HB_LONG=1 tries for
@@ -32,6 +32,7 @@ from hb import keyring
 from hb.environment import Environment
 from hb.errors import BadSignature, NotFound, Refused
 from hb.node import Node, build_message
+from hb.process import fork as forks
 from hb.protocol.commitment import Key, sign
 from hb.protocol.request import addressed
 from hb.store import keys
@@ -47,7 +48,7 @@ ALICE, BOB = Key(b"a" * 32), Key(b"b" * 32)
 MOST = 2**63 - 1
 # What the short form finds is one run away from being made smaller by the long one.
 PHASES = tuple(Phase) if LONG else (Phase.generate,)
-RAN = {"examples": 0, "steps": 0, "slots": 0, "mended": 0}
+RAN = {"examples": 0, "steps": 0, "slots": 0, "mended": 0, "forks": 0}
 
 
 # -- the model: what a program is, in plain Python
@@ -131,16 +132,24 @@ PROGRAMS = {"counter": Counter, "ledger": Ledger}
 
 @dataclass
 class Slot:
-    """What a slot must be: its message's ID, its results without the gas, and the public keys after it."""
+    """What a slot must be: its message's ID, what that asked for, its results without the gas, and the program after it."""
 
     message: str
     results: dict[str, Any]
-    public: dict[str, int]
+    program: Any
+    action: str | None = None
+
+    @property
+    def public(self) -> dict[str, int]:
+        return self.program.public()
 
 
 @dataclass
 class Process:
-    """What a process must be. `sent` are its messages: the fields that they are made of, and who signs."""
+    """What a process must be. `sent` are its messages: the fields that they are made of, and who signs.
+
+    `computed` is the newest computed of its own slots, which begin with `first`; a fork has those before from `origin`.
+    """
 
     pid: str
     kind: str
@@ -148,14 +157,39 @@ class Process:
     program: Any
     slots: list[Slot]
     computed: int = -1
+    origin: Process | None = None
+    first: int = 0
     sent: list[tuple[dict[str, Any], Key, int]] = field(default_factory=list)
 
     def take(self, message: str, fields: dict[str, Any], signer: Key) -> int:
         """The slot that a new message gets; what it must give is worked out here."""
         results = self._run(fields.get("action"), fields["parameters"])
-        self.slots.append(Slot(message, results, self.program.public()))
+        self.slots.append(Slot(message, results, self.program, fields.get("action")))
         self.sent.append((fields, signer, len(self.slots) - 1))
         return len(self.slots) - 1
+
+    def owner(self, slot: int) -> Process:
+        """The process whose own this slot is."""
+        return self if self.origin is None or slot >= self.first else self.origin.owner(slot)
+
+    def reach(self, slot: int) -> None:
+        """`slot` is computed, and so is all that it follows from."""
+        if self.origin is not None and (slot < self.first or self.computed < self.first):
+            self.origin.reach(min(slot, self.first - 1))
+        if slot >= self.first:
+            self.computed = max(self.computed, slot)
+
+    def newest(self) -> int:
+        """The newest computed slot, shared ones among them; -1 if there is none."""
+        if self.origin is None or self.computed >= self.first:
+            return self.computed
+        return min(self.first - 1, self.origin.newest())
+
+    def follows_from(self, process: Process, slot: int) -> bool:
+        """Whether it is a fork that shares this slot of a process."""
+        return self.origin is not None and (
+            (self.origin is process and self.first > slot) or self.origin.follows_from(process, slot)
+        )
 
     def _run(self, action: str | None, parameters: list[Any]) -> dict[str, Any]:
         if action is None:
@@ -276,7 +310,7 @@ class Home(RuleBasedStateMachine):
         spawned = self.node.spawn(**how, name=name, environment=self.environment)
         assert (spawned.slot, spawned.fresh, spawned.message) == (0, True, spawned.process)
         program = Counter(wrapped(start or 0, 32)) if kind == "counter" else Ledger()
-        made = Process(spawned.process, kind, how, program, [Slot(spawned.process, {}, program.public())])
+        made = Process(spawned.process, kind, how, program, [Slot(spawned.process, {}, program)])
         assert made.pid not in {process.pid for process in self.processes}
         self.processes.append(made)
         if name is not None:
@@ -285,6 +319,8 @@ class Home(RuleBasedStateMachine):
     @rule(place=PLACES, name=st.sampled_from([None, "one", "two", "three"]), by_id=st.booleans())
     def spawn_again(self, place: int, name: str | None, by_id: bool) -> None:
         process = self.pick(place)
+        if process.origin is not None:
+            process = process.owner(0)
         how = dict(process.spawned_by)
         if by_id:
             how["image"] = self.node.definition(process.pid)["image"]
@@ -295,6 +331,25 @@ class Home(RuleBasedStateMachine):
         assert (again.process, again.slot, again.fresh) == (process.pid, 0, False)
         if name is not None:
             self.names[name] = process.pid
+
+    @rule(place=PLACES, slot=PLACES, signer=st.sampled_from([ALICE, BOB]))
+    @precondition(lambda self: len(self.processes) < 6)
+    def fork(self, place: int, slot: int, signer: Key) -> None:
+        process = self.pick(place)
+        slot %= len(process.slots)
+        how: dict[str, Any] = {"signer": signer, "environment": self.environment, "anchor": str(next(self.anchors))}
+        made = forks.fork(self.node.premises(), process.pid, slot, **how)
+        owner = process.owner(slot)
+        owner.reach(slot)
+        again = forks.fork(self.node.premises(), owner.pid, slot, **how)
+        assert (made.slot, made.fresh, made.message) == (slot + 1, True, made.process)
+        assert again == made._replace(fresh=False)
+        program = owner.slots[slot].program
+        slots = [*owner.slots[: slot + 1], Slot(made.process, {}, program)]
+        self.processes.append(
+            Process(made.process, owner.kind, {}, program, slots, computed=slot, origin=owner, first=slot + 1)
+        )
+        RAN["forks"] += 1
 
     @rule(state=st.sampled_from([{"counter": 2**32}, {"count": 1}, {"counter": "1"}, {"results": {}}]))
     def spawn_what_cannot_be(self, state: dict[str, Any]) -> None:
@@ -377,7 +432,7 @@ class Home(RuleBasedStateMachine):
         slot %= len(process.slots)
         reference = f"now~{len(process.slots) - 1 - slot}" if as_now else slot
         assert self.node.compute(process.pid, reference) == slot
-        process.computed = max(process.computed, slot)
+        process.reach(slot)
 
     @rule(place=PLACES, slot=PLACES)
     def look_back(self, place: int, slot: int) -> None:
@@ -393,7 +448,7 @@ class Home(RuleBasedStateMachine):
         assert [view.slot for view in views] == list(range(first, last + 1))
         for view in views:
             expected = process.slots[view.slot]
-            assert (view.message, view.computed) == (expected.message, view.slot <= process.computed)
+            assert (view.message, view.computed) == (expected.message, view.slot <= process.newest())
             if view.computed:
                 self.check_results(process, view.slot, view.results, view.state)
 
@@ -409,15 +464,19 @@ class Home(RuleBasedStateMachine):
         """What was computed from a slot on is lost: it can be computed again, and comes out as it was."""
         process = self.pick(place)
         slot %= len(process.slots)
+        process = process.owner(slot)
+        losing = [process, *(fork for fork in self.processes if fork.follows_from(process, slot))]
         lost = {
-            make(process.pid, number)
-            for number in range(slot, len(process.slots))
+            make(loser.pid, number)
+            for loser in losing
+            for number in range(slot if loser is process else loser.first, len(loser.slots))
             for make in (keys.slot_record_key, keys.memory_image_key)
         }
         with self.node.home.slice() as store:
             store.commit(Batch(deletes=lost))
         self.gone |= lost
-        process.computed = min(process.computed, slot - 1)
+        for loser in losing:
+            loser.computed = min(loser.computed, (slot if loser is process else loser.first) - 1)
 
     @rule()
     def verify(self) -> None:
@@ -426,12 +485,12 @@ class Home(RuleBasedStateMachine):
         assert self.records() == before
 
     @rule(place=PLACES, slot=PLACES, which=st.integers(0, 3), change=st.sampled_from([None, b"", b"{}", b"\xff\0"]))
-    @precondition(lambda self: any(process.computed > 0 for process in self.processes))
+    @precondition(lambda self: any(process.computed > process.first for process in self.processes))
     def mend(self, place: int, slot: int, which: int, change: bytes | None) -> None:
         """A record that follows from others is damaged: that is found, and mended to the same bytes."""
-        computed = [process for process in self.processes if process.computed > 0]
+        computed = [process for process in self.processes if process.computed > process.first]
         process = computed[place % len(computed)]
-        slot %= process.computed
+        slot = process.first + slot % (process.computed - process.first)
         key = (
             keys.slot_record_key(process.pid, slot), keys.memory_image_key(process.pid, slot),
             keys.message_slot_key(process.slots[slot].message, process.pid), keys.head_key(process.pid),
@@ -457,8 +516,8 @@ class Home(RuleBasedStateMachine):
         for process in self.processes:
             assigned = [key for key in stored if key.startswith(b"a/" + process.pid.encode())]
             computed = [key for key in stored if key.startswith(b"s/" + process.pid.encode())]
-            assert sorted(map(keys.slot_of, assigned)) == list(range(len(process.slots)))
-            assert sorted(map(keys.slot_of, computed)) == list(range(process.computed + 1))
+            assert sorted(map(keys.slot_of, assigned)) == list(range(process.first, len(process.slots)))
+            assert sorted(map(keys.slot_of, computed)) == list(range(process.first, process.computed + 1))
         assert len([key for key in stored if key.startswith(b"h/")]) == len(self.processes)
 
     @invariant()
@@ -469,7 +528,7 @@ class Home(RuleBasedStateMachine):
             process.pid: (
                 len(process.slots),
                 sorted(name for name, pid in self.names.items() if pid == process.pid),
-                None if process.computed < 0 else process.computed,
+                None if process.newest() < 0 else process.newest(),
             )
             for process in self.processes
         }
@@ -477,7 +536,7 @@ class Home(RuleBasedStateMachine):
     def check_states(self, process: Process, slots: Any) -> None:
         for slot in slots:
             seen = self.node.state(process.pid, slot)
-            process.computed = max(process.computed, slot)
+            process.reach(slot)
             public = {key: seen.state[key] for key in process.slots[slot].public}
             assert (seen.slot, seen.state["at-slot"]) == (slot, slot)
             self.check_results(process, slot, seen.state["results"], public)
@@ -488,7 +547,7 @@ class Home(RuleBasedStateMachine):
         assert (got, public) == (expected.results, expected.public), slot
         assert expected.results.get("type") != "error" or results["error"]
         if results.get("type") == "ok" and process.kind == "counter":
-            function = process.sent[slot - 1][0]["action"]
+            function = expected.action
             assert self.gas.setdefault((process.kind, function), results["gas"]) == results["gas"] > 0
 
     def check_damage(self, *, replay: bool) -> None:
@@ -551,7 +610,7 @@ def test_a_home_is_what_the_model_says_whatever_is_done_to_it(
     )
     with capsys.disabled():
         print(
-            f"\n{RAN['examples']} homes, {RAN['steps']} steps, {RAN['slots']} slots, {RAN['mended']} times mended: each as the model says"
+            f"\n{RAN['examples']} homes, {RAN['steps']} steps, {RAN['slots']} slots, {RAN['forks']} forks, {RAN['mended']} times mended: each as the model says"
         )
     assert RAN["examples"] >= (400 if LONG else 12)
     assert RAN["slots"] >= 8 * RAN["examples"]
