@@ -43,10 +43,7 @@ def segments(store: Store, process: str) -> Lineage:
     """
     if isinstance(store, View):
         return store.segments(process)
-    raw = store.get(keys.definition_key(process))
-    if raw is None or _SAYS_FORK not in raw:
-        return (Segment(process, 0, keys.LAST_SLOT),)
-    return _trace(store, process)
+    return _told(store, process, store.get(keys.definition_key(process)))
 
 
 def owner(store: Store, process: str, slot: int) -> str:
@@ -73,6 +70,13 @@ def viewed(opening: AbstractContextManager[Store], known: dict[str, Lineage]) ->
     """The store that `opening` opens, as a `View`."""
     with opening as store:
         yield View(store, known)
+
+
+def _told(store: Store, process: str, definition: bytes | None) -> Lineage:
+    """The lineage of a process whose stored definition this is."""
+    if definition is None or _SAYS_FORK not in definition:
+        return (Segment(process, 0, keys.LAST_SLOT),)
+    return _trace(store, process)
 
 
 def _trace(store: Store, process: str) -> Lineage:
@@ -110,7 +114,7 @@ class View:
         found = self._known.get(process)
         if found is None:
             raw = self._store.get(keys.definition_key(process))
-            found = segments(self._store, process)
+            found = _told(self._store, process, raw)
             if raw is not None:
                 self._known[process] = found
         return found

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hb.errors import Refused
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign, verify
-from hb.protocol.definition import Limits
+from hb.protocol.definition import Converted, Limits, Origin
 from hb.protocol.message import Atom, normalise
 from protocol_vectors import PLAIN_KEYS, same, values
 
@@ -113,6 +113,78 @@ def test_a_definition_that_cannot_be_run_is_refused_with_a_sentence(change: dict
     definition = {key: item for key, item in {**build(), **change}.items() if item is not None}
     with pytest.raises(Refused, match=sentence):
         definitions.check(definition)
+
+
+# Forks
+
+ORIGIN = Origin("O" * 43, 3, f"{'H' * 43}/{'P' * 43}")
+
+
+def forked(definition: Message | None = None, **changes: Any) -> Message:
+    arguments: dict[str, Any] = {"scheduler": "S" * 43, "anchor": "f", "tags": {}}
+    return definitions.fork(definition or build(), ORIGIN, **{**arguments, **changes})
+
+
+def test_a_forks_definition_is_its_origins_but_for_where_it_comes_from() -> None:
+    one = sign(build(tags={"mood": "good"}, initial_state={"counter": 5}, passes=2), KEY)
+    other = forked(one, tags={"mood": "better"})
+    assert definitions.origin(other) == ORIGIN
+    assert definitions.origin(one) is None
+    own = {"scheduler": "S" * 43, "anchor": "f", "mood": "better"}
+    told = {"fork-of": "O" * 43, "fork-slot": 3, "fork-hashpath": ORIGIN.hashpath}
+    kept = {key: value for key, value in one.items() if key not in {"commitments", "initial-state"}}
+    assert other == {**kept, **own, **told}
+    assert definitions.tags(other) == {"mood": "better"}
+    assert verify(sign(other, KEY)) == [KEY.address]
+
+
+def test_a_fork_of_a_fork_names_the_nearer_origin_alone() -> None:
+    again = definitions.fork(forked(), ORIGIN._replace(slot=9), scheduler=KEY.address, anchor="g", tags={})
+    assert definitions.origin(again) == ORIGIN._replace(slot=9)
+
+
+def test_other_code_takes_the_place_of_all_that_says_what_runs() -> None:
+    converted = Converted("C" * 43, "a tool")
+    one = build(devices=["wasi@1.0", "wasm64@1.0"], passes=2, converted=converted)
+    assert definitions.code("I" * 43, ["wasi@1.0", "wasm64@1.0"], 2, converted) == {
+        key: one[key] for key in definitions.CODE_KEYS
+    }
+    other = forked(one, code=definitions.code("N" * 43, ["wasm64@1.0"], None, None))
+    assert {key: other[key] for key in definitions.CODE_KEYS if key in other} == {
+        "image": "N" * 43,
+        "execution-device": "wasm64@1.0",
+    }
+
+
+BAD_FORKS: dict[str, tuple[dict[str, Any], str]] = {
+    "of nothing": ({"fork-of": None}, "fork-of is an ID of 43 characters, this one's is missing"),
+    "of no ID": ({"fork-of": "short"}, "fork-of is an ID of 43 characters, this one's is 'short'"),
+    "no slot": ({"fork-slot": None}, "fork-slot is a slot, this one's is missing"),
+    "slot below": ({"fork-slot": -1}, "fork-slot is a slot"),
+    "slot beyond": ({"fork-slot": 2**63}, "fork-slot is a slot"),
+    "slot far beyond": ({"fork-slot": 10**5000}, "fork-slot is a slot, this one's is too long"),
+    "slot kind": ({"fork-slot": True}, "fork-slot is a slot"),
+    "slot as text": ({"fork-slot": "3"}, "fork-slot is a slot"),
+    "no hashpath": ({"fork-hashpath": None}, "fork-hashpath is two IDs joined by /, this one's is missing"),
+    "half a hashpath": ({"fork-hashpath": "H" * 43}, "fork-hashpath is two IDs"),
+    "hashpath of three": ({"fork-hashpath": "/".join(["H" * 43] * 3)}, "fork-hashpath is two IDs"),
+    "initial state": ({"initial-state": {}}, "a fork's definition has no initial-state"),
+}
+
+
+@pytest.mark.parametrize(("change", "sentence"), BAD_FORKS.values(), ids=BAD_FORKS)
+def test_half_a_fork_is_refused_with_a_sentence(change: dict[str, Any], sentence: str) -> None:
+    definition = {key: item for key, item in {**forked(), **change}.items() if item is not None}
+    with pytest.raises(Refused, match=sentence):
+        definitions.check(definition)
+
+
+@pytest.mark.parametrize("tag", ["fork-of", "Fork-Slot", "fork-hashpath"])
+def test_no_tag_can_say_that_a_process_is_a_fork(tag: str) -> None:
+    with pytest.raises(Refused, match="a tag cannot be called"):
+        build(tags={tag: "x"})
+    with pytest.raises(Refused, match="a tag cannot be called"):
+        forked(tags={tag: "x"})
 
 
 # Tables

@@ -49,6 +49,23 @@ def test_a_range_has_its_first_slot_its_last_and_those_between(key_of, range_of,
     assert not start <= key_of(OTHER, slot) < stop
 
 
+@given(kind=st.sampled_from(sorted(keys.SLOTTED)), slot=SLOTS, first=SLOTS, last=SLOTS)
+def test_a_slots_key_and_a_range_of_slots_say_whose_they_are(kind: bytes, slot: int, first: int, last: int) -> None:
+    key = keys.slotted_key(kind, PID, slot)
+    assert (keys.owner_of(key), keys.slot_of(key)) == (PID, slot)
+    assert keys.span_of(*keys.slotted(kind, PID, first, last)) == (PID, first, last)
+    start, stop = keys.slotted(kind, PID, first, last)
+    assert keys.span_of(start, keys.slotted(kind, OTHER, first, last)[1]) is None
+    assert keys.span_of(start[1:], stop[1:]) is None
+
+
+@pytest.mark.parametrize(
+    "span", [keys.definitions(), keys.schedules(), keys.schedules(PID.encode()), keys.messages(), keys.EVERYTHING]
+)
+def test_a_range_of_anything_else_is_nobodys_slots(span: keys.Range) -> None:
+    assert keys.span_of(*span) is None
+
+
 @pytest.mark.parametrize("range_of", [keys.assignments, keys.slot_records, keys.memory_images])
 def test_a_range_without_bounds_has_every_slot_of_its_process_alone(range_of) -> None:  # type: ignore[no-untyped-def]
     start, stop = range_of(PID)
