@@ -49,8 +49,9 @@ def refuse_unless_own(findings: Iterable[Finding], process: str, own: int, *, re
     """
     for finding in findings:
         if finding.process != process:
+            where = "" if finding.slot is None else f" of slot {finding.slot}"
             raise Refused(
-                f"nothing was mended: the {finding.what} is that of process {finding.process}, that it comes from",
+                f"nothing was mended: the {finding.what}{where} is damaged, and is not its own but its origin's",
                 hint=f"`hb verify {finding.process} --repair` mends it",
             )
         if own and finding.slot == own and finding.what == PREVIOUS and not replayed:

@@ -300,6 +300,32 @@ def test_damage_of_the_origin_is_found_through_the_fork_and_is_not_its_to_mend(s
     assert shell.records() == before
 
 
+def test_whatever_record_is_altered_is_found_by_those_who_have_it_and_by_nobody_else(shell) -> None:
+    process = counted(shell)
+    forked = fork(shell, process, 3, name="forked")
+    shell.send(forked, "Increment")
+    for pid in (process, forked):
+        shell.node.compute(pid)
+    whole = shell.records()
+    for key, raw in whole.items():
+        if key[:2] not in (b"p/", b"h/", b"a/", b"m/", b"s/", b"v/"):
+            continue
+        altered = bytearray(raw)
+        altered[len(raw) // 2] ^= 1
+        with shell.home.slice() as store:
+            store.commit(Batch(puts={key: bytes(altered)}))
+        found = [bool(list(shell.node.verify(pid))) for pid in (process, forked)]
+        slot = keys.slot_of(key) if key[:2] in keys.SLOTTED else None
+        if key[:2] == b"m/" and key.endswith(process.encode()):
+            slot = keys.decode_slot(raw)
+        is_origins = process.encode() in key and not key.endswith(forked.encode())
+        is_shared = is_origins and key[:2] != b"h/" and (slot is None or slot <= 3)
+        assert found == [is_origins, not is_origins or is_shared], key
+        with shell.home.slice() as store:
+            store.commit(Batch(puts={key: raw}))
+    clean(shell, forked)
+
+
 def test_what_is_damaged_of_its_own_is_mended_and_the_origin_left_alone(shell) -> None:
     process = counted(shell)
     forked = fork(shell, process, 3)
