@@ -33,6 +33,9 @@ COMMANDS = (
     "trace",
     "fork",
     "replay",
+    "export",
+    "import",
+    "attest",
     "verify",
     "list",
     "key",
@@ -40,6 +43,9 @@ COMMANDS = (
     "module",
     "completion",
 )
+
+# Where a command's name cannot be a module's.
+_MODULES = {"import": "import_"}
 
 # What Typer raises for a command line that it cannot parse; the version at hand keeps it here or there.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -56,7 +62,7 @@ class _LazyCommands(MutableMapping[str, Any]):
         if name not in COMMANDS:
             raise KeyError(name)
         if name not in self._built:
-            module = import_module(f"hb_cli.commands.{name}")
+            module = import_module(f"hb_cli.commands.{_MODULES.get(name, name)}")
             command = typer.main.get_command(module.app)
             command.name = name
             self._share(command)

@@ -208,3 +208,13 @@ def json_message(data: bytes, what: str) -> Message:
         return message.loads_message(data)
     except Refused as error:
         raise Refused(f"{what}: {error.message}", hint=error.hint) from error
+
+
+def is_file(argument: str) -> bool:
+    """Whether an argument that can be a process or a file of hb means a file.
+
+    It does if it has a slash, or ends as such files do, or is the path of one.
+    """
+    from hb.process import files
+
+    return "/" in argument or argument.endswith(files.SUFFIXES) or files.is_file(Path(argument))

@@ -29,6 +29,15 @@ Processes = Annotated[
         show_default=False,
     ),
 ]
+ProcessesOrFiles = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PROCESS|FILE...",
+        help="Names, process IDs, or their first characters (4 or more); or files that `hb export` wrote.",
+        autocompletion=completion.processes,
+        show_default=False,
+    ),
+]
 Slot = Annotated[
     str,
     typer.Option(
@@ -79,3 +88,5 @@ File = Annotated[
     str,
     typer.Argument(metavar="FILE", help="A file, or - for standard input.", show_default=False),
 ]
+HistoryFile = Annotated[str, typer.Argument(metavar="FILE", help="A file that `hb export` wrote.", show_default=False)]
+Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The file to write.", show_default=False)]

@@ -62,7 +62,7 @@ def test_nothing_at_all_gets_the_help_on_stderr(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (["sate"], "No such command 'sate'. Did you mean 'state'?"),
+        (["stat"], "No such command 'stat'. Did you mean 'state'?"),
         (["state"], "Missing argument 'PROCESS'"),
         (["state", "p", "path", "more"], "Got unexpected extra argument"),
         (["send", "p", "--wiat"], "No such option: --wiat"),

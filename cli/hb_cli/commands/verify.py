@@ -1,18 +1,22 @@
-"""`hb verify`: whether what is stored is what it must be, and mending what can be made again."""
+"""`hb verify`: whether what is stored, or in a file, is what it must be, and mending what can be made again."""
 
 from __future__ import annotations
 
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hb.errors import Refused
+from hb.errors import HbError, IntegrityError, NotFound, Refused
 from hb_cli import arguments, context, exits, options, output, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from hb.devices.device import Machine
     from hb.node import Node
+    from hb.process.challenge import Challenged
     from hb.process.evidence import Finding
     from hb_cli.context import Session
 
@@ -22,7 +26,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command(cls=arguments.Command)
 def verify(
     ctx: typer.Context,
-    process: options.Processes = None,
+    process: options.ProcessesOrFiles = None,
     all_processes: Annotated[bool, typer.Option("--all", help="All processes of the home, and its names.")] = False,
     replay: Annotated[
         bool, typer.Option("--replay", help="Run every message again, from the definition on, and compare.")
@@ -41,6 +45,10 @@ def verify(
     --replay needs no trust in what was computed: it names the first slot whose results, state or memory come out
     otherwise.
 
+    FILE is a history or a witness that `hb export` wrote, and needs no home. What has a slash, or ends in .history or
+    .witness, is a FILE, and so is the name of one; all else is a PROCESS. A witness is run again, and who attests it is
+    told.
+
     --repair deletes what is damaged of the slot records, memory images, index entries and names, and computes it
     again. It says what it did, and checks once more. Schedules are never altered: where one is damaged, or a
     definition or an image, nothing is mended.
@@ -51,12 +59,15 @@ def verify(
       hb verify counter --replay
       hb verify --all
       hb verify counter --repair
+      hb verify counter-2.witness
     """
     session = context.session_of(ctx)
     if bool(process) == all_processes:
         raise arguments.misuse("give processes, or --all")
-    check = _Check(session, context.open_node(session), replay=replay)
+    check = _Check(session, replay=replay)
     targets = check.node.process_ids() if all_processes else process or []
+    if repair and any(map(arguments.is_file, process or [])):
+        raise arguments.misuse("a FILE is not repaired")
     clean = check.everything(targets, names=all_processes)
     if repair and not clean and check.mend(targets, names=all_processes):
         check.everything(targets, names=all_processes)
@@ -67,9 +78,8 @@ def verify(
 class _Check:
     """One run of the command: what it found so far, in how many slots."""
 
-    def __init__(self, session: Session, node: Node, *, replay: bool) -> None:
+    def __init__(self, session: Session, *, replay: bool) -> None:
         self.session = session
-        self.node = node
         self.replay = replay
         self.found = 0
         self.slots = 0
@@ -77,18 +87,89 @@ class _Check:
         self._last = -1
         self._again = False
 
+    @cached_property
+    def node(self) -> Node:
+        """The node of the home, which must be there."""
+        return context.open_node(self.session)
+
     def everything(self, targets: Iterable[str], *, names: bool) -> bool:
         """Checks all targets, and the names where asked to, and prints the findings; whether there were none."""
         self.slots = self.found = 0
         for target in targets:
             self._last, self._again = -1, False
             try:
-                self._tell(self.node.verify(target, replay=self.replay, on_slot=self._hear))
+                if not names and arguments.is_file(target):
+                    self._file(Path(target))
+                else:
+                    self._process(target)
             finally:
                 self._bar.__exit__(None, None, None)
         if names:
             self._tell(self.node.verify_names())
         return not self.found
+
+    def _process(self, target: str) -> None:
+        try:
+            self._tell(self.node.verify(target, replay=self.replay, on_slot=self._hear))
+        except NotFound as error:
+            if not Path(target).is_file():
+                raise
+            raise Refused(f"{error.message}, and the file {target} is no history and no witness") from error
+
+    def _file(self, path: Path) -> None:
+        from hb.process import challenge, files
+
+        try:
+            with files.reading(path) as opened:
+                form = opened.form
+            if form == "witness":
+                found = challenge.challenge_file(path, self._make_machine())
+                self.slots += 1
+                self._tell(found.findings)
+                self._tell_witness(path, found)
+            else:
+                self._tell(self._history(path))
+        except IntegrityError as error:
+            self._tell([challenge.finding_of(error)])
+
+    def _history(self, path: Path) -> Iterator[Finding]:
+        from hb.process import staging
+
+        with staging.staged(path) as staged:
+            findings = []
+            for finding in staging.check(staged, self._hear):
+                findings.append(finding)
+                yield finding
+            if self.replay:
+                differing = staging.replay(staged, findings, self._make_machine(), self._hear)
+                yield from [] if differing is None else [differing]
+
+    def _make_machine(self) -> Callable[[dict[str, bytes]], Machine]:
+        """What makes a machine: the home, if there is one, for it keeps what was compiled."""
+        from hb.process import staging
+
+        try:
+            return self.node.premises().machine
+        except HbError:
+            return staging.bare_machine
+
+    def _tell_witness(self, path: Path, found: Challenged) -> None:
+        if found.findings:
+            return
+        if not self.session.for_person:
+            output.json_line(
+                {
+                    "attested-by": found.attested_by,
+                    "file": str(path),
+                    "hashpath": found.hashpath,
+                    "process": found.process,
+                    "slot": found.slot,
+                }
+            )
+            return
+        output.line(f"{path}: slot {found.slot} of {found.process} comes out as it says; hashpath {found.hashpath}")
+        for address in found.attested_by:
+            output.line(f"attested by {address}")
 
     def mend(self, targets: Iterable[str], *, names: bool) -> bool:
         """Mends what can be mended, and says what was done, or why nothing was; whether anything was done."""

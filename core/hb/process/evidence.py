@@ -26,6 +26,9 @@ RECORD, MEMORY_IMAGE, PAGE = "slot record", "memory image", "memory page"
 INDEX, HEAD, NAME, REPLAY = "index entry", "head of the schedule", "name", "replay"
 STORE, PREVIOUS = "store", "slot record's previous"
 
+_RECORD_KEYS = frozenset(
+    ("assignment", "changed", "engine", "hashpath", "image", "previous", "results", "slot", "state")
+)
 _DERIVED = (RECORD, MEMORY_IMAGE, PAGE, INDEX, HEAD, NAME, REPLAY)
 
 OpenStore = Callable[[], AbstractContextManager[Store]]
@@ -153,6 +156,15 @@ def read_lineage(open_store: OpenStore, process: str) -> tuple[lineage.Lineage, 
     except IntegrityError as error:
         wanted = "that of this process, and of all that it comes from"
         return (), [Finding(error.process or process, None, DEFINITION, wanted, error.message)]
+
+
+def unlike_record(record: Message) -> str | None:
+    """A key of a slot record, or of the state in it, that none has there; None if there is no such key."""
+    from hb.process.transition import NOT_PUBLIC
+
+    state = record.get("state")
+    strange = (record.keys() - _RECORD_KEYS) | (NOT_PUBLIC & state.keys() if isinstance(state, dict) else set())
+    return min(strange, default=None)
 
 
 def page_digest(raw: Stored) -> str:

@@ -60,7 +60,7 @@ def replay(
                 known = min(last, known + WINDOW_SLOTS)
                 with open_store() as store:
                     stored = _stored(store, process, computed.slot, known)
-            finding = _compare(live, computed, stored.get(computed.slot))
+            finding = compare(live, computed, stored.get(computed.slot))
             on_slot(computed.slot, last)
             if finding is not None:
                 return finding
@@ -120,7 +120,8 @@ def _stored(store: Store, process: str, first: int, last: int) -> dict[int, tupl
     return {slot: (raw, images.get(slot)) for slot, raw in records.items()}
 
 
-def _compare(live: Worker, computed: Computed, stored: tuple[bytes, bytes | None] | None) -> Finding | None:
+def compare(live: Worker, computed: Computed, stored: tuple[bytes, bytes | None] | None) -> Finding | None:
+    """In what a slot that was computed again differs from its stored record and memory image; None if in nothing."""
     if stored is None:
         return None
     raw, image = stored

@@ -17,7 +17,7 @@ from hb.protocol.definition import PROCESS_DEVICE
 if TYPE_CHECKING:
     from hb.protocol.message import Message
 
-_NOT_PUBLIC = STATE_KEYS | {"priv"}
+NOT_PUBLIC = STATE_KEYS | {"priv"}
 
 
 def initialise(definition: Message, assignment: Message, machine: Machine) -> Base:
@@ -69,7 +69,7 @@ def failed(base: Base) -> bool:
 
 def public_state(base: Base) -> Message:
     """The execution devices' public keys, and nothing of the process's own."""
-    return {key: value for key, value in base.items() if key not in _NOT_PUBLIC}
+    return {key: value for key, value in base.items() if key not in NOT_PUBLIC}
 
 
 def _run_as_execution(step: str, base: Base, request: Message, machine: Machine) -> Base:

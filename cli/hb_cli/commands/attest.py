@@ -1,0 +1,86 @@
+"""`hb attest`: signs what a witness claims, once it was run again and is right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hb.errors import IntegrityError
+from hb_cli import arguments, context, options, output, progress
+
+if TYPE_CHECKING:
+    from hb.process.challenge import Challenged
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(cls=arguments.Command)
+def attest(
+    ctx: typer.Context,
+    *,
+    target: Annotated[
+        str, typer.Argument(metavar="PROCESS|FILE", help="A process, or a witness in a file.", show_default=False)
+    ],
+    slot: Annotated[
+        str | None, typer.Option("--slot", metavar="REF", help="Which slot of the process.", show_default=False)
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="The file to write.", show_default=False)
+    ] = None,
+    as_key: options.AsKey = None,
+) -> None:
+    """Sign what a witness claims.
+
+    The slot is run again first, and nothing is signed unless all of it comes out as the witness says. What is signed
+    names the process, the slot, its hashpath, and the digests of the records and the memories before and after it. It
+    goes into the witness; several can attest the same one. `hb verify FILE` says who does.
+
+    With PROCESS and --slot, the witness is made first, and written to -o. With FILE, the signature is added to that
+    file, or to a copy of it where -o names one.
+
+    \b
+    Examples:
+      hb attest counter --slot 2 -o counter-2.witness
+      hb attest counter-2.witness --as auditor
+    """
+    session = context.session_of(ctx)
+    is_file = slot is None
+    if not is_file and file is None:
+        raise arguments.misuse("give -o FILE: where the witness of the slot is to be written")
+    if is_file and not arguments.is_file(target):
+        raise arguments.misuse("give a FILE that `hb export --witness` wrote, or --slot and -o FILE")
+    home = context.existing_home(session)
+    key = context.signer(home, as_key)
+    from hb.process import challenge, witness
+
+    with progress.Bar() as bar:
+        premises = context.open_node(session, home, bar.advance).premises(bar.advance)
+        made = witness.read(Path(target)) if slot is None else witness.make(premises, target, slot)
+        _check(challenge.challenge(made, premises.machine))
+    signed = witness.attest(made, key)
+    path = Path(file or target)
+    witness.write(signed, path)
+    if session.for_person:
+        output.line(f"{path}: {key.address} attests slot {signed.result.slot} of {signed.code.process}")
+        return
+    output.json_line(
+        {
+            "file": str(path),
+            "process": signed.code.process,
+            "slot": signed.result.slot,
+            "attested-by": witness.attested_by(signed),
+        }
+    )
+
+
+def _check(challenged: Challenged) -> None:
+    for finding in challenged.findings:
+        raise IntegrityError(
+            f"it is not right, and nothing was signed: {finding.what}",
+            process=finding.process,
+            slot=finding.slot,
+            expected=finding.expected,
+            got=finding.got,
+        )

@@ -1,0 +1,86 @@
+"""`hb export`: a process's history, or a witness of one slot, in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hb_cli import arguments, context, options, output, progress
+
+if TYPE_CHECKING:
+    from hb_cli.context import Session
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(cls=arguments.Command)
+def export(
+    ctx: typer.Context,
+    *,
+    process: options.Process,
+    file: options.Output,
+    slot: Annotated[
+        str | None,
+        typer.Option(
+            "--slot", "--to", metavar="REF", help="The last slot, or the one of a witness. Default: the newest."
+        ),
+    ] = None,
+    witness: Annotated[
+        bool, typer.Option("--witness", help="One slot alone, with all that it takes to run it again.")
+    ] = False,
+    images: Annotated[
+        bool, typer.Option("--images", help="All memory images there are, not only those that are needed.")
+    ] = False,
+) -> None:
+    """Write a process's history to a file, or a witness of one slot.
+
+    A history has the definition, the module, every assignment up to --to, and the records of the slots that are
+    computed. It has the memory images that a home cannot be without and the newest; with --images, all. Another home
+    takes it in with `hb import`, and goes on from there. Of a fork it has what that shares, too.
+
+    A witness has the state before one slot with its memory, the message, and what came of it: enough for `hb verify` to
+    run that slot again anywhere, without a home.
+
+    Neither has a key or a name in it. A file that is there is written over.
+
+    \b
+    Examples:
+      hb export counter -o counter.history
+      hb export counter --to 1 -o begin.history
+      hb export counter --slot 2 --witness -o counter-2.witness
+    """
+    session = context.session_of(ctx)
+    if witness and (images or slot is None):
+        raise arguments.misuse("a witness is of one --slot, and has no --images")
+    path = Path(file)
+    with progress.Bar() as bar:
+        premises = context.open_node(session, on_slot=bar.advance).premises(bar.advance)
+        if witness:
+            from hb.process import witness as witnesses
+
+            made = witnesses.make(premises, process, slot or "now")
+            witnesses.write(made, path)
+            told: dict[str, object] = {"process": made.code.process, "slot": made.result.slot}
+        else:
+            from hb.process import transfer
+
+            done = transfer.export(premises, process, slot or "now", path, every_image=images)
+            told = {
+                "process": done.process,
+                "slots": done.slots,
+                "computed": done.computed,
+                "memory-images": done.images,
+            }
+    _tell(session, path, told)
+
+
+def _tell(session: Session, path: Path, told: dict[str, object]) -> None:
+    size = path.stat().st_size
+    if not session.for_person:
+        output.json_line({"file": str(path), "bytes": size, **told})
+    elif "slots" in told:
+        output.line(f"{path}: {told['slots']} slots, {told['computed']} computed, of {told['process']}: {size:,} bytes")
+    else:
+        output.line(f"{path}: slot {told['slot']} of {told['process']}: {size:,} bytes")

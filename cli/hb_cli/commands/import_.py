@@ -1,0 +1,71 @@
+"""`hb import`: a process's history taken in from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hb_cli import arguments, context, options, output, progress
+
+if TYPE_CHECKING:
+    from hb.process.transfer import Imported
+    from hb_cli.context import Session
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(cls=arguments.Command)
+def import_(
+    ctx: typer.Context,
+    *,
+    file: options.HistoryFile,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="A name for the process.")] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Run every message again too, from the definition on, and compare.")
+    ] = False,
+) -> None:
+    """Take in a process's history from a file.
+
+    Everything is verified before a byte is stored: IDs, signatures, slots, chains, hashpaths, records, memory. What
+    computing gave is told apart from what it should have given by --replay alone. The process's ID is printed alone.
+
+    Of a process that is here already, what is not here is added, if all that both have is equal; else the first slot
+    that differs is named, and nothing is stored.
+
+    Only the home that has the scheduler's key can send to the process. It can be computed, inspected, called and forked
+    anywhere.
+
+    \b
+    Examples:
+      hb import counter.history --name counter
+      hb import counter.history --replay
+    """
+    session = context.session_of(ctx)
+    from hb.process import transfer
+
+    with progress.Bar() as bar:
+        home = context.writable_home(session)
+        premises = context.open_node(session, home).premises(bar.advance)
+        done = transfer.import_history(premises, Path(file), name=name, replay=replay)
+    _tell(session, done, name)
+
+
+def _tell(session: Session, done: Imported, name: str | None) -> None:
+    if session.json:
+        told = {
+            "process": done.process,
+            "new": done.is_new,
+            "stored": {"slots": done.slots, "records": done.records},
+            "newest": done.newest,
+        }
+        output.json_line(told | ({"name": name} if name else {}))
+        return
+    if done.is_new:
+        session.note(f"imported {done.slots} slots, {done.records} computed")
+    elif done.slots or done.records:
+        session.note(f"it was here already; added {done.slots} slots and {done.records} records")
+    else:
+        session.note("it is here already, with all that is in the file; nothing was stored")
+    output.line(done.process)

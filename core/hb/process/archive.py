@@ -1,0 +1,219 @@
+"""The file that a history or a witness is kept in: one line, a zlib stream of records, and a digest of it all.
+
+Bytes in and bytes out. Whoever reads one here gets no more than the limits below allow, whatever the file claims. It
+must never judge what a record says, nor name a file.
+
+Source: docs/format.md, "A file", which says the same byte by byte. DO NOT CHANGE without a new VERSION.
+"""
+
+from __future__ import annotations
+
+import zlib
+from hashlib import sha256
+from re import compile as pattern
+from struct import Struct
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from hb.errors import IntegrityError, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HISTORY, WITNESS = "history", "witness"
+VERSION = 1
+MARK = b"hb "
+FIRST_LINE_BYTES = 32
+
+DEFINITION, IMAGE, ASSIGNMENT = b"D", b"I", b"A"
+RECORD, MEMORY, PAGE = b"S", b"V", b"P"
+CLAIM, END = b"C", b"E"
+
+KIND_BYTES = {
+    DEFINITION: 32 << 20,
+    IMAGE: 128 << 20,
+    ASSIGNMENT: 32 << 20,
+    RECORD: 64 << 20,
+    MEMORY: 16 << 20,
+    PAGE: 65536,
+    CLAIM: 1 << 20,
+    END: 0,
+}
+"""So many bytes a record of each kind may have."""
+
+CONTENT_BYTES = {HISTORY: 64 << 30, WITNESS: 2 << 30}
+"""So many bytes all records of a file may have, unpacked."""
+
+_NAMES = {
+    DEFINITION: "definition",
+    IMAGE: "image",
+    ASSIGNMENT: "assignment",
+    RECORD: "slot record",
+    MEMORY: "memory image",
+    PAGE: "memory page",
+    CLAIM: "attestation",
+    END: "end",
+}
+_FIRST_LINE = pattern(rb"hb (history|witness) (0|[1-9][0-9]{0,8})\n")
+_HEADER = Struct(">cBI")
+_DIGEST_BYTES = 32
+_CHUNK_BYTES = 1 << 16
+_LEVEL = 6
+
+
+class Record(NamedTuple):
+    """One record: what kind it is of, under which key, and what it holds."""
+
+    kind: bytes
+    key: bytes
+    value: bytes
+
+
+class Writer:
+    """Writes a file of the `form` history or witness to a stream, record by record."""
+
+    def __init__(self, stream: BinaryIO, form: str) -> None:
+        self.length = 0
+        self._stream = stream
+        self._digest = sha256()
+        self._pack = zlib.compressobj(_LEVEL)
+        self._emit(b"hb %b %d\n" % (form.encode(), VERSION))
+
+    def put(self, kind: bytes, key: bytes, value: bytes) -> None:
+        """Writes one record.
+
+        Raises:
+            Refused: it has more bytes than a file may have in one.
+        """
+        most = KIND_BYTES[kind]
+        if len(value) > most:
+            raise Refused(f"a file may have {most} bytes in one {_NAMES[kind]}, this one has {len(value)}")
+        self._emit(self._pack.compress(_HEADER.pack(kind, len(key), len(value)) + key))
+        self._emit(self._pack.compress(value))
+
+    def close(self) -> None:
+        """Writes the end; the stream stays open."""
+        self.put(END, b"", b"")
+        self._emit(self._pack.flush())
+        self._stream.write(self._digest.digest())
+        self.length += _DIGEST_BYTES
+
+    def _emit(self, raw: bytes) -> None:
+        self._digest.update(raw)
+        self._stream.write(raw)
+        self.length += len(raw)
+
+
+class Archive:
+    """A file that is whole: its first line is one, and its digest is that of what is before it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        """Reads all of `stream`, which can be gone back in, once.
+
+        Raises:
+            Refused: it is no such file, or a newer hb wrote it.
+            IntegrityError: it is cut, or altered.
+        """
+        self._stream = stream
+        line = stream.read(FIRST_LINE_BYTES)
+        found = _FIRST_LINE.match(line)
+        if found is None:
+            raise Refused("it is no history and no witness: it does not begin as hb begins one")
+        version = int(found[2])
+        if version > VERSION:
+            raise Refused(f"it has version {version}; this hb knows {VERSION}", hint="use a newer hb")
+        if version < 1:
+            raise IntegrityError("it has a version that no hb ever wrote", expected=VERSION, got=version)
+        self.form = found[1].decode()
+        self._start = found.end()
+        self._end = stream.seek(0, 2) - _DIGEST_BYTES
+        self._check_digest()
+
+    def records(self) -> Iterator[Record]:
+        """All records but the last, which ends them, one by one.
+
+        Raises:
+            Refused: a record, or all of them, have more bytes than they may.
+            IntegrityError: they are not packed as they must be.
+        """
+        self._stream.seek(self._start)
+        content = _Content(self._stream, self._end, CONTENT_BYTES[self.form])
+        while True:
+            kind, key_bytes, length = _HEADER.unpack(content.take(_HEADER.size))
+            if kind not in KIND_BYTES:
+                raise IntegrityError("it has a record of a kind that there is not", got=repr(kind))
+            if length > KIND_BYTES[kind]:
+                raise Refused(f"a file may have {KIND_BYTES[kind]} bytes in one {_NAMES[kind]}, this has {length}")
+            key = content.take(key_bytes)
+            if kind == END:
+                if key:
+                    raise IntegrityError("its last record has a key")
+                content.finish()
+                return
+            yield Record(kind, key, content.take(length))
+
+    def _check_digest(self) -> None:
+        if self._end < self._start:
+            raise IntegrityError("it is cut: it ends before it can")
+        self._stream.seek(0)
+        digest, left = sha256(), self._end
+        while left:
+            piece = self._stream.read(min(left, 1 << 20))
+            if not piece:
+                raise IntegrityError("it is cut: it got shorter while it was read")
+            digest.update(piece)
+            left -= len(piece)
+        said = self._stream.read(_DIGEST_BYTES)
+        if said != digest.digest():
+            raise IntegrityError(
+                "it is cut or altered: its last 32 bytes are not the digest of those before",
+                expected=digest.hexdigest(),
+                got=said.hex(),
+            )
+
+
+class _Content:
+    """What a zlib stream holds, as it is asked for; never much more of it in memory than that."""
+
+    def __init__(self, stream: BinaryIO, end: int, most: int) -> None:
+        self._stream = stream
+        self._left = end - stream.tell()
+        self._most = self._room = most
+        self._unpack = zlib.decompressobj()
+        self._buffer = bytearray()
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        while len(self._buffer) < count:
+            piece = self._more()
+            if not piece:
+                raise IntegrityError("what it holds ends in the middle of a record")
+            self._buffer += piece
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+    def finish(self) -> None:
+        """Makes sure that nothing follows."""
+        if self._buffer or self._more():
+            raise IntegrityError("it holds more after its last record")
+        if self._unpack.unused_data or self._left:
+            raise IntegrityError("it has bytes between what it holds and its digest")
+
+    def _more(self) -> bytes:
+        """Some more bytes; none where the stream has ended as it must."""
+        while not self._unpack.eof:
+            packed = self._unpack.unconsumed_tail or self._stream.read(min(self._left, _CHUNK_BYTES))
+            if not self._unpack.unconsumed_tail:
+                self._left -= len(packed)
+            try:
+                piece = self._unpack.decompress(packed, _CHUNK_BYTES)
+            except zlib.error as error:
+                raise IntegrityError(f"what it holds is not packed as it must be ({error})") from error
+            if piece:
+                self._room -= len(piece)
+                if self._room < 0:
+                    raise Refused(f"such a file may hold {self._most} bytes, unpacked; this holds more")
+                return piece
+            if not packed and not self._unpack.eof:
+                raise IntegrityError("what it holds ends before its end")
+        return b""
