@@ -85,7 +85,7 @@ def test_what_is_here_is_added_to_and_never_written_over(counted: Shell, elsewhe
     told = elsewhere.ok("import", "part.history", "--json").json()
     assert told == {"process": process_of(counted), "new": True, "stored": {"slots": 2, "records": 2}, "newest": 1}
     behind = elsewhere.ok("import", "c.history")
-    assert behind.err == "hb: it was here already; added 1 slots and 1 records\n"
+    assert behind.err == "hb: it was here already; added 1 slot and 1 record\n"
     before = elsewhere.records()
     for same_or_ahead in ("c.history", "part.history"):
         outcome = elsewhere.ok("import", same_or_ahead)
@@ -159,6 +159,17 @@ def test_a_newer_file_and_a_bomb_are_refused(elsewhere: Shell) -> None:
         outcome = elsewhere.hb(command, "bomb.history")
         assert outcome.code == 13
         assert "a file may have 134217728 bytes in one image" in outcome.err
+
+
+def test_no_home_is_made_for_a_file_that_is_none(elsewhere: Shell, tmp_path: Path) -> None:
+    away = Shell(tmp_path / "away")
+    away.directory.mkdir()
+    raw = (elsewhere.directory / "c.history").read_bytes()
+    away.write("cut.history", raw[:-1])
+    assert away.hb("import", "cut.history").code == 14
+    assert not (away.directory / "user").exists()
+    away.write("c.history", raw)
+    assert "hb: made a home at" in away.ok("import", "c.history").err
 
 
 def test_an_altered_claim_is_a_finding_that_says_which(elsewhere: Shell) -> None:

@@ -43,8 +43,10 @@ def import_(
       hb import counter.history --replay
     """
     session = context.session_of(ctx)
-    from hb.process import transfer
+    from hb.process import files, transfer
 
+    with files.reading(Path(file)):
+        pass  # a home is not made for a file that is none
     with progress.Bar() as bar:
         home = context.writable_home(session)
         premises = context.open_node(session, home).premises(bar.advance)
@@ -62,10 +64,12 @@ def _tell(session: Session, done: Imported, name: str | None) -> None:
         }
         output.json_line(told | ({"name": name} if name else {}))
         return
+    slots = "1 slot" if done.slots == 1 else f"{done.slots} slots"
     if done.is_new:
-        session.note(f"imported {done.slots} slots, {done.records} computed")
+        session.note(f"imported {slots}, {done.records} computed")
     elif done.slots or done.records:
-        session.note(f"it was here already; added {done.slots} slots and {done.records} records")
+        records = "1 record" if done.records == 1 else f"{done.records} records"
+        session.note(f"it was here already; added {slots} and {records}")
     else:
         session.note("it is here already, with all that is in the file; nothing was stored")
     output.line(done.process)

@@ -32,7 +32,7 @@ from hb.protocol import assignment as assignments
 from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.commitment import committers, message_id, unpack, without_commitments
-from hb.protocol.message import dumps, loads_message
+from hb.protocol.message import loads_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from hb.devices.device import Machine
     from hb.process.worker import Computed, Worker
-    from hb.protocol.message import Message
 
 MOST_PAGES = 65_536
 """A memory of more pages of 64 KiB than that is not taken from a file."""
@@ -234,13 +233,18 @@ def _run(witness: Witness, machine: Machine) -> list[Finding]:
         return [Finding(witness.code.process, witness.result.slot, REPLAY, "a module that runs", error.message)]
     result = witness.result
     differing = replays.compare(live, computed, (result.record, result.memory))
-    if differing is None and not _same_record(computed.record, result.record):
-        differing = Finding(live.process, computed.slot, f"{REPLAY}: {RECORD}", *_two(computed.record, result.record))
+    if differing is None and computed.record != result.record:
+        differing = _rest(live.process, computed, result.record)
     return [] if differing is None else [differing]
 
 
-def _two(one: bytes, other: bytes) -> tuple[str, str]:
-    return ids.digest(one), ids.digest(other)
+def _rest(process: str, computed: Computed, said: bytes) -> Finding:
+    """In what records differ that have the same outcome."""
+    again, claimed = (loads_message(record)["engine"] for record in (computed.record, said))
+    if again != claimed:
+        # Its gas is of an engine that is not here: that cannot be confirmed.
+        return Finding(process, computed.slot, f"{REPLAY}: engine", str(again), str(claimed))
+    return Finding(process, computed.slot, f"{REPLAY}: {RECORD}", ids.digest(computed.record), ids.digest(said))
 
 
 def _again(witness: Witness, machine: Machine) -> tuple[Worker, Computed]:
@@ -257,19 +261,6 @@ def _again(witness: Witness, machine: Machine) -> tuple[Worker, Computed]:
         return live, live.step(assignment)
     live, new = live.fork(code.process, definition, machine)
     return live, live.enter(assignment, new)
-
-
-def _same_record(again: bytes, said: bytes) -> bool:
-    """Whether two records say the same; of gas, only where equal engines counted it."""
-    one, other = loads_message(again), loads_message(said)
-    return again == said if one["engine"] == other["engine"] else _without_gas(one) == _without_gas(other)
-
-
-def _without_gas(record: Message) -> bytes:
-    results = record["results"]
-    assert isinstance(results, dict)
-    kept = {key: value for key, value in results.items() if key != "gas"}
-    return dumps({**record, "engine": "", "results": kept})
 
 
 def _claim_findings(witness: Witness, raw: bytes) -> list[Finding]:

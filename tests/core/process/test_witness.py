@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
@@ -134,6 +136,23 @@ def test_no_byte_of_a_witness_can_be_another(second: Witness, tmp_path: Path) ->
         assert found.attested_by == []
 
 
+def test_no_byte_of_what_it_holds_can_be_another_though_the_digest_is_made_anew(
+    shell, process: str, tmp_path: Path
+) -> None:
+    path, line = tmp_path / "w", b"hb witness 1\n"
+    witness.write(make(shell, process, 2), path)
+    content = zlib.decompress(path.read_bytes()[len(line) : -32])
+    for place in range(0, len(content), 13):
+        altered = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        raw = line + zlib.compress(altered, 1)
+        path.write_bytes(raw + sha256(raw).digest())
+        try:
+            found = challenge.challenge_file(path, staging.bare_machine)
+        except Refused:
+            continue
+        assert found.findings, place
+
+
 def _record(made: At, **changes) -> At:
     return made._replace(record=dumps({**loads_message(made.record), **changes}))
 
@@ -163,6 +182,7 @@ RESULT: dict[str, tuple[Callable[[At], At], str]] = {
     "assignment": (lambda at: _record(at, assignment=_ID), "slot record's assignment"),
     "changed": (lambda at: _record(at, changed=False), "replay: changed"),
     "engine": (lambda at: _record(at, engine=7), "the slot record lacks its engine"),
+    "another engine": (lambda at: _record(at, engine="wasmtime-49"), "replay: engine"),
     "hashpath": (lambda at: _record(at, hashpath=_PATH), "slot record's hashpath"),
     "image": (lambda at: _record(at, image=_ID), "slot record's image"),
     "previous": (lambda at: _record(at, previous=_ID), "slot record's previous"),
