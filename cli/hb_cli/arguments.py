@@ -108,6 +108,17 @@ def tags(words: list[str]) -> Message:
     return given
 
 
+def address_prefix(word: str) -> str:
+    """`word` as an address, or as the beginning of one.
+
+    Raises:
+        Refused: no address begins so.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{4,43}", word):
+        raise Refused(f"a sender is a key of this home, an address, or its first 4 characters or more, got {word!r}")
+    return word
+
+
 def text_or_file(word: str, *, limit_bytes: int, what: str) -> bytes:
     """The bytes that `word` gives: TEXT itself, `@FILE` for a file's content, `-` for standard input."""
     if word == "-":

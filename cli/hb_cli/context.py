@@ -153,6 +153,20 @@ def claimed_sender(home: Home) -> str | None:
         return None
 
 
+def addresses(home: Home) -> dict[str, str]:
+    """The names of the home's keys, by address."""
+    from hb import keyring
+
+    names: dict[str, str] = {}
+    for name in keyring.names(home.keys):
+        try:
+            names[keyring.public(home.keys, name).address] = name
+        except HbError:
+            # A key file that cannot be read must not keep anybody from looking at a history.
+            continue
+    return names
+
+
 def surroundings(timestamp_ms: int | None, block_height: int) -> Environment:
     """This machine's clock and randomness, but for what the user fixed."""
     from hb.environment import system_environment

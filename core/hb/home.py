@@ -108,6 +108,13 @@ class Home:
         """Lets those who follow a process know that something was scheduled."""
         os.utime(self.lock)
 
+    def last_use(self) -> int:
+        """A number that is another one after somebody has opened the store, this program among them."""
+        try:
+            return self.store.stat().st_mtime_ns
+        except OSError as error:
+            raise HomeUnusable(f"cannot look at {self.store}: {error.strerror}") from error
+
     def announced(self) -> int:
         """A number that is another one after each `announce`."""
         return self.lock.stat().st_mtime_ns

@@ -51,9 +51,6 @@ __all__ = [
 SCHEDULE_MESSAGES = 1000
 """So many messages are signed and synced as one batch at the most: others wait no longer than that takes."""
 
-VIEW_SLOTS = 1000
-"""So many slots of a history are read in one slice."""
-
 FOLLOW_SECONDS = 0.02
 """How often a follower looks whether anything was scheduled: at one file's time, not into the store."""
 
@@ -433,10 +430,9 @@ class Node:
         return scheduler.find_scheduled(store, process, process)
 
     def _history(self, process: str, start: int, end: int) -> Iterator[SlotView]:
-        for first in range(start, end + 1, VIEW_SLOTS):
-            with self._slice() as store:
-                views = list(history.slot_views(store, process, first, min(end, first + VIEW_SLOTS - 1)))
-            yield from views
+        from hb.process import selection
+
+        yield from selection.select(self._slice, process, start, end)
 
     def _follow(self, process: str, first: int, on_slot: Callable[[SlotView], None], stop: Event) -> None:
         from hb.process import compute

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,3 +119,87 @@ def test_wide_characters_keep_their_columns(playground: Shell) -> None:
 
     for line in playground.terminal("inspect", "play", columns=100).text.splitlines():
         assert cell_len(line) <= 100
+
+
+@pytest.fixture
+def crowd(counter: Shell) -> Shell:
+    """A counter that two people sent to; the last slot is not computed."""
+    counter.ok("key", "new", "alice")
+    for place, (words, key) in enumerate(
+        [(["Increment"], "default"), (["Add", "5"], "alice"), (["Nope"], "alice"), (["Increment"], "alice")]
+    ):
+        counter.ok("send", "counter", *words, "--as", key, "--timestamp", str(4_000_000_000_000 + place * 1000))
+    counter.ok("compute", "counter", "--slot", "3")
+    return counter
+
+
+@pytest.mark.parametrize(
+    ("words", "slots"),
+    [
+        (["--sender", "alice"], [2, 3, 4]),
+        (["--sender", "alice", "--sender", "default"], [0, 1, 2, 3, 4]),
+        (["--sender", "AAAA"], []),
+        (["--action", "Increment"], [1, 4]),
+        (["--action", "Increment", "--action", "Add"], [1, 2, 4]),
+        (["--error"], [3]),
+        (["--no-error"], [0, 1, 2]),
+        (["--sender", "alice", "--action", "Increment"], [4]),
+        (["--reverse"], [4, 3, 2, 1, 0]),
+        (["-n", "2"], [0, 1]),
+        (["--reverse", "-n", "2"], [4, 3]),
+        (["--from", "1", "--to", "3", "--reverse", "--no-error"], [2, 1]),
+        (["--since", "2096-10-02T07:06:42Z"], [3, 4]),
+        (["--since", "2096-10-02T07:06:42Z", "--from", "4"], [4]),
+        (["--since", "2099-01-01"], []),
+    ],
+)
+def test_a_choice_of_slots(crowd: Shell, words: list[str], slots: list[int]) -> None:
+    before = crowd.records()
+    assert [row["slot"] for row in crowd.ok("inspect", "counter", *words).lines()] == slots
+    assert crowd.records() == before
+
+
+def test_a_sender_goes_by_the_beginning_of_an_address(crowd: Shell) -> None:
+    address = crowd.ok("key", "show", "alice", "--json").json()["address"]
+    for word in (address, address[:6]):
+        assert [row["slot"] for row in crowd.ok("inspect", "counter", "--sender", word).lines()] == [2, 3, 4]
+
+
+def test_a_choice_on_a_terminal(crowd: Shell) -> None:
+    text = crowd.terminal("inspect", "counter", "--sender", "alice", "--reverse").text
+    assert [line.split()[0] for line in text.splitlines() if line[:4].strip().isdigit()] == ["4", "3", "2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--sender", "a b"], 13, "a sender is a key of this home"),
+        (["--since", "soon"], 13, "a time is a date"),
+        (["-n", "0"], 2, "-n"),
+        (["--slot", "1", "--error"], 2, "--slot"),
+        (["--definition", "--reverse"], 2, "--definition"),
+        (["--follow", "--reverse"], 2, "--follow"),
+        (["--follow", "--to", "1"], 2, "--follow"),
+    ],
+)
+def test_a_choice_that_is_none_is_said(crowd: Shell, words: list[str], code: int, says: str) -> None:
+    outcome = crowd.hb("inspect", "counter", *words)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert says in outcome.err
+
+
+def test_a_follower_shows_what_others_compute(crowd: Shell) -> None:
+    follower = crowd.start("inspect", "counter", "--follow", "--from", "2", "--action", "Increment")
+    crowd.ok("send", "counter", "ReadValue")
+    crowd.ok("send", "counter", "Increment", "--wait", "--timestamp", "4000000009000")
+    assert follower.stdout is not None
+    rows = [json.loads(follower.stdout.readline()) for _ in range(2)]
+    assert [(row["slot"], row["computed"], row["state"]["counter"]) for row in rows] == [(4, True, 7), (6, True, 8)]
+    follower.send_signal(signal.SIGINT)
+    out, err = follower.communicate(timeout=60)
+    assert (follower.returncode, out, err) == (130, b"", b"hb: stopped following\n")
+
+
+def test_a_follower_ends_when_it_has_seen_enough(crowd: Shell) -> None:
+    rows = crowd.ok("inspect", "counter", "--follow", "--from", "0", "-n", "3").lines()
+    assert [row["slot"] for row in rows] == [0, 1, 2]
