@@ -466,7 +466,7 @@ _WORDS = (
     "init", "spawn", "send", "eval", "compute", "state", "inspect", "list", "key", "message", "module", "completion", "verify", "repl", "call", "result", "diff",
     "new", "list", "show", "id", "sign", "verify", "inspect", "bash", "zsh", "fish", "counter", "nosuch", "Increment", "Add", "ReadValue", "5", "-5", "1e3",
     "--json", "--home", "--lock-timeout", "--version", "--help", "-h", "--name", "--initial-state", "--tag", "--device", "--definition", "--anchor", "--as",
-    "--gas-limit", "--memory-limit", "--result-limit", "--timestamp", "--block-height", "--data", "--wait", "--batch", "--slot", "--all", "--from", "--to",
+    "--gas-limit", "--memory-limit", "--result-limit", "--timestamp", "--block-height", "--data", "--wait", "--batch", "--slot", "--all", "--from", "--to", "--since", "--sender", "--action", "--error", "--reverse", "-n", "--stat",
     "--which", "--replay", "--repair", "--secret", "--", "-", "", " ", "now", "now~1", "now~99", "0", "1", "-1", "99999999999999999999", "nan", "inf", "1.5",
     "counter.wasm", "definition.toml", "bad.json", "@bad.json", "@nosuch", "@", "@.", "@/dev/null", "/dev/null", ".", "..", ".hb", "other", "A=1", "=", "a==b",
     '{"counter": 0}', "{", "[]", '"', '"x"', "null", "default", "alice", "../x", "x" * 300, "x" * 5000, "ä\u2028", "\x1b[31m", "a\nb", "\udcff", "٣", "A" * 43,
