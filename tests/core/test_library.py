@@ -205,6 +205,32 @@ def test_a_message_is_tried_at_any_slot_and_takes_none(home) -> None:
         counter.call("ReadValue", timestamp_ms=1)
 
 
+def test_two_slots_are_compared_and_other_code_is_tried_on_the_schedule(home) -> None:
+    counter = home.spawn(SAMPLES / "counter.wasm")
+    counter.send("Add", 3)
+    counter.send_all([hb.message("Increment") for _ in range(3)])
+    assert [(each.path, each.before, each.after) for each in counter.diff(1, 3).keys] == [("counter", 3, 5)]
+    assert counter.diff("now", 4).is_none
+    assert counter.replay(SAMPLES / "counter.wat") == []
+    assert [change.slot for change in counter.replay(SAMPLES / "counter2.wasm")] == [2]
+    assert [change.slot for change in counter.replay(SAMPLES / "counter2.wasm", to=3, every=True)] == [2, 3]
+
+
+def test_a_history_goes_from_home_to_home_in_a_file(home, tmp_path) -> None:
+    counter = home.spawn(SAMPLES / "counter.wasm")
+    counter.send_all([hb.message("Increment") for _ in range(3)])
+    counter.compute()
+    counter.export(tmp_path / "counter.history", to=2)
+    other = hb.memory()
+    taken = other.import_history(tmp_path / "counter.history", name="counter", replay=True)
+    assert taken == other.process("counter")
+    assert (taken.id, taken.slots, taken.state()["counter"]) == (counter.id, 3, 2)
+    assert taken.hashpath() == counter.hashpath(2)
+    (tmp_path / "counter.history").write_bytes(b"nonsense")
+    with pytest.raises(hb.HbError):
+        hb.memory().import_history(tmp_path / "counter.history")
+
+
 def test_a_slot_can_be_looked_at_from_the_inside(home) -> None:
     trap = home.spawn(SAMPLES / "trap.wasm")
     trap.send("Unreachable")

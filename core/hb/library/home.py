@@ -109,6 +109,22 @@ class Home:
         """
         return Process(self, self.node.resolve(process))
 
+    def import_history(self, path: str | os.PathLike[str], *, name: str | None = None, replay: bool = False) -> Process:
+        """Takes in the history in a file, all of it verified before anything is stored; with `replay`, run again too.
+
+        Of a process that is here already, what is not here is added, if all that both have is equal.
+
+        Raises:
+            NotFound: there is no such file.
+            Refused: it is no history, or that of a process that is another one here; nothing was stored.
+            IntegrityError: something in it is not what it must be; nothing was stored.
+        """
+        from hb.process import transfer
+
+        return Process(
+            self, transfer.import_history(self.node.premises(), Path(path), name=name, replay=replay).process
+        )
+
     def processes(self) -> list[Process]:
         """All processes, the one that was spawned first first."""
         return [Process(self, view.process) for view in self.node.processes()]

@@ -6,6 +6,7 @@ It must never hold AO logic, nor read the user's environment.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hb import ids
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from hb.environment import Environment
     from hb.library.home import Home
     from hb.node import SlotView
+    from hb.process.difference import Difference
     from hb.process.evidence import Finding
+    from hb.process.rerun import Change
     from hb.process.trace import Trace
     from hb.protocol.commitment import Key
     from hb.protocol.message import Message, Value
@@ -255,6 +258,55 @@ class Process:
         from hb.process import trace
 
         return trace.trace(self.home.node.premises(), self.id, slot, host_calls=host_calls)
+
+    def diff(self, before: int | str, after: int | str = "now") -> Difference:
+        """In what the states at two slots differ: public keys, globals, memory to the byte, results, gas.
+
+        >>> found = ledger.diff(1, 2)
+        >>> found.keys, found.memory.changed_pages
+        ([], 1)
+
+        Raises:
+            NotFound, Interrupted, IntegrityError: as `compute`.
+        """
+        from hb.process import difference
+
+        return difference.difference(self.home.node.premises(), self.id, before, after)
+
+    def replay(
+        self, module: bytes | str | os.PathLike[str], to: int | str = "now", *, every: bool = False
+    ) -> list[Change]:
+        """Runs the schedule up to `to` against other code, and gives the first slot that differs; none, if none does.
+
+        With `every`, it gives each such slot. Nothing is stored.
+
+        >>> ledger.replay("samples/ledger.wat")
+        []
+
+        Raises:
+            Refused: the module is not acceptable, has another ABI, or cannot begin from the definition.
+            NotFound, Interrupted, IntegrityError: as `compute`.
+        """
+        from hb.process import rerun
+
+        changes: list[Change] = []
+        premises, other = self.home.node.premises(), self.home.module(module)
+        rerun.rerun(premises, self.id, other, to, on_change=changes.append, every=every)
+        return changes
+
+    def export(self, path: str | os.PathLike[str], to: int | str = "now", *, every_image: bool = False) -> None:
+        """Writes the history up to `to` to a file, for `Home.import_history`. A file that is there is written over.
+
+        With `every_image` it has all memory images that are stored, not only those that are needed.
+
+        Raises:
+            NotFound: there is no such slot.
+            Refused, HomeUnusable: the file cannot be written.
+            IntegrityError: what is stored is damaged.
+        """
+        from hb.process import transfer
+
+        transfer.export(self.home.node.premises(), self.id, to, Path(path), every_image=every_image)
 
     def fork(
         self,
