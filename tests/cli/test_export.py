@@ -16,22 +16,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture(scope="module")
+def made(templates: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a counter of three computed slots, exported as c.history, and slot 2 as c.witness."""
+    shell = Shell(tmp_path_factory.mktemp("made") / "here")
+    shutil.copytree(templates / "counter", shell.directory)
+    shell.ok("send", "counter", "--batch", "-", stdin='{"action":"Increment"}\n' * 2)
+    shell.ok("compute", "counter")
+    shell.ok("export", "counter", "-o", "c.history")
+    shell.ok("export", "counter", "--slot", "2", "--witness", "-o", "c.witness")
+    return shell.directory
+
+
 @pytest.fixture
-def counted(counter: Shell) -> Shell:
-    """A counter of three computed slots, exported as c.history, and slot 2 as c.witness."""
-    counter.ok("send", "counter", "--batch", "-", stdin='{"action":"Increment"}\n' * 2)
-    counter.ok("compute", "counter")
-    counter.ok("export", "counter", "-o", "c.history")
-    counter.ok("export", "counter", "--slot", "2", "--witness", "-o", "c.witness")
-    return counter
+def counted(made: Path, tmp_path: Path) -> Shell:
+    """A shell in a copy of that."""
+    shutil.copytree(made, tmp_path / "here")
+    return Shell(tmp_path / "here")
 
 
 @pytest.fixture
 def elsewhere(counted: Shell, templates: Path, tmp_path: Path) -> Shell:
     """A shell with another home, and the files."""
     shell = Shell(tmp_path / "elsewhere")
-    shell.directory.mkdir()
-    shell.ok("init")
+    shutil.copytree(templates / "plain", shell.directory)
     for name in ("c.history", "c.witness"):
         shutil.copy(counted.directory / name, shell.directory)
     return shell
