@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Part = Literal["record", "image"]
 PAGE_BYTES = 65536
+MAX_PAGE_DIGITS = 15
 RawGlobals = list[list[str | int]]
 
 _RECORD: dict[str, type] = {
@@ -131,7 +132,7 @@ def parse_image(raw: bytes, process: str, slot: int) -> Image:
     listed, held, pages = fields.get("globals"), fields.get("held"), fields.get("pages")
     if not (
         isinstance(held, dict)
-        and all(page.isdecimal() and page.isascii() and isinstance(digest, str) for page, digest in held.items())
+        and all(_is_number(page) and isinstance(digest, str) for page, digest in held.items())
         and isinstance(listed, list)
         and all(isinstance(pair, list) and [type(part) for part in pair] == [str, int] for pair in listed)
         and type(pages) is int
@@ -139,6 +140,11 @@ def parse_image(raw: bytes, process: str, slot: int) -> Image:
         raise IntegrityError("the memory image lacks what an image has", process=process, slot=slot)
     by_page = {int(page): str(digest) for page, digest in held.items()}
     return Image(globals=cast("RawGlobals", listed), pages=pages, held=by_page)
+
+
+def _is_number(text: str) -> bool:
+    """Whether `text` is the number of a page that a memory can have."""
+    return text.isdecimal() and text.isascii() and len(text) <= MAX_PAGE_DIGITS
 
 
 def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int, bytes]:

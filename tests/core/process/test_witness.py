@@ -198,6 +198,7 @@ RESULT: dict[str, tuple[Callable[[At], At], str]] = {
     "spaces": (lambda at: at._replace(record=at.record + b" "), "slot record"),
     "memory": (lambda at: _memory(at, pages=3), "slot record's image"),
     "no memory": (lambda at: at._replace(memory=b"{}"), "the memory image lacks"),
+    "a page beyond numbers": (lambda at: _memory(at, held={"9" * 5000: _ID}), "the memory image lacks"),
     "message": (lambda at: _assignment(at, slot=3), "assignment's commitments"),
     "signer": (lambda at: _resigned(at, BOB), "assignment's signer"),
     "no JSON": (lambda at: at._replace(assignment=b"{"), "assignment"),
