@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 HB = Path(sys.executable).parent / "hb"
 COUNTER = ROOT / "samples" / "counter.wasm"
 SLOTS = 20_000
-MODULE = "aos-2.0.6.wasm"
+MODULE = "aos2_0_6.wasm"
 
 
 class Bench:
