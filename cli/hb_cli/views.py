@@ -28,6 +28,18 @@ def scheduled_fields(scheduled: Scheduled) -> Message:
     }
 
 
+def made_fields(made: Scheduled, name: str | None, origin: Origin | None = None) -> Message:
+    """A process that was made: by its first slot, and the name that it was given."""
+    fields: Message = {
+        "process": made.process,
+        "slot": made.slot,
+        "assignment": made.assignment,
+        "fresh": made.fresh,
+        **origin_fields(origin),
+    }
+    return fields if name is None else {**fields, "name": name}
+
+
 def origin_fields(origin: Origin | None) -> Message:
     """Where a fork left another process; nothing of what is none."""
     return {} if origin is None else {"fork-of": origin.process, "fork-slot": origin.slot}

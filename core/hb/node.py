@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 from hb import ids
 from hb.environment import Environment, system_environment
 from hb.errors import IntegrityError, Interrupted, NotFound
-from hb.process import cache, history, images, intake, lineage, names, references, scheduler
+from hb.process import cache, history, images, intake, lineage, names, references, scheduler, spawning
 from hb.process.history import ProcessView, SlotView, StateView
 from hb.process.scheduler import Scheduled
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.definition import Limits
-from hb.protocol.message import Message, dumps
 from hb.protocol.request import build_message
 from hb.store import keys
-from hb.store.store import Batch, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +33,8 @@ if TYPE_CHECKING:
     from hb.process.evidence import Finding
     from hb.process.intake import Prepared
     from hb.process.premises import Premises
+    from hb.protocol.message import Message
+    from hb.store.store import Store
     from hb.wasm.module import Module
 
 __all__ = [
@@ -118,20 +118,18 @@ class Node:
         from hb.process import transition
         from hb.wasm.engine import run_interruptibly
 
-        wasm, image_name = self._with_id(image) if isinstance(image, bytes) else self._stored_image(image)
-        given = {image_name: wasm}
-        converted = images.convert(wasm, given)
-        machine = self._machine(given)
-        module = run_interruptibly(lambda stop: machine.load_module(converted.image if converted else image_name))
+        taken = images.take(image if isinstance(image, bytes) else self._stored_image(image))
+        machine = self._machine(taken.stored)
+        module = run_interruptibly(lambda stop: machine.load_module(taken.runs))
         executed_by, passes = execution_for(devices, module.info)
         scheduler_key = self._scheduler_key()
         definition = sign(
             definitions.build(
-                image=image_name,
+                image=taken.image,
                 scheduler=scheduler_key.address,
                 devices=executed_by,
                 passes=passes,
-                converted=converted,
+                converted=taken.converted,
                 initial_state=initial_state,
                 anchor=ids.encode(environment.random_bytes(16)) if anchor is None else anchor,
                 tags=tags or {},
@@ -140,23 +138,13 @@ class Node:
             signer,
         )
         definitions.check(definition)
-        process = message_id(definition)
-        batch, scheduled, assignment = scheduler.open_schedule(
-            process, definition, key=scheduler_key, environment=environment
+        opened, scheduled, assignment = scheduler.open_schedule(
+            message_id(definition), definition, key=scheduler_key, environment=environment
         )
         run_interruptibly(lambda stop: transition.initialise(definition, assignment, machine))
-        batch.puts[keys.definition_key(process)] = dumps(definition)
-        batch.puts.update({keys.image_key(called): stored for called, stored in given.items()})
-        with self._slice() as store:
-            already = self._spawned_before(store, process)
-            if name is not None:
-                names.give(store, batch, name, process)
-            if already is None:
-                store.commit(batch)
-            elif name is not None:
-                store.commit(Batch(puts={keys.name_key(name): process.encode()}, sync=True))
+        made = spawning.store(self._slice, definition, opened, scheduled, taken.stored, name)
         self._announce()
-        return already or scheduled
+        return made
 
     def send(
         self, process: str, messages: Sequence[Message], *, signer: Key | None, environment: Environment
@@ -387,18 +375,17 @@ class Node:
         """Lets those who follow a process know that something was scheduled."""
         self.home.announce()
 
-    def _with_id(self, image: bytes) -> tuple[bytes, str]:
-        limit = self.config.module_limit_bytes
-        if len(image) > limit:
-            raise intake.beyond(f"a module may have {limit} bytes, got {len(image)}", "module-limit")
-        return image, images.image_id(image)
-
-    def _stored_image(self, image: str) -> tuple[bytes, str]:
+    def _stored_image(self, image: str) -> bytes:
         with self._slice() as store:
-            return images.read(store, image), image
+            return images.read(store, image)
 
     def _machine(self, given: dict[str, bytes] | None = None) -> Machine:
         from hb.devices.device import Machine
+
+        most = self.config.module_limit_bytes
+        for wasm in (given or {}).values():
+            if len(wasm) > most:
+                raise intake.beyond(f"a module may have {most} bytes, got {len(wasm)}", "module-limit")
 
         def load_module(image: str) -> Module:
             from hb.wasm import module

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hb.errors import IntegrityError
 from hb_cli import arguments, context, options, output, progress
 
 if TYPE_CHECKING:
@@ -77,10 +76,4 @@ def attest(
 
 def _check(challenged: Challenged) -> None:
     for finding in challenged.findings:
-        raise IntegrityError(
-            f"it is not right, and nothing was signed: {finding.what}",
-            process=finding.process,
-            slot=finding.slot,
-            expected=finding.expected,
-            got=finding.got,
-        )
+        raise finding.as_damage("it is not right, and nothing was signed")

@@ -10,7 +10,6 @@ from hb_cli import arguments, context, options, output, progress, views
 
 if TYPE_CHECKING:
     from hb.node import Node, Scheduled
-    from hb.protocol.message import Message
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -82,11 +81,4 @@ def _tell(session: Session, node: Node, made: Scheduled, name: str | None) -> No
     if not session.json:
         output.line(made.process)
         return
-    told: Message = {
-        "process": made.process,
-        "slot": made.slot,
-        "assignment": made.assignment,
-        "fresh": made.fresh,
-        **views.origin_fields(node.process(made.process).origin),
-    }
-    output.json_line(told | ({"name": name} if name else {}))
+    output.json_line(views.made_fields(made, name, node.process(made.process).origin))

@@ -10,7 +10,7 @@ import typer
 
 from hb import ids
 from hb.errors import Refused
-from hb_cli import arguments, context, options, output
+from hb_cli import arguments, context, options, output, views
 
 if TYPE_CHECKING:
     from hb.config import Config
@@ -148,13 +148,7 @@ def _tell(session: Session, spawned: Scheduled, name: str | None) -> None:
     if not session.json:
         output.line(spawned.process)
         return
-    told: Message = {
-        "process": spawned.process,
-        "slot": spawned.slot,
-        "assignment": spawned.assignment,
-        "fresh": spawned.fresh,
-    }
-    output.json_line(told | ({"name": name} if name else {}))
+    output.json_line(views.made_fields(spawned, name))
 
 
 def _state(word: str, settings: Config) -> Message:

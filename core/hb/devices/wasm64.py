@@ -53,7 +53,7 @@ def instantiate(base: Base, request: Message, machine: Machine) -> Base:
     from hb.wasm.instance import Instance
 
     definition = base["process"]
-    module = machine.load_module(definition.get("converted-image", definition["image"]))
+    module = machine.load_module(definitions.runs(definition))
     imports = imports_of(module.info, definitions.execution_devices(definition))
     instance = (machine.make_instance or Instance)(module, definitions.limits(definition), imports)
     if instance.start_failure is not None:

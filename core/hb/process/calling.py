@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from hb.errors import Refused
 from hb.process import history, intake, lineage, names, references, scheduler, transition
 from hb.process.standing import stand
-from hb.protocol import assignment as assignments
 from hb.protocol import request as requests
 from hb.protocol.commitment import message_id, sign
 from hb.protocol.coverage import COMMITMENTS_KEY
@@ -74,9 +72,7 @@ def call(
         is_newest = slot == scheduler.get_head(store, pid).slot
         before = scheduler.get_assignment(store, pid, slot)
     asked = _asked(message, pid, signer, sender)
-    size = len(dumps(asked))
-    if size > limit_bytes:
-        raise intake.beyond(f"a message may have {limit_bytes} bytes, got {size}", "message-limit")
+    intake.check_size(dumps(asked), limit_bytes)
     assignment = _assignment(asked, pid, before, environment, is_newest=is_newest)
     machine = premises.machine(None)
 
@@ -102,20 +98,7 @@ def _assignment(
 ) -> Message:
     """The assignment that the message would have after `before`; nobody signs it."""
     head = scheduler.head_after(before)
-    now_ms = environment.timestamp_ms
-    if now_ms is None:
-        now_ms = max(environment.now_ms(), head.timestamp_ms) if is_newest else head.timestamp_ms
-    if now_ms < head.timestamp_ms:
-        raise Refused(
-            f"timestamps never run backwards: slot {head.slot}'s is {head.timestamp_ms} ms, "
-            f"this one's would be {now_ms} ms"
-        )
-    assignment = assignments.build(
-        process=process,
-        slot=head.slot + 1,
-        chain=assignments.chain(head.chain, message_id(message)),
-        timestamp_ms=now_ms,
-        block_height=environment.block_height,
-        block_hash=environment.block_hash,
-    )
-    return {**assignment, "body": message}
+    is_then = environment.timestamp_ms is None and not is_newest
+    time_ms = head.timestamp_ms if is_then else scheduler.timestamp_after(head, environment)
+    unsigned, _ = scheduler.unsigned_after(process, head, message_id(message), time_ms, environment)
+    return {**unsigned, "body": message}

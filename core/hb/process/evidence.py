@@ -49,6 +49,17 @@ class Finding(NamedTuple):
         """Whether it is about something that follows from the schedule, and can be made again from it."""
         return self.what.startswith(_DERIVED)
 
+    def as_damage(self, sentence: str, *, hint: str | None = None) -> IntegrityError:
+        """What is raised where it was met on the way to something else; `sentence` says what that means there."""
+        return IntegrityError(
+            f"{sentence}: {self.what}",
+            process=self.process,
+            slot=self.slot,
+            expected=self.expected,
+            got=self.got,
+            hint=hint,
+        )
+
 
 class Unreadable(NamedTuple):
     """In place of stored bytes: why they cannot be read."""

@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import IntegrityError
-from hb.process import compute, lineage, links, names, references, scheduler
+from hb.process import compute, lineage, links, names, references, scheduler, spawning
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.definition import Origin
-from hb.protocol.message import dumps
-from hb.store import keys
-from hb.store.store import Batch
 
 if TYPE_CHECKING:
     from hb.environment import Environment
@@ -66,12 +63,12 @@ def fork(
     with premises.open_store() as store:
         left = _left(store, lineage.owner(store, pid, number), number)
     scheduler_key = premises.scheduler_key()
-    given: dict[str, bytes] = {}
-    code = None
+    taken = code = None
     if module is not None:
-        from hb.process import upgrade
+        from hb.process import images, upgrade
 
-        code = upgrade.code(premises, left.definition, left.origin, module, given)
+        taken = images.take(module)
+        code = upgrade.code(premises, left.definition, left.origin, taken)
     definition = sign(
         definitions.fork(
             left.definition,
@@ -83,22 +80,14 @@ def fork(
         ),
         signer,
     )
-    forked = message_id(definition)
-    batch, scheduled, _ = scheduler.open_schedule(
-        forked, definition, key=scheduler_key, environment=environment, after=left.head
+    opened, scheduled, _ = scheduler.open_schedule(
+        message_id(definition), definition, key=scheduler_key, environment=environment, after=left.head
     )
-    batch.puts[keys.definition_key(forked)] = dumps(definition)
-    batch.puts.update({keys.image_key(called): stored for called, stored in given.items()})
-    with premises.open_store() as store:
-        already = scheduler.find_scheduled(store, forked, forked)
-        if name is not None:
-            names.give(store, batch, name, forked)
-        if already is None:
-            store.commit(batch)
-        elif name is not None:
-            store.commit(Batch(puts={keys.name_key(name): forked.encode()}, sync=True))
+    made = spawning.store(
+        premises.open_store, definition, opened, scheduled, {} if taken is None else taken.stored, name
+    )
     premises.announce()
-    return already or scheduled
+    return made
 
 
 def begin(shop: Workshop, process: str, definition: Message, first: Message) -> tuple[Worker, Computed]:

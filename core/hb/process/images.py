@@ -5,7 +5,7 @@ It must never compile or run one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb.errors import HbError, IntegrityError, NotFound
 from hb.protocol.commitment import message_id
@@ -36,17 +36,30 @@ def read(store: Store, image: str, gone: type[HbError] = NotFound) -> bytes:
     return wasm
 
 
-def convert(wasm: bytes, images: dict[str, bytes]) -> Converted | None:
-    """What runs in place of an image that the engine does not run as it is, put into `images` too.
+class Taken(NamedTuple):
+    """An image that somebody gave: its ID, what runs in its place if it had to be converted, and the bytes of both."""
+
+    image: str
+    converted: Converted | None
+    stored: dict[str, bytes]
+
+    @property
+    def runs(self) -> str:
+        """The ID of what runs."""
+        return self.converted.image if self.converted else self.image
+
+
+def take(wasm: bytes) -> Taken:
+    """The image `wasm`, converted if the engine does not run it as it is.
 
     Raises:
         Refused: it has to be converted, and there is nothing that does.
     """
     from hb.wasm import convert
 
+    image = image_id(wasm)
     if not convert.needs_translation(wasm):
-        return None
+        return Taken(image, None, {image: wasm})
     translated, tool = convert.translate(wasm)
     name = image_id(translated)
-    images[name] = translated
-    return Converted(name, tool)
+    return Taken(image, Converted(name, tool), {image: wasm, name: translated})

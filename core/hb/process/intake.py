@@ -30,12 +30,20 @@ def prepare(message: Message, target: str, signer: Key | None, place: int, limit
     try:
         signed = _signed(message, target, signer)
         prepared = Prepared(signed, dumps(pack(signed.message)))
-        size = len(prepared.stored)
-        if size > limit_bytes:
-            raise beyond(f"a message may have {limit_bytes} bytes, got {size}", "message-limit")
+        check_size(prepared.stored, limit_bytes)
     except Refused as error:
         raise type(error)(f"message {place}: {error.message}", hint=error.hint) from error
     return prepared
+
+
+def check_size(written: bytes, limit_bytes: int) -> None:
+    """Makes sure that a message, in JSON, is no larger than this machine takes.
+
+    Raises:
+        Refused: it is.
+    """
+    if len(written) > limit_bytes:
+        raise beyond(f"a message may have {limit_bytes} bytes, got {len(written)}", "message-limit")
 
 
 def beyond(sentence: str, setting: str) -> Refused:

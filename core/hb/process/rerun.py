@@ -72,14 +72,11 @@ def rerun(
     from hb.wasm.engine import run_interruptibly
 
     pid, last = references.resolve(premises.open_store, process, to)
-    given: dict[str, bytes] = {}
-    name = images.image_id(module)
-    given[name] = module
-    converted = images.convert(module, given)
-    machine = premises.machine(given)
+    taken = images.take(module)
+    machine = premises.machine(taken.stored)
 
     def work(stop: Event) -> Rerun:
-        new = machine.load_module(converted.image if converted else name)
+        new = machine.load_module(taken.runs)
         before = _before(premises.open_store, pid, last, machine, stop.is_set)
         after = _after(premises.open_store, pid, last, machine, new, stop.is_set)
         return _compare(premises, pid, last, before, after, on_change, every=every)
@@ -139,10 +136,10 @@ def _after(
     with open_store() as store:
         ran = [scheduler.get_definition(store, at.process) for at in lineage.segments(store, process)]
     for definition in ran:
-        upgrade.check_code(machine.load_module(upgrade.runs(definition)).info, new.info)
+        upgrade.check_code(machine.load_module(definitions.runs(definition)).info, new.info)
 
     def adapt(definition: Message) -> Message:
-        old = machine.load_module(upgrade.runs(definition))
+        old = machine.load_module(definitions.runs(definition))
         devices, passes = upgrade.devices_for(definition, old.info, new.info)
         code = definitions.code(str(definition["image"]), devices, passes, None)
         return {**{key: value for key, value in definition.items() if key not in _DEVICE_KEYS}, **code}

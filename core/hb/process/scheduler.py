@@ -166,7 +166,7 @@ def open_schedule(
     `after` is where the part of another schedule ends that a fork goes on from.
     """
     batch = Batch(expects={keys.head_key(process): None}, sync=True)
-    timestamp_ms = _timestamp(after, environment)
+    timestamp_ms = timestamp_after(after, environment)
     assignment, head = _assign(
         process, after, encoded(definition), message_id(definition), timestamp_ms, key, environment
     )
@@ -191,7 +191,7 @@ def schedule(
         raise NotFound(f"no process {process} here")
     head, stored = found
     batch = Batch(expects={keys.head_key(process): stored}, sync=True)
-    timestamp_ms = _timestamp(head, environment)
+    timestamp_ms = timestamp_after(head, environment)
     here: dict[str, Scheduled] = {}
     answers = []
     for message in messages:
@@ -362,21 +362,26 @@ def _is_committed(message: Message) -> bool:
     return False
 
 
-def _timestamp(head: Head, environment: Environment) -> int:
-    """What assignments after `head` say of the time: never a time before it."""
+def timestamp_after(head: Head, environment: Environment) -> int:
+    """What assignments after `head` say of the time: never a time before it.
+
+    Raises:
+        Refused: the environment's time is fixed, and before it.
+    """
     if environment.timestamp_ms is None:
         return max(environment.now_ms(), head.timestamp_ms)
     if environment.timestamp_ms < head.timestamp_ms:
         raise Refused(
-            f"timestamps never run backwards: the newest assignment's is {head.timestamp_ms} ms, "
+            f"timestamps never run backwards: slot {head.slot}'s is {head.timestamp_ms} ms, "
             f"this one's would be {environment.timestamp_ms} ms"
         )
     return environment.timestamp_ms
 
 
-def _assign(
-    process: str, head: Head, message: Encoded, name: str, timestamp_ms: int, key: Key, environment: Environment
+def unsigned_after(
+    process: str, head: Head, name: str, timestamp_ms: int, environment: Environment
 ) -> tuple[Message, Head]:
+    """The assignment after `head`, of the message with the ID `name`: less the message, and unsigned; the head then."""
     after = Head(head.slot + 1, assignments_.chain(head.chain, name), timestamp_ms)
     unsigned = assignments_.build(
         process=process,
@@ -386,6 +391,13 @@ def _assign(
         block_height=environment.block_height,
         block_hash=environment.block_hash,
     )
+    return unsigned, after
+
+
+def _assign(
+    process: str, head: Head, message: Encoded, name: str, timestamp_ms: int, key: Key, environment: Environment
+) -> tuple[Message, Head]:
+    unsigned, after = unsigned_after(process, head, name, timestamp_ms, environment)
     return sign_around(unsigned, message, key), after
 
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from hb.devices.device import Machine
     from hb.process.archive import Record
     from hb.process.evidence import Finding, OnSlot, OpenStore
-    from hb.protocol.message import Message
     from hb.store.store import Store
 
 BATCH_BYTES = 8 << 20
@@ -105,7 +104,7 @@ def replay(
         return None
     given = {}
     for at in staged.line:
-        for name in _image_names(scheduler.get_definition(staged.store, at.process)):
+        for name in definitions.images(scheduler.get_definition(staged.store, at.process)):
             given[name] = images.read(staged.store, name, IntegrityError)
     machine = make_machine(given)
     return run_interruptibly(
@@ -130,10 +129,6 @@ def bare_machine(given: dict[str, bytes]) -> Machine:
         return compiled[image]
 
     return Machine(load_module)
-
-
-def _image_names(definition: Message) -> list[str]:
-    return [str(definition[key]) for key in ("image", "converted-image") if key in definition]
 
 
 def _check_line(found: Staged) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.process import cache, lineage, references, scheduler, transition
+from hb.process import cache, lineage, outcome, references, scheduler, transition
 from hb.process.standing import stand
 from hb.protocol.message import dumps
 
@@ -113,7 +113,7 @@ def _trace(premises: Premises, process: str, slot: int, recorder: Recorder, stop
         ran = _enter(reach(slot - 1).base, reach(slot).base)
     else:
         ran = _compute(reach(slot - 1).base, assignment, machine, recorder)
-    undone = transition.failed(ran.after)
+    undone = outcome.failed(ran.after["results"])
     return Trace(
         process=process,
         slot=slot,

@@ -13,6 +13,7 @@ from hb import ids
 from hb.errors import IntegrityError, Refused
 from hb.process import archive, cache, files, images, lineage, names, references, scheduler, staging
 from hb.process.worker import SMALL_PAGES
+from hb.protocol import definition as definitions
 from hb.protocol.commitment import message_id
 from hb.protocol.message import loads_message
 from hb.store import keys
@@ -105,7 +106,7 @@ class _Out:
         assert raw is not None
         self._writer.put(archive.DEFINITION, at.process.encode(), raw)
         definition = loads_message(raw)
-        for name in [str(definition[key]) for key in ("image", "converted-image") if key in definition]:
+        for name in definitions.images(definition):
             if name not in self._modules:
                 self._modules.add(name)
                 with self._open_store() as store:
@@ -303,7 +304,7 @@ def _put_definition(source: Store, batch: Batch, process: str) -> None:
     assert raw is not None
     batch.puts[keys.definition_key(process)] = raw
     definition = loads_message(raw)
-    for name in [str(definition[key]) for key in ("image", "converted-image") if key in definition]:
+    for name in definitions.images(definition):
         batch.puts[keys.image_key(name)] = images.read(source, name, IntegrityError)
 
 
@@ -356,11 +357,6 @@ def _by_slot(store: Store, span: keys.Range) -> dict[int, bytes]:
 
 
 def _unsound(finding: Finding, path: Path) -> IntegrityError:
-    return IntegrityError(
-        f"{path} is not what it must be, and nothing was stored: {finding.what}",
-        process=finding.process,
-        slot=finding.slot,
-        expected=finding.expected,
-        got=finding.got,
-        hint=f"`hb verify {path}` tells all that is wrong",
+    return finding.as_damage(
+        f"{path} is not what it must be, and nothing was stored", hint=f"`hb verify {path}` tells all that is wrong"
     )

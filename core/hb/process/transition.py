@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine, attend, get_device
+from hb.process import outcome
 from hb.protocol import definition as definitions
 from hb.protocol.definition import PROCESS_DEVICE
 
@@ -57,14 +58,9 @@ def compute_slot(base: Base, assignment: Message, machine: Machine) -> Base:
     before = {**base, "priv": live}
     del before["results"]
     after = _run_as_execution("compute", before, assignment, machine)
-    if failed(after):
+    if outcome.failed(after["results"]):
         after = {**before, "results": after["results"]}
     return {**after, "at-slot": assignment["slot"]}
-
-
-def failed(base: Base) -> bool:
-    """Whether the results of this state say that its message failed."""
-    return bool(base["results"].get("type") == "error")
 
 
 def public_state(base: Base) -> Message:

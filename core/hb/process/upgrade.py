@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from hb.devices.device import execution_for
 from hb.errors import IntegrityError, Refused
-from hb.process import images
 from hb.process.standing import stand
 from hb.protocol import definition as definitions
 from hb.protocol.message import normal_key
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from hb.devices.device import Machine
+    from hb.process.images import Taken
     from hb.process.premises import Premises
     from hb.process.worker import Worker
     from hb.protocol.definition import Origin
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _ABI = {"ao": "the AO ABI", "function": "plain functions"}
 
 
-def code(premises: Premises, definition: Message, origin: Origin, wasm: bytes, given: dict[str, bytes]) -> Message:
-    """The keys of a definition that has the process of `definition` go on with `wasm`; its images are put in `given`.
+def code(premises: Premises, definition: Message, origin: Origin, taken: Taken) -> Message:
+    """The keys of a definition that has the process of `definition` go on with the image `taken`.
 
     Raises:
         Refused: the module is not acceptable, or what the process has at the slot of `origin` does not fit it.
@@ -36,28 +36,20 @@ def code(premises: Premises, definition: Message, origin: Origin, wasm: bytes, g
     """
     from hb.wasm.engine import run_interruptibly
 
-    name = images.image_id(wasm)
-    given[name] = wasm
-    converted = images.convert(wasm, given)
-    machine = premises.machine(given)
+    machine = premises.machine(taken.stored)
 
     def work(stop: Event) -> Message:
-        new = machine.load_module(converted.image if converted else name)
-        old = machine.load_module(runs(definition))
+        new = machine.load_module(taken.runs)
+        old = machine.load_module(definitions.runs(definition))
         check_code(old.info, new.info)
         devices, passes = devices_for(definition, old.info, new.info)
-        said = definitions.code(name, devices, passes, converted)
+        said = definitions.code(taken.image, devices, passes, taken.converted)
         live = stand(premises, origin.process, origin.slot, stop.is_set, machine=machine)
         check_fit(old, new, live.base["priv"].instance.memory_pages)
         _try(live, definition, said, machine)
         return said
 
     return run_interruptibly(work)
-
-
-def runs(definition: Message) -> str:
-    """The ID of the image that a process runs."""
-    return str(definition.get("converted-image", definition["image"]))
 
 
 def check_code(old: ModuleInfo, new: ModuleInfo) -> None:

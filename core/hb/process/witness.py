@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import IntegrityError, Refused
-from hb.process import archive, cache, files, images, lineage, links, references, scheduler, upgrade, worker
+from hb.process import archive, cache, files, images, lineage, links, references, scheduler, worker
 from hb.process import replay as replays
 from hb.process.evidence import DEFINITION
 from hb.process.standing import stand
+from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, committers, pack, sign, unpack
 from hb.protocol.message import dumps, loads_message
 from hb.store import keys
@@ -113,7 +114,7 @@ def _code(premises: Premises, process: str) -> Code:
     with premises.open_store() as store:
         definition = scheduler.get_definition(store, process)
         raw = store.get(keys.definition_key(process))
-        image = upgrade.runs(definition)
+        image = definitions.runs(definition)
         wasm = images.read(store, image, IntegrityError)
     assert raw is not None
     return Code(process, raw, image, wasm)
@@ -138,13 +139,8 @@ def _check_same(premises: Premises, live: Worker, computed: Computed) -> None:
         stored = cache.read_bytes(store, live.process, computed.slot)
     differing = replays.compare(live, computed, None if stored is None else (stored, None))
     if differing is not None:
-        raise IntegrityError(
-            f"the slot comes out otherwise than it is stored: {differing.what}",
-            process=differing.process,
-            slot=differing.slot,
-            expected=differing.expected,
-            got=differing.got,
-            hint=f"`hb verify {live.process} --replay` tells more",
+        raise differing.as_damage(
+            "the slot comes out otherwise than it is stored", hint=f"`hb verify {live.process} --replay` tells more"
         )
 
 
@@ -230,7 +226,7 @@ class _Reader:
     def _code(self) -> Code:
         taken = self._take(archive.DEFINITION)
         process = _id(taken.key)
-        image = upgrade.runs({"image": "", **cache.parse(taken.value, DEFINITION, process, None)})
+        image = definitions.runs({"image": "", **cache.parse(taken.value, DEFINITION, process, None)})
         if image not in self._images:
             wasm = self._take(archive.IMAGE)
             if wasm.key != image.encode():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hb import ids
 from hb.devices.device import Base, Live, Machine
 from hb.errors import IntegrityError
-from hb.process import transition
+from hb.process import outcome, transition
 from hb.process.cache import Image, parse, parse_image
 from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
@@ -164,7 +164,7 @@ class Worker:
         after = transition.compute_slot(before, assignment, self._machine)
         results = after["results"]
         self._gas_since += results.get("gas", 0)
-        if results.get("type") == "error":
+        if outcome.failed(results):
             self._put_back(after)
             return False
         self._base = after

@@ -253,6 +253,16 @@ def limits(definition: Message) -> Limits:
     return Limits(*(cast(int, definition[key]) for key in (GAS_KEY, MEMORY_KEY, RESULT_KEY)))
 
 
+def runs(definition: Message) -> str:
+    """The ID of the image that a process runs: that which it names, or what that was converted to."""
+    return str(definition.get("converted-image", definition["image"]))
+
+
+def images(definition: Message) -> list[str]:
+    """The IDs of the images that a definition names: the one that was given, and what that was converted to."""
+    return [str(definition[key]) for key in ("image", "converted-image") if key in definition]
+
+
 def tags(definition: Message) -> dict[str, Value]:
     """What `definition` says beyond the keys that every definition has."""
     return {key: value for key, value in definition.items() if key not in RESERVED}
