@@ -137,6 +137,7 @@ class Shell:
 
     directory: Path
     variables: dict[str, str] = field(default_factory=dict)
+    _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     program = PROGRAM
     counter_wasm = COUNTER
@@ -173,7 +174,16 @@ class Shell:
     def start(self, *arguments: str | Path, **settings: Any) -> subprocess.Popen[bytes]:
         """Starts `hb ARGUMENTS` and does not wait."""
         settings = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
-        return subprocess.Popen([PROGRAM, *arguments], cwd=self.directory, env=self.environment(), **settings)
+        program = subprocess.Popen([PROGRAM, *arguments], cwd=self.directory, env=self.environment(), **settings)
+        self._started.append(program)
+        return program
+
+    def end(self) -> None:
+        """Ends what was started and still runs, where a test failed before it ended by itself."""
+        for program in self._started:
+            if program.poll() is None:
+                program.kill()
+                program.communicate()
 
     def terminal(
         self,
@@ -327,11 +337,13 @@ def _read_terminal(descriptor: int) -> str:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(tmp_path: Path) -> Iterator[Shell]:
     """A shell on a machine where hb was never used."""
     directory = tmp_path / "work"
     directory.mkdir()
-    return Shell(directory)
+    shell = Shell(directory)
+    yield shell
+    shell.end()
 
 
 @pytest.fixture(scope="session")
