@@ -11,7 +11,6 @@ from hb_cli import output, results
 
 if TYPE_CHECKING:
     from conftest import Shell
-
     from hb.protocol.message import Message, Value
 
 
