@@ -35,8 +35,8 @@ else:
 _BLOCK_BYTES = 32 * 1024
 # 100 MB of pages are written in 1.2 s with 4 MiB, in 0.3 s with 16 or more.
 _WRITE_BUFFER_BYTES = 16 * 1024 * 1024
-# Every opening reads and writes the list of tables: of a million slots' 855 MB there were 400 of the usual 2 MiB. But
-# what is merged at once is larger with them: a slice that waits for that took 0.4 s at the most with 2 or 4, 0.7 with 16.
+# Every opening reads and writes the list of tables: of a million slots there were 400 of the usual 2 MiB. But what is
+# merged at once is larger with them, and a slice may wait for that: 0.4 s at the most with 2 or 4, 0.7 with 16.
 _TABLE_BYTES = 4 * 1024 * 1024
 # What is not yet in a table when a store is closed, the next one to open it sorts into one: 10 ms a MiB. A bulk
 # writer does that itself, so that a reader after it need not.
