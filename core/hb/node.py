@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hb import ids
 from hb.environment import Environment, system_environment
 from hb.errors import IntegrityError, Interrupted, NotFound
-from hb.process import cache, history, images, intake, lineage, names, references, scheduler, spawning
+from hb.process import cache, history, lineage, names, references, scheduler
 from hb.process.history import ProcessView, SlotView, StateView
 from hb.process.scheduler import Scheduled
 from hb.protocol import definition as definitions
@@ -115,7 +115,7 @@ class Node:
             NotFound: no image with that ID is stored.
         """
         from hb.devices.device import execution_for
-        from hb.process import transition
+        from hb.process import images, spawning, transition
         from hb.wasm.engine import run_interruptibly
 
         taken = images.take(image if isinstance(image, bytes) else self._stored_image(image))
@@ -159,6 +159,8 @@ class Node:
             BadSignature: a message's commitment does not verify; none of them was scheduled.
             NotFound: there is no such process.
         """
+        from hb.process import intake
+
         key = self._scheduler_key()
         most, limit = self.config.batch_limit_messages, self.config.message_limit_bytes
         if len(messages) > most:
@@ -376,11 +378,14 @@ class Node:
         self.home.announce()
 
     def _stored_image(self, image: str) -> bytes:
+        from hb.process import images
+
         with self._slice() as store:
             return images.read(store, image)
 
     def _machine(self, given: dict[str, bytes] | None = None) -> Machine:
         from hb.devices.device import Machine
+        from hb.process import images, intake
 
         most = self.config.module_limit_bytes
         for wasm in (given or {}).values():
