@@ -320,16 +320,16 @@ class Node:
 
     def verify_names(self) -> Iterator[Finding]:
         """Names that stand for no process."""
-        from hb.process import verify
+        from hb.process import census
 
-        return verify.check_names(self._slice)
+        return census.check_names(self._slice)
 
     def process_ids(self) -> list[str]:
         """The IDs of all processes of which anything is here that makes one, damaged or not."""
-        from hb.process import verify
+        from hb.process import census
 
         with self._slice() as store:
-            return verify.processes(store)
+            return census.processes(store)
 
     def repair(self, process: str, *, replay: bool = False) -> list[str]:
         """Makes again what is damaged of a process, if it follows from what is not; returns what was done, a line each.
@@ -344,9 +344,9 @@ class Node:
 
     def repair_names(self) -> list[str]:
         """Takes back the names that stand for no process; returns what was done, a line each."""
-        from hb.process import repair, verify
+        from hb.process import census, repair
 
-        return repair.mend_names(self._slice, list(verify.check_names(self._slice)))
+        return repair.mend_names(self._slice, list(census.check_names(self._slice)))
 
     def premises(self, on_slot: Callable[[int, int], None] | None = None) -> Premises:
         """What verbs that live elsewhere need of this home; `on_slot` hears of the slots that they deal with."""

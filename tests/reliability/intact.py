@@ -14,8 +14,9 @@ from hb import ids
 from hb.home import create, open_home
 from hb.node import Node
 from hb.protocol.assignment import chain
-from hb.protocol.commitment import message_id, unpack
+from hb.protocol.commitment import message_id
 from hb.protocol.message import loads
+from hb.protocol.packing import unpack
 from hb.store import keys
 from hb.store.store import Batch
 

@@ -31,8 +31,9 @@ from hb.process.witness import At, Code, Witness, claim_of
 from hb.protocol import assignment as assignments
 from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
-from hb.protocol.commitment import committers, message_id, unpack, without_commitments
+from hb.protocol.commitment import committers, message_id, without_commitments
 from hb.protocol.message import loads_message
+from hb.protocol.packing import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from hb.errors import Refused
 from hb.protocol import request as requests
-from hb.protocol.commitment import Encoded, Key, encoded, pack, sign_encoded, verify
+from hb.protocol.commitment import Encoded, Key, encoded, sign_encoded, verify
 from hb.protocol.message import Message, dumps, normalise_message
+from hb.protocol.packing import pack
 
 
 class Prepared(NamedTuple):

@@ -83,8 +83,12 @@ def _trace(store: Store, process: str) -> Lineage:
     from hb.process import scheduler
 
     found: list[Segment] = []
+    seen: set[str] = set()
     at, last = process, keys.LAST_SLOT
     while True:
+        if at in seen:
+            raise IntegrityError("this process comes from itself, as its definition says it", process=process, got=at)
+        seen.add(at)
         try:
             origin = definitions.origin(scheduler.get_definition(store, at))
         except (NotFound, Refused) as error:

@@ -61,13 +61,13 @@ def locate(open_store: OpenStore, process: str, reference: str | int) -> str | i
 def _look(store: Store, process: str, name: str, last: int) -> tuple[int | None, int]:
     """The slot of the assignment `name`, if it is among those next before `last`, and where to look on."""
     key = b'"%s":{' % name.encode()
-    first, size = max(0, last - WINDOW_SLOTS + 1), 0
-    for place, raw in store.scan(*keys.assignments(process, first, last), reverse=True):
+    size = 0
+    for count, (place, raw) in enumerate(store.scan(*keys.assignments(process, 0, last), reverse=True), 1):
         slot = keys.slot_of(place)
         # A message can have the ID in its own bytes: what counts is whose ID it is.
         if key in raw and message_id(scheduler.get_assignment(store, process, slot)) == name:
             return slot, -1
         size += len(raw)
-        if size >= WINDOW_BYTES:
+        if size >= WINDOW_BYTES or count == WINDOW_SLOTS:
             return None, slot - 1
-    return None, first - 1
+    return None, -1

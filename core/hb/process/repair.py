@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from hb.errors import Refused
 from hb.process import scheduler
+from hb.process.census import name_of
 from hb.process.evidence import HEAD, INDEX, NAME, PAGE, PREVIOUS, Finding
-from hb.process.verify import name_of
 from hb.protocol.commitment import message_id
 from hb.store import keys
 from hb.store.store import Batch

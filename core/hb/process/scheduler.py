@@ -15,8 +15,9 @@ from hb.errors import IntegrityError, NotFound, Refused
 from hb.process import lineage
 from hb.process.cache import parse
 from hb.protocol import assignment as assignments_
-from hb.protocol.commitment import Encoded, Key, encoded, message_id, pack, sign_around, unpack
+from hb.protocol.commitment import Encoded, Key, encoded, message_id, sign_around
 from hb.protocol.message import Message, dumps
+from hb.protocol.packing import pack, unpack
 from hb.store import keys
 from hb.store.store import Batch, Store
 

@@ -6,6 +6,7 @@ the stored bytes of a slot rule out is not so much as parsed. It only looks: it 
 
 from __future__ import annotations
 
+from itertools import count
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -142,8 +143,13 @@ def _window(
     """The next slots that are looked at, from and to, and those of them that are not ruled out."""
     kept: dict[int, bool] = {}
     size = 0
-    for key, raw in store.scan(*keys.assignments(process, first, last), reverse=reverse):
-        kept[keys.slot_of(key)] = not wanted.rules_out_assignment(raw)
+    expected = count(last, -1) if reverse else count(first)
+    for (key, raw), slot in zip(
+        store.scan(*keys.assignments(process, first, last), reverse=reverse), expected, strict=False
+    ):
+        if keys.slot_of(key) != slot:
+            break
+        kept[slot] = not wanted.rules_out_assignment(raw)
         size += len(raw)
         if size >= WINDOW_BYTES or len(kept) >= WINDOW_SLOTS:
             break

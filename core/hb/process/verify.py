@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import HomeUnusable, IntegrityError, NotFound, Refused
-from hb.process import cache, evidence, lineage, names, scheduler
+from hb.process import cache, census, evidence, lineage, scheduler
 from hb.process.evidence import (
     ASSIGNMENT,
     DEFINITION,
@@ -22,7 +22,6 @@ from hb.process.evidence import (
     IMAGE,
     INDEX,
     MEMORY_IMAGE,
-    NAME,
     PAGE,
     RECORD,
     STORE,
@@ -42,8 +41,9 @@ from hb.process.evidence import (
 from hb.protocol import assignment as assignments
 from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
-from hb.protocol.commitment import committers, message_id, unpack
+from hb.protocol.commitment import committers, message_id
 from hb.protocol.message import Message, loads_message
+from hb.protocol.packing import unpack
 from hb.store import keys
 
 if TYPE_CHECKING:
@@ -100,48 +100,6 @@ def check_process(open_store: OpenStore, process: str, on_slot: OnSlot) -> Itera
         yield Finding(process, None, STORE, "a store that can be read", error.message)
 
 
-def check_names(open_store: OpenStore) -> Iterator[Finding]:
-    """Names that stand for no process."""
-    try:
-        with open_store() as store:
-            found = [(key, raw, _is_process(store, raw)) for key, raw in store.scan(*keys.names())]
-    except IntegrityError as error:
-        yield Finding(None, None, STORE, "a store that can be read", error.message)
-        return
-    for key, raw, is_process in found:
-        name, process = name_of(key), _text(raw)
-        if not is_process:
-            yield Finding(None, None, f"{NAME} {name!r}", "the ID of a process that is here", process[:80])
-        try:
-            names.check(name)
-        except Refused as error:
-            yield Finding(None, None, f"{NAME} {name!r}", "what can be a name", error.message)
-
-
-def processes(store: Store) -> list[str]:
-    """The IDs of all processes of which there is a definition, a head or a schedule."""
-    found = {_text(key[2:]) for span in (keys.definitions(), keys.heads()) for key, _ in store.scan(*span)}
-    after = None
-    while (first := next(store.scan(*keys.schedules(after)), None)) is not None:
-        after = first[0][2:].split(b"/")[0]
-        found.add(_text(after))
-    return sorted(found)
-
-
-def name_of(key: bytes) -> str:
-    """The name at the end of its key, whatever the bytes are."""
-    return _text(key[2:])
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")
-
-
-def _is_process(store: Store, raw: bytes) -> bool:
-    name = raw.decode("ascii", "replace")
-    return ids.is_id(name) and store.get(keys.head_key(name)) is not None
-
-
 def _check_process(open_store: OpenStore, process: str, on_slot: OnSlot) -> Iterator[Finding]:
     with open_store() as store:
         start = _start(store, process)
@@ -181,8 +139,26 @@ def _branch(walk: _Walk, at: lineage.Segment, definition: Message) -> Iterator[F
 def _slots(walk: _Walk, slot: int, last: int, on_slot: Callable[[int], None]) -> Iterator[Finding]:
     while slot <= last:
         window = evidence.read_window(walk.open_store, walk.process, slot, last)
-        yield from _window(walk, window, slot, on_slot)
-        slot = window.last + 1
+        if window.assignments:
+            yield from _window(walk, window, slot, on_slot)
+            slot = window.last + 1
+        else:
+            # However many slots are said to be here: where nothing is stored there is nothing to walk through.
+            after = _next_assigned(walk, window.last + 1, last)
+            yield Finding(walk.process, slot, ASSIGNMENT, f"one for each slot from here to {after - 1}", "nothing")
+            walk.chain, walk.hashpath, walk.previous = b"", "", None
+            slot = after
+
+
+def _next_assigned(walk: _Walk, first: int, last: int) -> int:
+    """The next slot from `first` on that has an assignment, or the one after `last`."""
+    with walk.open_store() as store:
+        try:
+            return next(
+                (keys.slot_of(key) for key, _ in store.scan(*keys.assignments(walk.process, first, last))), last + 1
+            )
+        except (IntegrityError, HomeUnusable):
+            return first
 
 
 def _start(store: Store, process: str) -> _Start:
@@ -486,7 +462,7 @@ def _index_entries(walk: _Walk) -> Iterator[tuple[str, bytes]]:
                     read += 1
                     start = key + b"\0"
                     if key.endswith(suffix):
-                        found.append((_text(key[2 : -len(suffix)]), raw))
+                        found.append((census.text_of(key[2 : -len(suffix)]), raw))
                     if read == WINDOW_KEYS:
                         break
             except (IntegrityError, HomeUnusable):

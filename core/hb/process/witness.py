@@ -17,8 +17,9 @@ from hb.process import replay as replays
 from hb.process.evidence import DEFINITION
 from hb.process.standing import stand
 from hb.protocol import definition as definitions
-from hb.protocol.commitment import Key, committers, pack, sign, unpack
+from hb.protocol.commitment import Key, committers, sign
 from hb.protocol.message import dumps, loads_message
+from hb.protocol.packing import pack, unpack
 from hb.store import keys
 
 if TYPE_CHECKING:

@@ -162,7 +162,7 @@ def sign_encoded(message: Message, key: Key) -> Encoded:
     fields = httpsig.encode(encoded)
     coverage.check(content, encoded, fields)
     signed, mac = _commit(fields, others, key)
-    commitments = cast("dict[str, Value]", {**signed, mac: _mac_commitment(signed)})
+    commitments = cast("dict[str, Value]", {**signed, mac: mac_commitment(signed)})
     return Encoded({**content, COMMITMENTS_KEY: commitments}, {**encoded, COMMITMENTS_KEY: tabm.encode(commitments)})
 
 
@@ -226,7 +226,7 @@ def _covered_fields(content: Message) -> Fields:
 # The hmac commitment
 
 
-def _mac_commitment(signed: dict[str, dict[str, str]]) -> dict[str, str]:
+def mac_commitment(signed: dict[str, dict[str, str]]) -> dict[str, str]:
     """The hmac commitment that goes with the `signed` ones, by their IDs: it repeats all their signatures."""
     entry = {"alg": MAC, "commitment-device": DEVICE}
     if len(signed) == 1:
@@ -338,7 +338,7 @@ def _verified(message: Message) -> list[str]:
     }
     for name, entry in signed.items():
         _verify_signed(name, entry, lines)
-    expected: Value = cast("Value", {**signed, _mac_id(lines): _mac_commitment(signed)})
+    expected: Value = cast("Value", {**signed, _mac_id(lines): mac_commitment(signed)})
     if commitments != expected:
         raise BadSignature("the message's hmac commitment is not over the message and its other commitments")
     return sorted({entry["committer"] for entry in signed.values()})
@@ -453,61 +453,3 @@ def _verify_rsa(public: bytes, base: bytes, signature: bytes) -> bool:
 
 
 _VERIFIERS: dict[str, Callable[[bytes, bytes, bytes], bool]] = {ED25519: _verify_ed25519, RSA_PSS: _verify_rsa}
-
-
-# The stored form
-
-
-def pack(message: Message) -> Message:
-    """The stored form of `message`: its hmac commitment empty where it repeats what the others say, as it does.
-
-    A message in its `body` is packed too. Anything that is not of the standard form stays as it is.
-
-    Raises:
-        Refused: a commitment is an empty map, which is what the stored form has in place of the hmac one.
-    """
-    packed = dict(message)
-    body = message.get("body")
-    if isinstance(body, dict):
-        packed["body"] = pack(body)
-    commitments = message.get(COMMITMENTS_KEY)
-    if isinstance(commitments, dict):
-        packed[COMMITMENTS_KEY] = _packed(commitments)
-    return packed
-
-
-def _packed(commitments: dict[str, Value]) -> dict[str, Value]:
-    if {} in commitments.values():
-        raise Refused("a commitment that says nothing is none")
-    macs = [name for name, entry in commitments.items() if isinstance(entry, dict) and entry.get("alg") == MAC]
-    signed = _signed_texts(commitments, macs)
-    if len(macs) != 1 or not signed or commitments[macs[0]] != _mac_commitment(signed):
-        return commitments
-    return {**commitments, macs[0]: {}}
-
-
-def unpack(message: Message) -> Message:
-    """The message that `pack` made `message` of."""
-    unpacked = dict(message)
-    body = message.get("body")
-    if isinstance(body, dict):
-        unpacked["body"] = unpack(body)
-    commitments = message.get(COMMITMENTS_KEY)
-    if isinstance(commitments, dict):
-        empty = [name for name, entry in commitments.items() if entry == {}]
-        signed = _signed_texts(commitments, empty)
-        if len(empty) == 1 and signed:
-            mac = cast("Value", _mac_commitment(signed))
-            unpacked[COMMITMENTS_KEY] = {**commitments, empty[0]: mac}
-    return unpacked
-
-
-def _signed_texts(commitments: dict[str, Value], without: list[str]) -> dict[str, dict[str, str]]:
-    """The commitments but those in `without`, if all of them have the texts that a signed one has; else none."""
-    signed = {name: entry for name, entry in commitments.items() if name not in without}
-    for entry in signed.values():
-        if not isinstance(entry, dict):
-            return {}
-        if type(entry.get("signature")) is not str or type(entry.get("signature-input")) is not str:
-            return {}
-    return cast("dict[str, dict[str, str]]", signed)

@@ -8,7 +8,7 @@ import pytest
 
 from hb import ids
 from hb.errors import IntegrityError
-from hb.process import lineage
+from hb.process import lineage, scheduler
 from hb.process.lineage import Segment, View
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign
@@ -57,8 +57,6 @@ def plain(store: MemoryStore) -> str:
 
 
 def fork(store: MemoryStore, process: str, slot: int) -> str:
-    from hb.process import scheduler
-
     origin = Origin(process, slot, HASHPATH)
     definition = scheduler.get_definition(store, process)
     return put(store, definitions.fork(definition, origin, scheduler=KEY.address, anchor=f"f{slot}", tags={}))
@@ -202,3 +200,17 @@ def test_an_ancestor_that_is_gone_or_altered_is_damage(store, family) -> None:
         with pytest.raises(IntegrityError):
             View(store).get(keys.slot_record_key(third, 0))
         assert View(store).get(keys.slot_record_key(first, 0)) is not None
+
+
+def test_processes_that_come_from_each_other_are_damage(store) -> None:
+    """Whoever writes a store can give any definition any ID: an ID that is read is not yet one that was verified."""
+    one, other = "A" * 43, "B" * 43
+    definition = scheduler.get_definition(store, fork(store, plain(store), 3))
+    del definition["commitments"]
+    for process, origin in ((one, other), (other, one)):
+        content = {**definition, "fork-of": origin}
+        mac = message_id(content, "none")
+        commitments = {process: {"committer": "x"}, mac: {"alg": "hmac-sha256"}}
+        store.commit(Batch(puts={keys.definition_key(process): dumps({**content, "commitments": commitments})}))
+    with pytest.raises(IntegrityError, match="comes from itself"):
+        lineage.segments(store, one)

@@ -12,7 +12,8 @@ from hb.errors import BadSignature, Conflict, NotFound, Refused
 from hb.node import build_message
 from hb.process import scheduler
 from hb.protocol import assignment as assignments
-from hb.protocol.commitment import Key, committers, message_id, sign, unpack, verify
+from hb.protocol.commitment import Key, committers, message_id, sign, verify
+from hb.protocol.packing import unpack
 from hb.store import keys
 
 ALICE = Key(b"a" * 32)

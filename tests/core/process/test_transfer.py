@@ -10,8 +10,9 @@ import pytest
 
 from hb.errors import Conflict, HbError, IntegrityError, NotFound, Refused
 from hb.process import archive, fork, staging, transfer
-from hb.protocol.commitment import Key, pack, sign, unpack
+from hb.protocol.commitment import Key, sign
 from hb.protocol.message import dumps, loads_message
+from hb.protocol.packing import pack, unpack
 from hb.store import keys
 from hb.store.store import Batch
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hb import ids
-from hb.errors import Interrupted, NotFound, Refused
+from hb.errors import IntegrityError, Interrupted, NotFound, Refused
 from hb.node import build_message
-from hb.process import evidence
+from hb.process import evidence, selection
 from hb.process import replay as replays
 from hb.process import verify as checks
 from hb.process.scheduler import Head
-from hb.protocol.commitment import Key, message_id, pack, sign, unpack
+from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.message import dumps, loads_message
+from hb.protocol.packing import pack, unpack
 from hb.store import keys
 from hb.store.store import Batch, MemoryStore
 
@@ -478,3 +479,22 @@ def test_slots_that_come_meanwhile_are_no_findings(home: Damaged) -> None:
             home.shell.call(home.process, "Mint", 7, 7)
 
     assert list(home.shell.node.verify(home.process, on_slot=meanwhile)) == []
+
+
+def test_a_slot_far_beyond_all_others_is_found_at_once(home: Damaged) -> None:
+    far = 2**60
+    home.put(home.assignment(far), dumps({**loads_message(home.intact[home.assignment(4)]), "slot": far}))
+    home.change(keys.head_key(home.process), slot=far)
+    gap = next(
+        finding
+        for finding in home.found()
+        if finding.got == "nothing" and finding.what == "assignment" and "each" in str(finding.expected)
+    )
+    assert (gap.slot, gap.expected) == (200, f"one for each slot from here to {far - 1}")
+    node = home.shell.node
+    for reference in ("A" * 43, "_" * 43):
+        with pytest.raises(NotFound):
+            node.state(home.process, reference)
+    for reverse in (False, True):
+        with pytest.raises(IntegrityError, match="gone from the schedule"):
+            list(selection.select(node.premises().open_store, home.process, 0, far, reverse=reverse))

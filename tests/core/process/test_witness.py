@@ -12,8 +12,9 @@ from hb import ids
 from hb.errors import IntegrityError, Refused
 from hb.process import archive, challenge, files, fork, staging, witness
 from hb.protocol import hashpath as hashpaths
-from hb.protocol.commitment import Key, message_id, pack, sign, unpack
+from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.message import dumps, loads_message
+from hb.protocol.packing import pack, unpack
 from hb.store import keys
 from hb.store.store import Batch
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hb.errors import Refused
-from hb.protocol.commitment import pack, sign, unpack
+from hb.protocol.commitment import sign
 from hb.protocol.message import Message, Value, dumps, loads_message
+from hb.protocol.packing import pack, unpack
 from protocol_vectors import (
     ALICE,
     BOB,
