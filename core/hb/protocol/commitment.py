@@ -167,7 +167,7 @@ def sign_encoded(message: Message, key: Key) -> Encoded:
 
 
 def sign_around(message: Message, body: Encoded, key: Key) -> Message:
-    """`sign` of `message` with `body` in it, which is not encoded anew: its stored form (see `pack`), less the body.
+    """`sign` of `message` with `body` in it, which is not encoded anew: its stored form (see `packing`), less the body.
 
     For a message that this program made itself, in normal form and without commitments or what a signature would
     not cover: it is not looked at.
