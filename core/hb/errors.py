@@ -90,6 +90,14 @@ class IntegrityError(HbError):
         super().__init__(_damage_sentence(self), hint=hint)
 
 
+def as_text(value: object) -> str:
+    """`value`, which may be anything that was stored, as a sentence tells of it."""
+    try:
+        return str(value)
+    except ValueError:  # an integer with more digits than the interpreter writes
+        return "a number too long to be shown"
+
+
 def _damage_sentence(damage: IntegrityError) -> str:
     parts = [damage.what]
     if damage.process is not None:
@@ -97,5 +105,5 @@ def _damage_sentence(damage: IntegrityError) -> str:
     if damage.slot is not None:
         parts.append(f"slot {damage.slot}")
     if damage.expected is not None or damage.got is not None:
-        parts.append(f"expected {damage.expected}, got {damage.got}")
+        parts.append(f"expected {as_text(damage.expected)}, got {as_text(damage.got)}")
     return ": ".join(parts[:1]) + "".join(f", {part}" for part in parts[1:])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Part = Literal["record", "image"]
 PAGE_BYTES = 65536
-MAX_PAGE_DIGITS = 15
+MAX_PAGE_DIGITS, MAX_GLOBAL_BITS = 15, 128
 RawGlobals = list[list[str | int]]
 
 _RECORD: dict[str, type] = {
@@ -87,10 +87,12 @@ def is_computed(store: Store, process: str, slot: int) -> bool:
     return read_bytes(store, process, slot) is not None
 
 
-def latest(store: Store, process: str, *, limit: int = keys.LAST_SLOT, required: Part = "record") -> int | None:
-    """The newest slot at or below `limit` that has the `required` part, or None."""
+def latest(
+    store: Store, process: str, *, first: int = 0, limit: int = keys.LAST_SLOT, required: Part = "record"
+) -> int | None:
+    """The newest slot from `first` to `limit`, both included, that has the `required` part, or None."""
     slots = keys.memory_images if required == "image" else keys.slot_records
-    for key, _ in store.scan(*slots(process, 0, limit), reverse=True):
+    for key, _ in store.scan(*slots(process, first, limit), reverse=True):
         slot = keys.slot_of(key)
         if required == "record" or read_bytes(store, process, slot) is not None:
             return slot
@@ -134,12 +136,18 @@ def parse_image(raw: bytes, process: str, slot: int) -> Image:
         isinstance(held, dict)
         and all(_is_number(page) and isinstance(digest, str) for page, digest in held.items())
         and isinstance(listed, list)
-        and all(isinstance(pair, list) and [type(part) for part in pair] == [str, int] for pair in listed)
+        and all(isinstance(pair, list) and _is_global(*pair) for pair in listed)
         and type(pages) is int
+        and 0 <= pages < 10**MAX_PAGE_DIGITS
     ):
         raise IntegrityError("the memory image lacks what an image has", process=process, slot=slot)
     by_page = {int(page): str(digest) for page, digest in held.items()}
     return Image(globals=cast("RawGlobals", listed), pages=pages, held=by_page)
+
+
+def _is_global(*parts: object) -> bool:
+    """Whether these are the type and the bits of a global."""
+    return [type(part) for part in parts] == [str, int] and cast(int, parts[1]).bit_length() <= MAX_GLOBAL_BITS
 
 
 def _is_number(text: str) -> bool:

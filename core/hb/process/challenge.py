@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.errors import IntegrityError, Refused
+from hb.errors import IntegrityError, Refused, as_text
 from hb.process import cache, images, scheduler, worker
 from hb.process import replay as replays
 from hb.process import witness as witnesses
@@ -100,8 +100,8 @@ def challenge_file(path: Path, make_machine: Callable[[dict[str, bytes]], Machin
 
 def finding_of(error: IntegrityError) -> Finding:
     """Damage, as a finding."""
-    expected = None if error.expected is None else str(error.expected)
-    return Finding(error.process, error.slot, error.what, expected, None if error.got is None else str(error.got))
+    expected = None if error.expected is None else as_text(error.expected)
+    return Finding(error.process, error.slot, error.what, expected, None if error.got is None else as_text(error.got))
 
 
 def _findings(witness: Witness) -> list[Finding]:
@@ -200,7 +200,7 @@ def _step_findings(witness: Witness) -> Iterator[Finding]:
         expected = ids.encode(assignments.chain(chain, message_id(body)))
         yield from differs(process, slot, "assignment's hash-chain", expected, assignment.get("hash-chain"))
     if type(timestamp_ms) is not int or timestamp_ms < since:
-        yield Finding(process, slot, "assignment's timestamp", f"{since} ms or later", str(timestamp_ms))
+        yield Finding(process, slot, "assignment's timestamp", f"{since} ms or later", as_text(timestamp_ms))
     yield from differs(process, slot, f"{RECORD}'s previous", previous, result.get("previous"))
     expected = hashpaths.step(hashpath, unpack(assignment))
     yield from differs(process, slot, f"{RECORD}'s hashpath", expected, result.get("hashpath"))
@@ -244,7 +244,7 @@ def _rest(process: str, computed: Computed, said: bytes) -> Finding:
     again, claimed = (loads_message(record)["engine"] for record in (computed.record, said))
     if again != claimed:
         # Its gas is of an engine that is not here: that cannot be confirmed.
-        return Finding(process, computed.slot, f"{REPLAY}: engine", str(again), str(claimed))
+        return Finding(process, computed.slot, f"{REPLAY}: engine", as_text(again), as_text(claimed))
     return Finding(process, computed.slot, f"{REPLAY}: {RECORD}", ids.digest(computed.record), ids.digest(said))
 
 

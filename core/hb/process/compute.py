@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb.errors import IntegrityError, Interrupted
 from hb.process import cache, lineage, links, scheduler, worker
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from hb.devices.device import Machine
     from hb.process.worker import Computed, Worker
+    from hb.protocol.message import Message
 
 RUN_SLOTS = 4000
 """So many assignments are read at once, and so many records written at once, at the most."""
@@ -86,34 +87,67 @@ def compute(shop: Workshop, process: str, slot: int) -> None:
 def open_worker(shop: Workshop, process: str, limit: int) -> Worker:
     """A worker at the latest restorable slot at or below `limit`, or a new one at the first, which is then stored.
 
-    Where `limit` is a slot that a fork shares, the worker is that of the process that has it.
+    Where `limit` is a slot that a fork shares, the worker is that of the process that has it. Of a fork with nothing
+    restorable, what it comes from is computed up to where it left, one process after the other.
     """
     with shop.open_store() as store:
-        process = lineage.owner(store, process, limit)
-        definition = scheduler.get_definition(store, process)
-        start = lineage.first_slot(store, process)
+        line = [at for at in lineage.segments(store, process) if at.first <= limit]
         restorable = cache.latest(store, process, limit=limit, required="image")
-        if restorable is None or restorable < start:
-            restorable = None
-            first = scheduler.get_assignment(store, process, start)
-        else:
-            links.read(store, process, restorable)
-            record = cache.read_bytes(store, process, restorable)
-            image = cache.read_image(store, process, restorable)
-            pages = cache.read_pages(store, image, process, restorable)
+        newest = -1 if restorable is None else restorable
+        shared = [at for at in line[:-1] if newest <= at.last] if newest < line[-1].first else []
+        found = None if shared else _found(store, line[-1], limit)
+    live = None
+    for at in shared:
+        if shop.stopped():
+            raise Interrupted(f"interrupted at slot {at.first} of {limit}")
+        with shop.lock(at.process):
+            live = _open(shop, at, at.last, live)
+            advance(shop, live, at.last, last_image=False)
+    return _open(shop, line[-1], limit, live, found)
+
+
+class _Found(NamedTuple):
+    """What a worker is made from: what is stored of a slot that is restorable, or else the first assignment."""
+
+    definition: Message
+    restorable: tuple[bytes, cache.Image, dict[int, bytes]] | None
+    first: Message | None
+
+
+def _found(store: Store, at: lineage.Segment, limit: int) -> _Found:
+    definition = scheduler.get_definition(store, at.process)
+    slot = cache.latest(store, at.process, first=at.first, limit=limit, required="image")
+    if slot is None:
+        return _Found(definition, None, scheduler.get_assignment(store, at.process, at.first))
+    links.read(store, at.process, slot)
+    record = cache.read_bytes(store, at.process, slot)
+    assert record is not None
+    image = cache.read_image(store, at.process, slot)
+    return _Found(definition, (record, image, cache.read_pages(store, image, at.process, slot)), None)
+
+
+def _open(
+    shop: Workshop, at: lineage.Segment, limit: int, before: Worker | None, found: _Found | None = None
+) -> Worker:
+    """A worker of the process whose own slots these are; `before` is one at the slot that they go on from."""
+    process = at.process
+    if found is None:
+        with shop.open_store() as store:
+            found = _found(store, at, limit)
+    definition, restorable, first = found
     if restorable is not None:
-        assert record is not None
-        return worker.resume(process, definition, record, image, pages, shop.machine)
-    if start == 0:
+        return worker.resume(process, definition, *restorable, shop.machine)
+    assert first is not None
+    if at.first == 0:
         live, computed = worker.begin(process, definition, first, shop.machine)
     else:
         from hb.process import fork
 
-        live, computed = fork.begin(shop, process, definition, first)
+        live, computed = fork.begin(shop, process, definition, first, before)
     run = _Run()
     _keep(run, process, computed)
     _write(shop, run)
-    shop.on_slot(start)
+    shop.on_slot(at.first)
     return live
 
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from hb import ids
-from hb.errors import BadSignature, HomeUnusable, IntegrityError, Refused
+from hb.errors import BadSignature, HomeUnusable, IntegrityError, Refused, as_text
 from hb.process import cache, lineage
 from hb.protocol.commitment import verify
 from hb.protocol.message import Message, dumps, loads_message
@@ -78,6 +78,11 @@ class Window(NamedTuple):
     records: Mapping[int, Stored]
     images: Mapping[int, Stored]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all is stored of these slots."""
+        return all(raw is None for part in self[1:] for raw in part.values())
+
 
 def get(store: Store, key: bytes) -> Stored:
     """What is stored under `key`."""
@@ -111,7 +116,7 @@ def _scan(store: Store, process: str, first: int, last: int) -> Window:
         found[keys.slot_of(key)] = raw
         length += len(raw)
         if length >= WINDOW_BYTES:
-            last = keys.slot_of(key)
+            last = min(last, max(first, keys.slot_of(key)))
             break
     return Window(
         last,
@@ -155,7 +160,7 @@ def differs(process: str, slot: int | None, what: str, expected: object, got: ob
     return (
         []
         if expected == got and type(expected) is type(got)
-        else [Finding(process, slot, what, str(expected), str(got)[:300])]
+        else [Finding(process, slot, what, as_text(expected), as_text(got)[:300])]
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.errors import IntegrityError
+from hb.errors import IntegrityError, Refused
 from hb.process import compute, lineage, links, names, references, scheduler, spawning
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign
@@ -53,15 +53,20 @@ def fork(
 
     Raises:
         NotFound: there is no such process or slot.
-        Refused: a tag or the name is not acceptable, or the module is not, or cannot take over the state.
+        Refused: a tag or the name is not acceptable, or the module is not, or cannot take over the state, or the
+            process comes from as many others as one can.
         Interrupted, IntegrityError: as `compute`.
     """
     if name is not None:
         names.check(name)
     pid, number = references.resolve(premises.open_store, process, slot)
+    with premises.open_store() as store:
+        owner = lineage.owner(store, pid, number)
+        if len(lineage.segments(store, owner)) > lineage.MOST_ORIGINS:
+            raise Refused(f"a process comes from {lineage.MOST_ORIGINS} others at the most, and {owner} does already")
     premises.compute(pid, number)
     with premises.open_store() as store:
-        left = _left(store, lineage.owner(store, pid, number), number)
+        left = _left(store, owner, number)
     scheduler_key = premises.scheduler_key()
     taken = code = None
     if module is not None:
@@ -90,8 +95,12 @@ def fork(
     return made
 
 
-def begin(shop: Workshop, process: str, definition: Message, first: Message) -> tuple[Worker, Computed]:
+def begin(
+    shop: Workshop, process: str, definition: Message, first: Message, before: Worker | None
+) -> tuple[Worker, Computed]:
     """A worker at the first slot of a fork, and what that gives to be stored; `first` is its assignment.
+
+    `before` is a worker at the slot where it left; None, and there will be one.
 
     Raises:
         IntegrityError: the origin is damaged, or is not what the definition says.
@@ -99,7 +108,7 @@ def begin(shop: Workshop, process: str, definition: Message, first: Message) -> 
     """
     origin = definitions.origin(definition)
     assert origin is not None
-    live = reach(shop, origin.process, origin.slot)
+    live = reach(shop, origin.process, origin.slot) if before is None else before
     if live.hashpath != origin.hashpath:
         raise IntegrityError(
             "the process that this one comes from has another hashpath where it left",

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+    from hb.protocol.definition import Origin
     from hb.store.store import Batch, Store
+
+MOST_ORIGINS = 1000
+"""So many processes one can come from; each of their definitions is read before a slot of it is."""
 
 _SAYS_FORK = b'"%s":' % definitions.FORK_KEYS[0].encode()
 
@@ -43,7 +47,7 @@ def segments(store: Store, process: str) -> Lineage:
     """
     if isinstance(store, View):
         return store.segments(process)
-    return _told(store, process, store.get(keys.definition_key(process)))
+    return _told(store, process, store.get(keys.definition_key(process)), {})
 
 
 def owner(store: Store, process: str, slot: int) -> str:
@@ -72,35 +76,54 @@ def viewed(opening: AbstractContextManager[Store], known: dict[str, Lineage]) ->
         yield View(store, known)
 
 
-def _told(store: Store, process: str, definition: bytes | None) -> Lineage:
+def _told(store: Store, process: str, definition: bytes | None, known: dict[str, Lineage]) -> Lineage:
     """The lineage of a process whose stored definition this is."""
     if definition is None or _SAYS_FORK not in definition:
         return (Segment(process, 0, keys.LAST_SLOT),)
-    return _trace(store, process)
+    return _trace(store, process, known)
 
 
-def _trace(store: Store, process: str) -> Lineage:
+def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
+    """The lineage of a fork; it, and those of all that it comes from, are known from then on."""
     from hb.process import scheduler
 
-    found: list[Segment] = []
-    seen: set[str] = set()
-    at, last = process, keys.LAST_SLOT
-    while True:
-        if at in seen:
+    path: dict[str, Origin | None] = {}
+    at: str | None = process
+    while at is not None and at not in known:
+        if at in path:
             raise IntegrityError("this process comes from itself, as its definition says it", process=process, got=at)
-        seen.add(at)
+        if len(path) > MOST_ORIGINS:
+            raise IntegrityError(
+                "the process comes from more others than one can",
+                process=process,
+                expected=f"{MOST_ORIGINS} or fewer",
+                got="more",
+            )
         try:
             origin = definitions.origin(scheduler.get_definition(store, at))
         except (NotFound, Refused) as error:
             raise IntegrityError(
                 f"a process that this one comes from is missing: {error.message}", process=process
             ) from error
-        first = 0 if origin is None else origin.slot + 1
-        if first <= last:
-            found.append(Segment(at, first, last))
-        if origin is None:
-            return tuple(reversed(found))
-        at, last = origin.process, min(last, origin.slot)
+        path[at] = origin
+        at = None if origin is None else origin.process
+    line: Lineage = () if at is None else known[at]
+    for made, origin in reversed(path.items()):
+        line = _after(line, made, origin)
+        known[made] = line
+    return line
+
+
+def _after(line: Lineage, process: str, origin: Origin | None) -> Lineage:
+    """The lineage of a process that left one with this `line`."""
+    if origin is None:
+        return (Segment(process, 0, keys.LAST_SLOT),)
+    shared = [
+        segment if segment.last <= origin.slot else segment._replace(last=origin.slot)
+        for segment in line
+        if segment.first <= origin.slot
+    ]
+    return (*shared, Segment(process, origin.slot + 1, keys.LAST_SLOT))
 
 
 class View:
@@ -118,7 +141,7 @@ class View:
         found = self._known.get(process)
         if found is None:
             raw = self._store.get(keys.definition_key(process))
-            found = _told(self._store, process, raw)
+            found = _told(self._store, process, raw, self._known)
             if raw is not None:
                 self._known[process] = found
         return found

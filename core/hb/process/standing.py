@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from hb.process import compute
+from hb.process import compute, lineage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,10 +38,12 @@ def stand(
         Interrupted: the user wants to stop.
     """
 
+    known: dict[str, lineage.Lineage] = {}
+
     @contextmanager
     def open_store() -> Iterator[Store]:
         with premises.open_store() as store:
-            yield _Unwritten(store)
+            yield lineage.View(_Unwritten(store), known)
 
     shop = compute.Workshop(
         open_store=open_store,

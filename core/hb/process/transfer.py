@@ -191,9 +191,10 @@ def import_history(premises: Premises, path: Path, *, name: str | None = None, r
         if name is not None:
             with premises.open_store() as store:
                 names.give(store, Batch(), name, staged.process)
+        source = lineage.View(staged.store)
         for plan in plans:
             with premises.lock(plan.process):
-                _store(premises, staged, plan, name if plan.process == staged.process else None)
+                _store(premises, source, plan, name if plan.process == staged.process else None)
         premises.announce()
     slots, records = (sum(plan.added()[part] for plan in plans) for part in (0, 1))
     return Imported(staged.process, plans[-1].head is None, slots, records, max(plans[-1].here, plans[-1].last))
@@ -272,19 +273,19 @@ def _diverged(how: str, process: str, slot: int) -> Refused:
     )
 
 
-def _store(premises: Premises, staged: Staged, plan: _Plan, name: str | None) -> None:
+def _store(premises: Premises, source: Store, plan: _Plan, name: str | None) -> None:
     """Stores what the plan says, a stretch of slots in each slice."""
     batch = Batch(sync=True)
     if plan.head is None:
-        _put_definition(staged.store, batch, plan.process)
+        _put_definition(source, batch, plan.process)
     head = plan.head
     spans = [span for span in ((plan.slot, plan.last), (plan.record, plan.computed)) if span[0] <= span[1]]
     slot, end = min(spans, default=(0, -1))[0], max((last for _, last in spans), default=-1)
     while slot <= end:
-        last = _put_window(premises, staged.store, batch, plan, slot)
+        last = _put_window(premises, source, batch, plan, slot)
         if last >= plan.slot:
             batch.expects[keys.head_key(plan.process)] = head
-            head = batch.puts[keys.head_key(plan.process)] = _head(staged.store, plan.process, last)
+            head = batch.puts[keys.head_key(plan.process)] = _head(source, plan.process, last)
         _commit(premises, batch, name, plan.process)
         batch, name, slot = Batch(sync=True), None, last + 1
         premises.on_slot(last, end)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.errors import HomeUnusable, IntegrityError, NotFound, Refused
+from hb.errors import HomeUnusable, IntegrityError, NotFound, Refused, as_text
 from hb.process import cache, census, evidence, lineage, scheduler
 from hb.process.evidence import (
     ASSIGNMENT,
@@ -139,26 +140,26 @@ def _branch(walk: _Walk, at: lineage.Segment, definition: Message) -> Iterator[F
 def _slots(walk: _Walk, slot: int, last: int, on_slot: Callable[[int], None]) -> Iterator[Finding]:
     while slot <= last:
         window = evidence.read_window(walk.open_store, walk.process, slot, last)
-        if window.assignments:
-            yield from _window(walk, window, slot, on_slot)
-            slot = window.last + 1
+        if window.is_empty:
+            end = _before_next(walk, slot, last)
+            yield Finding(walk.process, slot, ASSIGNMENT, "the assignment", f"nothing, and none up to slot {end}")
+            walk.chain, walk.hashpath, walk.gap = b"", "", slot if walk.gap is None else walk.gap
         else:
-            # However many slots are said to be here: where nothing is stored there is nothing to walk through.
-            after = _next_assigned(walk, window.last + 1, last)
-            yield Finding(walk.process, slot, ASSIGNMENT, f"one for each slot from here to {after - 1}", "nothing")
-            walk.chain, walk.hashpath, walk.previous = b"", "", None
-            slot = after
+            yield from _window(walk, window, slot, on_slot)
+            end = window.last
+        slot = end + 1
 
 
-def _next_assigned(walk: _Walk, first: int, last: int) -> int:
-    """The next slot from `first` on that has an assignment, or the one after `last`."""
+def _before_next(walk: _Walk, slot: int, last: int) -> int:
+    """The slot before the next one of which anything is stored; `last` if none is, or it cannot be told."""
+    found = []
     with walk.open_store() as store:
-        try:
-            return next(
-                (keys.slot_of(key) for key, _ in store.scan(*keys.assignments(walk.process, first, last))), last + 1
-            )
-        except (IntegrityError, HomeUnusable):
-            return first
+        for layout in (keys.assignments, keys.slot_records, keys.memory_images):
+            try:
+                found += [keys.slot_of(key) - 1 for key, _ in islice(store.scan(*layout(walk.process, slot, last)), 1)]
+            except (IntegrityError, HomeUnusable):
+                continue
+    return max(slot, min(found, default=last))
 
 
 def _start(store: Store, process: str) -> _Start:
@@ -264,7 +265,9 @@ def _assignment(walk: _Walk, assignment: Message, body: Message, slot: int) -> I
     yield from _chain(walk, assignment, body, slot)
     timestamp_ms = assignment.get("timestamp")
     if type(timestamp_ms) is not int or timestamp_ms < walk.timestamp_ms:
-        yield Finding(process, slot, "assignment's timestamp", f"{walk.timestamp_ms} ms or later", str(timestamp_ms))
+        yield Finding(
+            process, slot, "assignment's timestamp", f"{walk.timestamp_ms} ms or later", as_text(timestamp_ms)
+        )
     else:
         walk.timestamp_ms = timestamp_ms
     if walk.hashpath:
@@ -280,7 +283,7 @@ def _chain(walk: _Walk, assignment: Message, body: Message, slot: int) -> Iterat
     if isinstance(claimed, str) and ids.is_id(claimed):
         walk.chain = urlsafe_b64decode(claimed + "=")
     elif not walk.chain:
-        yield Finding(walk.process, slot, "assignment's hash-chain", "an ID", str(claimed)[:80])
+        yield Finding(walk.process, slot, "assignment's hash-chain", "an ID", as_text(claimed)[:80])
 
 
 def _index(walk: _Walk, ours: Mapping[str, int]) -> Iterator[Finding]:
@@ -324,7 +327,7 @@ def _record(walk: _Walk, raw: Stored, image: Stored, assignment: Message | None,
     try:
         cache.parse_record(raw, process, slot)
     except IntegrityError as error:
-        yield Finding(process, slot, RECORD, str(error.expected), f"{error.what}: {error.got}")
+        yield Finding(process, slot, RECORD, as_text(error.expected), f"{error.what}: {as_text(error.got)}")
     yield from _links(walk, record, assignment, slot)
     walk.previous = ids.digest(raw)
     named = record.get("image")
@@ -412,7 +415,9 @@ def _ends(walk: _Walk, start: _Start) -> Iterator[Finding]:
 
 
 def _beyond(walk: _Walk, newest: int) -> list[Finding]:
-    found = []
+    found: list[Finding] = []
+    if newest == keys.LAST_SLOT:
+        return found
     with walk.open_store() as store:
         try:
             newest = max(

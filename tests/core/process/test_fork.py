@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ from hb import ids
 from hb.errors import IntegrityError, NotFound, Refused
 from hb.process import fork as forks
 from hb.process import lineage
+from hb.process.standing import stand
 from hb.protocol import definition as definitions
 from hb.store import keys
 from hb.store.store import Batch
@@ -373,8 +375,6 @@ def test_an_origin_that_is_gone_is_damage(shell) -> None:
 
 
 def test_one_can_stand_at_any_slot_of_a_fork_and_nothing_is_stored(shell) -> None:
-    from hb.process.standing import stand
-
     process = counted(shell)
     forked = fork(shell, process, 3)
     shell.send(forked, "Add", 100)
@@ -382,4 +382,45 @@ def test_one_can_stand_at_any_slot_of_a_fork_and_nothing_is_stored(shell) -> Non
     for slot in (2, 4, 5):
         live = stand(shell.node.premises(), forked, slot)
         assert live.slot == slot
+    assert shell.records() == before
+
+
+def forget(shell: Any) -> None:
+    """Deletes all that was computed."""
+    computed = {key for key in shell.records() if key[:2] in (b"s/", b"v/")}
+    with shell.home.slice() as store:
+        store.commit(Batch(deletes=computed))
+
+
+def test_a_long_line_of_forks_is_computed_one_after_the_other(shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = counted(shell, 1)
+    for _ in range(6):
+        process = fork(shell, process, "now")
+        shell.send(process, "Increment")
+    shell.node.compute(process)
+    newest = shell.node.process(process).slots - 1
+    before = shell.records()
+    forget(shell)
+    depths: list[int] = []
+    begin = forks.begin
+
+    def counting(*arguments: Any) -> Any:
+        depths.append(len(inspect.stack(0)))
+        return begin(*arguments)
+
+    monkeypatch.setattr(forks, "begin", counting)
+    assert stand(shell.node.premises(), process, newest).slot == newest
+    shell.node.compute(process)
+    assert len(depths) == 12
+    assert len(set(depths[:6])) <= 2, "the stack grows with the line of forks"
+    assert len(set(depths[6:])) <= 2
+    assert shell.records() == before
+
+
+def test_no_fork_is_made_of_what_comes_from_too_many(shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineage, "MOST_ORIGINS", 1)
+    first = fork(shell, counted(shell, 1), "now")
+    before = shell.records()
+    with pytest.raises(Refused, match="comes from 1 others at the most"):
+        fork(shell, first, "now")
     assert shell.records() == before

@@ -214,3 +214,27 @@ def test_processes_that_come_from_each_other_are_damage(store) -> None:
         store.commit(Batch(puts={keys.definition_key(process): dumps({**content, "commitments": commitments})}))
     with pytest.raises(IntegrityError, match="comes from itself"):
         lineage.segments(store, one)
+
+
+def test_each_definition_of_a_long_lineage_is_read_once(store: Counting) -> None:
+    family = [plain(store)]
+    for slot in range(30):
+        family.append(fork(store, family[-1], slot))
+    store.asked.clear()
+    view = View(store)
+    for process in reversed(family):
+        place = family.index(process)
+        expected = [Segment(name, slot, slot) for slot, name in enumerate(family[:place])]
+        assert view.segments(process) == (*expected, Segment(process, place, keys.LAST_SLOT))
+    asked = [store.asked.count(keys.definition_key(process)) for process in family]
+    assert max(asked) <= 2, "once to be read, and once more to see that it is a fork"
+
+
+def test_a_process_comes_from_so_many_others_and_no_more(store: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineage, "MOST_ORIGINS", 3)
+    family = [plain(store)]
+    for slot in range(4):
+        family.append(fork(store, family[-1], slot))
+    assert len(lineage.segments(store, family[3])) == 4
+    with pytest.raises(IntegrityError, match="comes from more others than one can"):
+        lineage.segments(store, family[4])

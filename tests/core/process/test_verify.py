@@ -485,12 +485,8 @@ def test_a_slot_far_beyond_all_others_is_found_at_once(home: Damaged) -> None:
     far = 2**60
     home.put(home.assignment(far), dumps({**loads_message(home.intact[home.assignment(4)]), "slot": far}))
     home.change(keys.head_key(home.process), slot=far)
-    gap = next(
-        finding
-        for finding in home.found()
-        if finding.got == "nothing" and finding.what == "assignment" and "each" in str(finding.expected)
-    )
-    assert (gap.slot, gap.expected) == (200, f"one for each slot from here to {far - 1}")
+    gap = next(finding for finding in home.found() if finding.got == f"nothing, and none up to slot {far - 1}")
+    assert (gap.slot, gap.what) == (evidence.WINDOW_SLOTS, "assignment")
     node = home.shell.node
     for reference in ("A" * 43, "_" * 43):
         with pytest.raises(NotFound):
@@ -498,3 +494,22 @@ def test_a_slot_far_beyond_all_others_is_found_at_once(home: Damaged) -> None:
     for reverse in (False, True):
         with pytest.raises(IntegrityError, match="gone from the schedule"):
             list(selection.select(node.premises().open_store, home.process, 0, far, reverse=reverse))
+
+
+@pytest.mark.parametrize("slot", [1000, 2**63, keys.LAST_SLOT])
+def test_a_slot_planted_far_beyond_the_others_is_no_long_way(home: Damaged, slot: int) -> None:
+    planted = loads_message(home.intact[home.assignment(4)])
+    home.put(home.assignment(slot), dumps({**planted, "slot": slot}))
+    found = home.found()
+    assert len(found) < evidence.WINDOW_SLOTS + 20
+    gaps = [finding for finding in found if finding.got == f"nothing, and none up to slot {slot - 1}"]
+    assert [finding.slot for finding in gaps] == [evidence.WINDOW_SLOTS]
+    assert any(finding.slot == slot and "hash-chain" not in finding.what for finding in found)
+
+
+@pytest.mark.parametrize("what", ["assignment", "record", "image"])
+def test_a_number_of_any_length_is_a_finding(home: Damaged, what: str) -> None:
+    key = getattr(home, what)(2)
+    fields = {"assignment": {"timestamp": -(10**5000)}, "record": {"slot": 10**5000}, "image": {"pages": 10**5000}}
+    home.change(key, **fields[what])
+    assert any(finding.slot == 2 for finding in home.found(replay=True))
