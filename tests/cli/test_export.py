@@ -72,7 +72,7 @@ def test_export_says_what_the_file_got(counted: Shell) -> None:
 
 def test_another_home_takes_it_in_and_goes_on(counted: Shell, elsewhere: Shell) -> None:
     process = process_of(counted)
-    done = elsewhere.ok("import", "c.history", "--name", "theirs", "--replay")
+    done = elsewhere.ok("import", "c.history", "--name", "theirs")
     assert (done.out, done.err) == (f"{process}\n", "hb: imported 3 slots, 3 computed\n")
     assert elsewhere.ok("state", "theirs", "counter").out == "2\n"
     assert elsewhere.ok("state", "theirs", "--slot", "1", "counter").out == "1\n"
@@ -92,7 +92,7 @@ def test_what_is_here_is_added_to_and_never_written_over(counted: Shell, elsewhe
     shutil.copy(counted.directory / "part.history", elsewhere.directory)
     told = elsewhere.ok("import", "part.history", "--json").json()
     assert told == {"process": process_of(counted), "new": True, "stored": {"slots": 2, "records": 2}, "newest": 1}
-    behind = elsewhere.ok("import", "c.history")
+    behind = elsewhere.ok("import", "c.history", "--no-replay")
     assert behind.err == "hb: it was here already; added 1 slot and 1 record\n"
     before = elsewhere.records()
     for same_or_ahead in ("c.history", "part.history"):

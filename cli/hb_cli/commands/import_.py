@@ -23,13 +23,17 @@ def import_(
     file: options.HistoryFile,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="A name for the process.")] = None,
     replay: Annotated[
-        bool, typer.Option("--replay", help="Run every message again too, from the definition on, and compare.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--replay/--no-replay",
+            help="Run every message again, from the definition on, and compare; or believe what is said of that.",
+        ),
+    ] = True,
 ) -> None:
     """Take in a process's history from a file.
 
-    Everything is verified before a byte is stored: IDs, signatures, slots, chains, hashpaths, records, memory. What
-    computing gave is told apart from what it should have given by --replay alone. The process's ID is printed alone.
+    Everything is verified before a byte is stored: IDs, signatures, slots, chains, hashpaths, records, memory; and
+    every message is run again, as nobody signs what computing gave. The process's ID is printed alone.
 
     Of a process that is here already, what is not here is added, if all that both have is equal; else the first slot
     that differs is named, and nothing is stored.
@@ -40,7 +44,7 @@ def import_(
     \b
     Examples:
       hb import counter.history --name counter
-      hb import counter.history --replay
+      hb import mine.history --no-replay
     """
     session = context.session_of(ctx)
     from hb.process import files, transfer

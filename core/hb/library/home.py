@@ -109,8 +109,8 @@ class Home:
         """
         return Process(self, self.node.resolve(process))
 
-    def import_history(self, path: str | os.PathLike[str], *, name: str | None = None, replay: bool = False) -> Process:
-        """Takes in the history in a file, all of it verified before anything is stored; with `replay`, run again too.
+    def import_history(self, path: str | os.PathLike[str], *, name: str | None = None, replay: bool = True) -> Process:
+        """Takes in the history in a file, all of it verified, and with `replay` run again, before anything is stored.
 
         Of a process that is here already, what is not here is added, if all that both have is equal.
 

@@ -165,8 +165,8 @@ class _Out:
 # -- in
 
 
-def import_history(premises: Premises, path: Path, *, name: str | None = None, replay: bool = False) -> Imported:
-    """Takes in the history in a file, all of it verified before anything is stored; with `replay`, run again too.
+def import_history(premises: Premises, path: Path, *, name: str | None = None, replay: bool = True) -> Imported:
+    """Takes in the history in a file, all of it verified, and with `replay` run again, before anything is stored.
 
     Of a process that is here already, the slots and records are added that are not here, where all that both have are
     equal. `name` is given to the process.

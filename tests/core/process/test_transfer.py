@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hb import ids
 from hb.errors import Conflict, HbError, IntegrityError, NotFound, Refused
 from hb.process import archive, fork, staging, transfer
 from hb.protocol.commitment import Key, sign
@@ -17,7 +18,7 @@ from hb.store import keys
 from hb.store.store import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from hb.process.archive import Record
 
@@ -344,13 +345,34 @@ def test_pages_that_nothing_holds_and_processes_that_nothing_needs_are_no_part_o
     assert other.records() == before
 
 
-def test_only_running_it_again_tells_what_nothing_else_says(counter, other, tmp_path: Path) -> None:
-    alter = _at(b"S", 3, lambda record: _fields(record, results={**loads_message(record.value)["results"], "gas": 1}))
-    path = counter.refork(tmp_path / "altered", alter)
+def _made_up(records: Iterable[Record]) -> Iterator[Record]:
+    """A history in which every Increment added a hundred: each record and each image follows from the one before."""
+    previous = ""
+    for record in records:
+        if record.kind in (b"S", b"V"):
+            count = 100 * keys.decode_slot(record.key)
+            image = dumps({"globals": [["i32", count]], "held": {}, "pages": 0})
+        if record.kind == b"V":
+            yield record._replace(value=image)
+        elif record.kind == b"S":
+            made_up = _fields(record, state={"counter": count}, image=ids.digest(image), previous=previous)
+            previous = ids.digest(made_up.value)
+            yield made_up
+        else:
+            yield record
+
+
+def test_a_history_that_is_made_up_as_a_whole_is_noticed_unless_it_is_to_be_believed(
+    counter, other, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "made-up", _made_up(read(counter.path)))
     before = other.records()
-    with pytest.raises(IntegrityError, match="replay: results/gas"):
-        take(other, path, replay=True)
+    with pytest.raises(IntegrityError, match="replay: state/counter, .*slot 1, expected 1, got 100"):
+        take(other, path)
     assert other.records() == before
+    take(other, path, replay=False)
+    assert other.node.state(counter.process).state["counter"] == 300
+    assert [finding.what for finding in findings(other, counter.process)] == ["replay: state/counter"]
 
 
 @pytest.mark.parametrize(("kind", "path"), [(NotFound, "nothing"), (Refused, "."), (Refused, "text")])
