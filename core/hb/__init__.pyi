@@ -9,10 +9,12 @@ from hb.library import Home as Home
 from hb.library import Process as Process
 from hb.library import Result as Result
 from hb.library import Sent as Sent
+from hb.library import VerifiedFile as VerifiedFile
 from hb.library import frozen as frozen
 from hb.library import memory as memory
 from hb.library import message as message
 from hb.library import open as open  # noqa: A004
+from hb.library import verify_file as verify_file
 from hb.library import wat as wat
 from hb.node import ProcessView as ProcessView
 from hb.node import SlotView as SlotView

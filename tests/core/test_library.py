@@ -37,11 +37,12 @@ def home(request, tmp_path) -> hb.Home:
     return made[request.param]()
 
 
-def test_every_example_in_its_documentation_gives_what_it_says(monkeypatch) -> None:
+def test_every_example_in_its_documentation_gives_what_it_says(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(ROOT)
     runner = doctest.DocTestRunner()
-    shared = {"hb": hb}
-    finder, modules = doctest.DocTestFinder(), (library, library.home, library.process, library.result)
+    shared = {"hb": hb, "scratch": tmp_path}
+    finder = doctest.DocTestFinder()
+    modules = (library, library.home, library.process, library.result, library.verified)
     found = [test for module in modules for test in sorted(finder.find(module), key=lambda test: test.lineno or 0)]
     for test in found:
         test.globs = shared
@@ -229,6 +230,27 @@ def test_a_history_goes_from_home_to_home_in_a_file(home, tmp_path) -> None:
     (tmp_path / "counter.history").write_bytes(b"nonsense")
     with pytest.raises(hb.HbError):
         hb.memory().import_history(tmp_path / "counter.history")
+
+
+def test_a_witness_says_who_attests_it_and_a_file_is_verified_without_a_home(home, tmp_path) -> None:
+    counter = home.spawn(SAMPLES / "counter.wasm")
+    counter.send_all([hb.message("Increment") for _ in range(3)])
+    counter.witness(tmp_path / "w")
+    assert hb.verify_file(tmp_path / "w") == hb.VerifiedFile([], counter.id, 3, counter.hashpath(), ())
+    home.new_key("auditor")
+    counter.witness(tmp_path / "w", slot=2, attest=["default", "auditor"])
+    found = hb.verify_file(tmp_path / "w")
+    assert (found.slot, found.hashpath) == (2, counter.hashpath(2))
+    assert set(found.attested_by) == {home.address("default"), home.address("auditor")}
+    counter.export(tmp_path / "h")
+    assert hb.verify_file(tmp_path / "h", replay=True).findings == []
+    for name in ("w", "h"):
+        raw = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(raw[:-40] + bytes([raw[-40] ^ 1]) + raw[-39:])
+        [finding] = hb.verify_file(tmp_path / name).findings
+        assert "altered" in finding.what
+    with pytest.raises(hb.Refused):
+        hb.verify_file(SAMPLES / "counter.wasm")
 
 
 def test_a_slot_can_be_looked_at_from_the_inside(home) -> None:

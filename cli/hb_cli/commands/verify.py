@@ -12,7 +12,7 @@ from hb.errors import HbError, IntegrityError, NotFound, Refused
 from hb_cli import arguments, context, exits, options, output, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from hb.devices.device import Machine
     from hb.node import Node
@@ -117,7 +117,7 @@ class _Check:
             raise Refused(f"{error.message}, and the file {target} is no history and no witness") from error
 
     def _file(self, path: Path) -> None:
-        from hb.process import challenge, files
+        from hb.process import challenge, files, staging
 
         try:
             with files.reading(path) as opened:
@@ -128,21 +128,9 @@ class _Check:
                 self._tell(found.findings)
                 self._tell_witness(path, found)
             else:
-                self._tell(self._history(path))
+                self._tell(staging.verify(path, self._make_machine(), replay=self.replay, on_slot=self._hear))
         except IntegrityError as error:
             self._tell([challenge.finding_of(error)])
-
-    def _history(self, path: Path) -> Iterator[Finding]:
-        from hb.process import staging
-
-        with staging.staged(path) as staged:
-            findings = []
-            for finding in staging.check(staged, self._hear):
-                findings.append(finding)
-                yield finding
-            if self.replay:
-                differing = staging.replay(staged, findings, self._make_machine(), self._hear)
-                yield from [] if differing is None else [differing]
 
     def _make_machine(self) -> Callable[[dict[str, bytes]], Machine]:
         """What makes a machine: the home, if there is one, for it keeps what was compiled."""

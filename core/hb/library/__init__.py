@@ -32,6 +32,7 @@ from hb.errors import NoHome
 from hb.library.home import Clock, FrozenHome, Home, wat
 from hb.library.process import Process, Sent, message
 from hb.library.result import Result
+from hb.library.verified import VerifiedFile, verify_file
 from hb.memory_home import MemoryHome
 from hb.node import Node
 
@@ -45,10 +46,12 @@ __all__ = [
     "Process",
     "Result",
     "Sent",
+    "VerifiedFile",
     "frozen",
     "memory",
     "message",
     "open",
+    "verify_file",
     "wat",
 ]
 

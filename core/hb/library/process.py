@@ -308,6 +308,30 @@ class Process:
 
         transfer.export(self.home.node.premises(), self.id, to, Path(path), every_image=every_image)
 
+    def witness(
+        self, path: str | os.PathLike[str], slot: int | str = "now", *, attest: Sequence[str | Key] = ()
+    ) -> None:
+        """Writes to a file what it takes to run one slot again anywhere: `hb.verify_file` does. It is written over.
+
+        It is attested by each key in `attest`, after it was run: what it claims is signed.
+
+        >>> ledger.witness(scratch / "ledger.witness", slot=2, attest=["auditor"])
+        >>> found = hb.verify_file(scratch / "ledger.witness")
+        >>> found.slot, found.hashpath == ledger.hashpath(2), found.attested_by == (home.address("auditor"),)
+        (2, True, True)
+
+        Raises:
+            NotFound, Interrupted, IntegrityError: as `compute`.
+            Refused, HomeUnusable: the file cannot be written.
+        """
+        from hb.process import challenge, witness
+
+        premises = self.home.node.premises()
+        made = witness.make(premises, self.id, slot)
+        for each in attest:
+            made = challenge.attest(made, self.home.signer(each), premises.machine)
+        witness.write(made, Path(path))
+
     def fork(
         self,
         slot: int | str = "now",

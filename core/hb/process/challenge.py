@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from hb.devices.device import Machine
     from hb.process.worker import Computed, Worker
+    from hb.protocol.commitment import Key
 
 MOST_PAGES = 65_536
 """A memory of more pages of 64 KiB than that is not taken from a file."""
@@ -96,6 +97,18 @@ def challenge_file(path: Path, make_machine: Callable[[dict[str, bytes]], Machin
         return challenge(witnesses.read(path), make_machine)
     except IntegrityError as error:
         return Challenged(error.process, error.slot, None, [finding_of(error)], [])
+
+
+def attest(witness: Witness, key: Key, make_machine: Callable[[dict[str, bytes]], Machine]) -> Witness:
+    """The witness with the signature of `key` on what it claims, after it came out as it says.
+
+    Raises:
+        IntegrityError: something in it is not what it must be; nothing was signed.
+        Interrupted, Refused: as `challenge`.
+    """
+    for finding in challenge(witness, make_machine).findings:
+        raise finding.as_damage("it is not right, and nothing was signed")
+    return witnesses.attest(witness, key)
 
 
 def finding_of(error: IntegrityError) -> Finding:

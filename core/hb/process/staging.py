@@ -82,12 +82,36 @@ def _directory() -> Iterator[Path]:
         yield Path(directory)
 
 
+def verify(
+    path: Path,
+    make_machine: Callable[[dict[str, bytes]], Machine],
+    *,
+    replay: bool,
+    on_slot: OnSlot = lambda slot, last: None,
+) -> Iterator[Finding]:
+    """Everything that is wrong with the history in a file; with `replay`, every message is run again too.
+
+    `on_slot` hears of each slot looked at, and the last; then again of each that is run.
+
+    Raises:
+        NotFound, Refused, HomeUnusable, IntegrityError: as `staged`.
+        Interrupted: the user wants to stop.
+    """
+    with staged(path) as history:
+        findings = []
+        for finding in check(history, on_slot):
+            findings.append(finding)
+            yield finding
+        differing = run_again(history, findings, make_machine, on_slot) if replay else None
+        yield from [] if differing is None else [differing]
+
+
 def check(staged: Staged, on_slot: OnSlot) -> Iterator[Finding]:
     """Everything that is wrong with a history, but for what only running it tells."""
     return checks.check_process(lambda: nullcontext(staged.store), staged.process, on_slot)
 
 
-def replay(
+def run_again(
     staged: Staged, findings: Iterable[Finding], make_machine: Callable[[dict[str, bytes]], Machine], on_slot: OnSlot
 ) -> Finding | None:
     """The first slot of a history that comes out otherwise than it says, run from the definition on; None if none does.

@@ -184,7 +184,7 @@ def import_history(premises: Premises, path: Path, *, name: str | None = None, r
         for finding in staging.check(staged, premises.on_slot):
             raise _unsound(finding, path)
         if replay:
-            differing = staging.replay(staged, [], premises.machine, premises.on_slot)
+            differing = staging.run_again(staged, [], premises.machine, premises.on_slot)
             if differing is not None:
                 raise _unsound(differing, path)
         plans = [_plan(premises.open_store, staged, at) for at in staged.line]
