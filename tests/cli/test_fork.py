@@ -65,6 +65,9 @@ def test_json_says_where_it_left(counted: Shell) -> None:
     assert (slot["slot"], slot["fork-of"], slot["fork-slot"], slot["computed"]) == (4, process, 3, False)
     definition = counted.ok("inspect", "two", "--definition", "--json").json()
     assert (definition["fork-of"], definition["fork-slot"]) == (process, 3)
+    outcome = counted.hb("inspect", "two", "--definition")
+    assert (outcome.code, outcome.out) == (13, "")
+    assert f"`hb fork {process} --slot 3 --anchor a`" in outcome.err
 
 
 def test_a_terminal_shows_where_it_left(counted: Shell) -> None:

@@ -306,7 +306,17 @@ def to_table(definition: Message) -> dict[str, object]:
     """`definition` as a table of plain maps, lists, texts and numbers, which TOML and JSON can write.
 
     What TOML has no value for is in its JSON form.
+
+    Raises:
+        Refused: it is that of a fork, which no table can make.
     """
+    left = origin(definition)
+    if left is not None:
+        raise Refused(
+            "a fork is more than a definition: what it shares cannot be spawned",
+            hint=f"`hb fork {left.process} --slot {left.slot} --anchor {definition['anchor']}`, with its tags and its "
+            "module, makes it again",
+        )
     set_limits = limits(definition)
     table: dict[str, object] = {
         "image": definition["image"],
