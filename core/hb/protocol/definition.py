@@ -310,18 +310,18 @@ def to_table(definition: Message) -> dict[str, object]:
     Raises:
         Refused: it is that of a fork, which no table can make.
     """
-    left = origin(definition)
+    left, anchor = origin(definition), str(definition["anchor"])
     if left is not None:
         raise Refused(
             "a fork is more than a definition: what it shares cannot be spawned",
-            hint=f"`hb fork {left.process} --slot {left.slot} --anchor {definition['anchor']}`, with its tags and its "
+            hint=f"`hb fork {left.process} --slot {left.slot} --anchor {anchor}`, with its tags and its "
             "module, makes it again",
         )
     set_limits = limits(definition)
     table: dict[str, object] = {
         "image": definition["image"],
         "devices": execution_devices(definition),
-        "anchor": definition["anchor"],
+        "anchor": anchor,
         "limits": {
             "gas": set_limits.gas,
             "memory-pages": set_limits.memory_pages,
