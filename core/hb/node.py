@@ -174,7 +174,7 @@ class Node:
 
         with self._slice() as store:
             target = names.resolve(store, process)
-            scheduler.check_scheduler(scheduler.get_definition(store, target), target, key)
+            scheduler.check_scheduler(lineage.get_definition(store, target), target, key)
             # One is signed sooner than the store is opened again.
             answers = schedule(store, target, prepare(target)) if len(messages) == 1 else []
         if len(messages) > 1:
@@ -273,7 +273,7 @@ class Node:
             NotFound: there is no such process.
         """
         with self._slice() as store:
-            return scheduler.get_definition(store, names.resolve(store, process))
+            return lineage.get_definition(store, names.resolve(store, process))
 
     def resolve(self, process: str) -> str:
         """The process ID that `process` stands for: itself, a name, or a prefix that only one has.

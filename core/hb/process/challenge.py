@@ -273,8 +273,7 @@ def _again(witness: Witness, machine: Machine) -> tuple[Worker, Computed]:
     live = worker.resume(origin.process, loads_message(origin.definition), base.record, image, pages, machine)
     if witness.origin is None:
         return live, live.step(assignment)
-    live, new = live.fork(code.process, definition, machine)
-    return live, live.enter(assignment, new)
+    return live.branch(code.process, definition, assignment, machine)
 
 
 def _claim_findings(witness: Witness, raw: bytes) -> list[Finding]:

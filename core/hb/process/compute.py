@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb.errors import IntegrityError, Interrupted
 from hb.process import cache, lineage, links, scheduler, worker
+from hb.protocol import definition as definitions
 from hb.store import keys
 from hb.store.store import Batch, Store
 
@@ -115,7 +116,7 @@ class _Found(NamedTuple):
 
 
 def _found(store: Store, at: lineage.Segment, limit: int) -> _Found:
-    definition = scheduler.get_definition(store, at.process)
+    definition = lineage.get_definition(store, at.process)
     slot = cache.latest(store, at.process, first=at.first, limit=limit, required="image")
     if slot is None:
         return _Found(definition, None, scheduler.get_assignment(store, at.process, at.first))
@@ -140,15 +141,29 @@ def _open(
     assert first is not None
     if at.first == 0:
         live, computed = worker.begin(process, definition, first, shop.machine)
+    elif before is None:
+        raise IntegrityError("a memory image that was there is gone", process=process)
     else:
-        from hb.process import fork
-
-        live, computed = fork.begin(shop, process, definition, first, before)
+        _check_origin(before, process, definition)
+        live, computed = before.branch(process, definition, first, shop.machine)
     run = _Run()
     _keep(run, process, computed)
     _write(shop, run)
     shop.on_slot(at.first)
     return live
+
+
+def _check_origin(live: Worker, process: str, definition: Message) -> None:
+    """Makes sure that the worker is where a fork's definition says that it left."""
+    origin = definitions.origin(definition)
+    if origin is None or origin.hashpath != live.hashpath:
+        raise IntegrityError(
+            "the process that this one comes from has another hashpath where it left",
+            process=process,
+            slot=live.slot,
+            expected=None if origin is None else origin.hashpath,
+            got=live.hashpath,
+        )
 
 
 def advance(shop: Workshop, live: Worker, slot: int, *, last_image: bool) -> None:

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import IntegrityError, Refused
-from hb.process import compute, lineage, links, names, references, scheduler, spawning
+from hb.process import lineage, links, names, references, scheduler, spawning
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.definition import Origin
 
 if TYPE_CHECKING:
     from hb.environment import Environment
-    from hb.process.compute import Workshop
     from hb.process.premises import Premises
     from hb.process.scheduler import Scheduled
-    from hb.process.worker import Computed, Worker
     from hb.protocol.message import Message
     from hb.store.store import Store
 
@@ -95,50 +93,12 @@ def fork(
     return made
 
 
-def begin(
-    shop: Workshop, process: str, definition: Message, first: Message, before: Worker | None
-) -> tuple[Worker, Computed]:
-    """A worker at the first slot of a fork, and what that gives to be stored; `first` is its assignment.
-
-    `before` is a worker at the slot where it left; None, and there will be one.
-
-    Raises:
-        IntegrityError: the origin is damaged, or is not what the definition says.
-        Interrupted: the user wants to stop.
-    """
-    origin = definitions.origin(definition)
-    assert origin is not None
-    live = reach(shop, origin.process, origin.slot) if before is None else before
-    if live.hashpath != origin.hashpath:
-        raise IntegrityError(
-            "the process that this one comes from has another hashpath where it left",
-            process=process,
-            slot=origin.slot,
-            expected=origin.hashpath,
-            got=live.hashpath,
-        )
-    forked, pages = live.fork(process, definition, shop.machine)
-    return forked, forked.enter(first, pages)
-
-
-def reach(shop: Workshop, process: str, slot: int) -> Worker:
-    """A worker at `slot`; slots up to it that are not computed are, and are stored.
-
-    Raises:
-        IntegrityError, Interrupted: as `compute`.
-    """
-    with shop.lock(process):
-        live = compute.open_worker(shop, process, slot)
-        compute.advance(shop, live, slot, last_image=False)
-    return live
-
-
 def _left(store: Store, owner: str, slot: int) -> _Left:
     record = links.read(store, owner, slot)
     if record is None:
         raise IntegrityError("a slot that was just computed is gone", process=owner, slot=slot)
     return _Left(
         Origin(owner, slot, str(record["hashpath"])),
-        scheduler.get_definition(store, owner),
+        lineage.get_definition(store, owner),
         scheduler.head_after(scheduler.get_assignment(store, owner, slot)),
     )

@@ -198,7 +198,7 @@ def _with_record(seen: SlotView, record: Message, *, image: bool) -> SlotView:
 
 def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessView:
     """A process as a list shows it; `named` are all names, and the process ID that each stands for."""
-    definition = scheduler.get_definition(store, process)
+    definition = lineage.get_definition(store, process)
     head = scheduler.get_head(store, process)
     spawned = scheduler.get_assignment(store, process, lineage.first_slot(store, process))["timestamp"]
     assert isinstance(spawned, int)
@@ -230,7 +230,7 @@ def find_state(store: Store, process: str, slot: int) -> StateView | None:
         **public,
         "at-slot": slot,
         "device": definitions.PROCESS_DEVICE,
-        "process": scheduler.get_definition(store, lineage.owner(store, process, slot)),
+        "process": lineage.get_definition(store, lineage.owner(store, process, slot)),
         "results": results,
     }
     image = record.get("image") or cache.image_digest(store, process, slot)

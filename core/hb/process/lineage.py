@@ -1,4 +1,4 @@
-"""Whose a slot is: a fork shares the slots up to the one where it left with the process that it was made of.
+"""What a process is, and whose its slots are: a fork shares those up to where it left with the one that it left.
 
 Nothing is copied: the records of a shared slot are the origin's, and a `View` of a store finds them there. It must
 never write, nor know what a record says.
@@ -11,7 +11,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb.errors import IntegrityError, NotFound, Refused
+from hb.process.cache import parse
 from hb.protocol import definition as definitions
+from hb.protocol.commitment import message_id
 from hb.store import keys
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from hb.protocol.definition import Origin
+    from hb.protocol.message import Message
     from hb.store.store import Batch, Store
 
 MOST_ORIGINS = 1000
@@ -37,6 +40,34 @@ class Segment(NamedTuple):
 
 Lineage = tuple[Segment, ...]
 """Whose the slots of a process are, from slot 0 on; the last segment is the process's own, and has no end."""
+
+
+def get_definition(store: Store, process: str) -> Message:
+    """The definition of a process.
+
+    Raises:
+        NotFound: there is no such process.
+        IntegrityError: the stored bytes are not the definition with that ID.
+    """
+    raw = store.get(keys.definition_key(process))
+    if raw is None:
+        if store.get(keys.head_key(process)) is not None:
+            raise IntegrityError("the definition is gone", process=process)
+        raise NotFound(f"no process {process} here")
+    definition = parse(raw, "definition", process, None)
+    commitments = definition.get("commitments")
+    try:
+        # Its hmac commitment is over its content, and quicker to make anew than a signature is to verify.
+        is_right = (
+            isinstance(commitments, dict)
+            and message_id(definition) == process
+            and message_id(definition, "none") in commitments
+        )
+    except Refused as error:
+        raise IntegrityError(f"the definition is not readable ({error.message})", process=process) from error
+    if not is_right:
+        raise IntegrityError("the definition stored here is not what the process's ID is of", process=process)
+    return definition
 
 
 def segments(store: Store, process: str) -> Lineage:
@@ -85,8 +116,6 @@ def _told(store: Store, process: str, definition: bytes | None, known: dict[str,
 
 def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
     """The lineage of a fork; it, and those of all that it comes from, are known from then on."""
-    from hb.process import scheduler
-
     path: dict[str, Origin | None] = {}
     at: str | None = process
     while at is not None and at not in known:
@@ -100,7 +129,7 @@ def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
                 got="more",
             )
         try:
-            origin = definitions.origin(scheduler.get_definition(store, at))
+            origin = definitions.origin(get_definition(store, at))
         except (NotFound, Refused) as error:
             raise IntegrityError(
                 f"a process that this one comes from is missing: {error.message}", process=process

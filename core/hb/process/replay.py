@@ -92,13 +92,12 @@ def run(
     live: Worker | None = None
     for at in line:
         with open_store() as store:
-            definition = adapt(scheduler.get_definition(store, at.process))
+            definition = adapt(lineage.get_definition(store, at.process))
             first = scheduler.get_assignment(store, at.process, at.first)
         if live is None:
             live, computed = worker.begin(at.process, definition, first, machine)
         else:
-            live, pages = live.fork(at.process, definition, machine)
-            computed = live.enter(first, pages)
+            live, computed = live.branch(at.process, definition, first, machine)
         yield live, computed
         while live.slot < min(last, at.last):
             with open_store() as store:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from hb.devices.device import Machine
 from hb.errors import IntegrityError
-from hb.process import cache, images, lineage, links, references, scheduler, upgrade
+from hb.process import cache, images, lineage, links, references, upgrade
 from hb.process import replay as replays
 from hb.protocol import definition as definitions
 from hb.protocol.message import loads_message
@@ -134,7 +134,7 @@ def _after(
 ) -> Iterator[Message]:
     """The records of all slots up to `last`, as `new` makes them; a definition keeps its ID and the old image's."""
     with open_store() as store:
-        ran = [scheduler.get_definition(store, at.process) for at in lineage.segments(store, process)]
+        ran = [lineage.get_definition(store, at.process) for at in lineage.segments(store, process)]
     for definition in ran:
         upgrade.check_code(machine.load_module(definitions.runs(definition)).info, new.info)
 

@@ -121,34 +121,6 @@ def get_head(store: Store, process: str) -> Head:
     return found[0]
 
 
-def get_definition(store: Store, process: str) -> Message:
-    """The definition of a process.
-
-    Raises:
-        NotFound: there is no such process.
-        IntegrityError: the stored bytes are not the definition with that ID.
-    """
-    raw = store.get(keys.definition_key(process))
-    if raw is None:
-        if store.get(keys.head_key(process)) is not None:
-            raise IntegrityError("the definition is gone", process=process)
-        raise NotFound(f"no process {process} here")
-    definition = parse(raw, "definition", process, None)
-    commitments = definition.get("commitments")
-    try:
-        # Its hmac commitment is over its content, and quicker to make anew than a signature is to verify.
-        is_right = (
-            isinstance(commitments, dict)
-            and message_id(definition) == process
-            and message_id(definition, "none") in commitments
-        )
-    except Refused as error:
-        raise IntegrityError(f"the definition is not readable ({error.message})", process=process) from error
-    if not is_right:
-        raise IntegrityError("the definition stored here is not what the process's ID is of", process=process)
-    return definition
-
-
 def check_scheduler(definition: Message, process: str, key: Key) -> None:
     """Makes sure that `key` is that of the scheduler of a process, which `definition` names.
 

@@ -128,7 +128,7 @@ def run_again(
         return None
     given = {}
     for at in staged.line:
-        for name in definitions.images(scheduler.get_definition(staged.store, at.process)):
+        for name in definitions.images(lineage.get_definition(staged.store, at.process)):
             given[name] = images.read(staged.store, name, IntegrityError)
     machine = make_machine(given)
     return run_interruptibly(

@@ -102,7 +102,7 @@ def _trace(premises: Premises, process: str, slot: int, recorder: Recorder, stop
     from hb.wasm.tracing import changed_globals, changed_pages
 
     with premises.open_store() as store:
-        definition = scheduler.get_definition(store, lineage.owner(store, process, slot))
+        definition = lineage.get_definition(store, lineage.owner(store, process, slot))
         is_fork = slot > 0 and slot == lineage.first_slot(store, process)
         assignment = scheduler.get_assignment(store, process, slot)
     machine = replace(premises.machine(None), make_instance=recorder.make_instance)

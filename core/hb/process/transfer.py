@@ -101,7 +101,7 @@ class _Out:
 
     def write_process(self, at: Segment, last: int) -> None:
         with self._open_store() as store:
-            scheduler.get_definition(store, at.process)
+            lineage.get_definition(store, at.process)
             raw = store.get(keys.definition_key(at.process))
         assert raw is not None
         self._writer.put(archive.DEFINITION, at.process.encode(), raw)
@@ -237,7 +237,7 @@ def _plan(open_store: OpenStore, staged: Staged, at: Segment) -> _Plan:
             return _Plan(at.process, None, -1, at.first, at.last, at.first, computed)
         here = scheduler.get_head(store, at.process).slot
         head = store.get(keys.head_key(at.process))
-        scheduler.get_definition(store, at.process)
+        lineage.get_definition(store, at.process)
         newest = cache.latest(store, at.process)
     first_record = at.first if newest is None else max(at.first, newest + 1)
     if definition != staged.store.get(keys.definition_key(at.process)):

@@ -101,8 +101,7 @@ def make(premises: Premises, process: str, slot: str | int) -> Witness:
         if before == pid:
             computed = live.step(assignment)
         else:
-            live, new = live.fork(pid, definition, machine)
-            computed = live.enter(assignment, new)
+            live, computed = live.branch(pid, definition, assignment, machine)
         _check_same(premises, live, computed)
         return memory, pages, (computed.image or live.image_now()).record
 
@@ -113,7 +112,7 @@ def make(premises: Premises, process: str, slot: str | int) -> Witness:
 
 def _code(premises: Premises, process: str) -> Code:
     with premises.open_store() as store:
-        definition = scheduler.get_definition(store, process)
+        definition = lineage.get_definition(store, process)
         raw = store.get(keys.definition_key(process))
         image = definitions.runs(definition)
         wasm = images.read(store, image, IntegrityError)

@@ -121,6 +121,20 @@ class Worker:
         """Computes the message of slot 0, where the process is at that slot but has not yet taken it."""
         self._compute(assignment)
 
+    def branch(
+        self, process: str, definition: Message, assignment: Message, machine: Machine
+    ) -> tuple[Worker, Computed]:
+        """A worker at the first slot of a fork that leaves this process here, and what that gives to be stored.
+
+        `definition` is the fork's, and `assignment` that of the slot, whose message it is.
+
+        Raises:
+            IntegrityError: its module cannot have this state, or the assignment is not the next one of the fork.
+            Refused: its definition cannot be run.
+        """
+        forked, pages = self.fork(process, definition, machine)
+        return forked, forked.enter(assignment, pages)
+
     def fork(self, process: str, definition: Message, machine: Machine) -> tuple[Worker, Mapping[str, bytes]]:
         """A worker of another process in the state that this one is in, and the pages of it that no image has yet.
 

@@ -12,6 +12,7 @@ from hb.errors import IntegrityError, NotFound, Refused
 from hb.process import fork as forks
 from hb.process import lineage
 from hb.process.standing import stand
+from hb.process.worker import Worker
 from hb.protocol import definition as definitions
 from hb.store import keys
 from hb.store.store import Batch
@@ -402,13 +403,13 @@ def test_a_long_line_of_forks_is_computed_one_after_the_other(shell, monkeypatch
     before = shell.records()
     forget(shell)
     depths: list[int] = []
-    begin = forks.begin
+    branch = Worker.branch
 
     def counting(*arguments: Any) -> Any:
         depths.append(len(inspect.stack(0)))
-        return begin(*arguments)
+        return branch(*arguments)
 
-    monkeypatch.setattr(forks, "begin", counting)
+    monkeypatch.setattr(Worker, "branch", counting)
     assert stand(shell.node.premises(), process, newest).slot == newest
     shell.node.compute(process)
     assert len(depths) == 12

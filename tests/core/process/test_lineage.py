@@ -8,7 +8,7 @@ import pytest
 
 from hb import ids
 from hb.errors import IntegrityError
-from hb.process import lineage, scheduler
+from hb.process import lineage
 from hb.process.lineage import Segment, View
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign
@@ -58,7 +58,7 @@ def plain(store: MemoryStore) -> str:
 
 def fork(store: MemoryStore, process: str, slot: int) -> str:
     origin = Origin(process, slot, HASHPATH)
-    definition = scheduler.get_definition(store, process)
+    definition = lineage.get_definition(store, process)
     return put(store, definitions.fork(definition, origin, scheduler=KEY.address, anchor=f"f{slot}", tags={}))
 
 
@@ -205,7 +205,7 @@ def test_an_ancestor_that_is_gone_or_altered_is_damage(store, family) -> None:
 def test_processes_that_come_from_each_other_are_damage(store) -> None:
     """Whoever writes a store can give any definition any ID: an ID that is read is not yet one that was verified."""
     one, other = "A" * 43, "B" * 43
-    definition = scheduler.get_definition(store, fork(store, plain(store), 3))
+    definition = lineage.get_definition(store, fork(store, plain(store), 3))
     del definition["commitments"]
     for process, origin in ((one, other), (other, one)):
         content = {**definition, "fork-of": origin}

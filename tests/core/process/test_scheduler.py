@@ -10,7 +10,7 @@ import pytest
 from hb import ids
 from hb.errors import BadSignature, Conflict, NotFound, Refused
 from hb.node import build_message
-from hb.process import scheduler
+from hb.process import lineage, scheduler
 from hb.protocol import assignment as assignments
 from hb.protocol.commitment import Key, committers, message_id, sign, verify
 from hb.protocol.packing import unpack
@@ -168,7 +168,7 @@ def test_a_schedule_that_moved_on_meanwhile_is_a_conflict_and_nothing_is_written
 
 
 def shell_definition(store, process):
-    return scheduler.get_definition(store, process)
+    return lineage.get_definition(store, process)
 
 
 def test_a_batch_of_more_than_one_synced_write_keeps_its_order(shell, monkeypatch) -> None:
