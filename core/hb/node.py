@@ -304,11 +304,17 @@ class Node:
         raise NotFound(f"no message {name} here")
 
     def verify(
-        self, process: str, *, replay: bool = False, on_slot: Callable[[int, int], None] | None = None
+        self,
+        process: str,
+        *,
+        replay: bool = False,
+        shared: bool = True,
+        on_slot: Callable[[int, int], None] | None = None,
     ) -> Iterator[Finding]:
         """Everything that is wrong with what is stored of a process; with `replay`, also what comes out otherwise.
 
-        It reads only. `on_slot` hears of each slot looked at and of the last; with `replay`, it does so twice.
+        It reads only. Without `shared`, the slots that a fork shares are not looked at, but run again. `on_slot` hears
+        of each slot looked at and of the last; with `replay`, it does so twice.
 
         Raises:
             NotFound: there is no such process.
@@ -316,7 +322,7 @@ class Node:
         """
         from hb.process import audit
 
-        return audit.verify(self.premises(on_slot), process, replay=replay)
+        return audit.verify(self.premises(on_slot), process, replay=replay, shared=shared)
 
     def verify_names(self) -> Iterator[Finding]:
         """Names that stand for no process."""

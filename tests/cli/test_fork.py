@@ -70,6 +70,19 @@ def test_json_says_where_it_left(counted: Shell) -> None:
     assert f"`hb fork {process} --slot 3 --anchor a`" in outcome.err
 
 
+def test_verify_all_checks_what_is_shared_once(counted: Shell) -> None:
+    counted.ok("fork", "counter", "--slot", "3", "--name", "what-if")
+    counted.ok("send", "what-if", "Increment", "--wait")
+    slots = len(counted.ok("inspect", "counter").lines())
+    assert counted.ok("verify", "what-if").json()["slots"] == 6
+    assert counted.ok("verify", "--all").json() == {
+        "findings": 0,
+        "processes": 2,
+        "replayed": False,
+        "slots": slots + 2,
+    }
+
+
 def test_a_terminal_shows_where_it_left(counted: Shell) -> None:
     process = counted.ok("list").json()["process"]
     counted.ok("fork", "counter", "--slot", "2", "--name", "what-if")

@@ -42,6 +42,8 @@ def verify(
     Each finding says which process and slot it is about, what is not as it must be, what was expected
     and what is there; then the exit code is 14.
 
+    With --all, the slots that a fork shares are checked where they are: with the process that has them.
+
     --replay needs no trust in what was computed: it names the first slot whose results, state or memory come out
     otherwise.
 
@@ -101,16 +103,16 @@ class _Check:
                 if not names and arguments.is_file(target):
                     self._file(Path(target))
                 else:
-                    self._process(target)
+                    self._process(target, shared=not names)
             finally:
                 self._bar.__exit__(None, None, None)
         if names:
             self._tell(self.node.verify_names())
         return not self.found
 
-    def _process(self, target: str) -> None:
+    def _process(self, target: str, *, shared: bool) -> None:
         try:
-            self._tell(self.node.verify(target, replay=self.replay, on_slot=self._hear))
+            self._tell(self.node.verify(target, replay=self.replay, shared=shared, on_slot=self._hear))
         except NotFound as error:
             if not Path(target).is_file():
                 raise

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from hb.process.premises import Premises
 
 
-def verify(premises: Premises, process: str, *, replay: bool) -> Iterator[Finding]:
-    """Everything that is wrong with what is stored of a process.
+def verify(premises: Premises, process: str, *, replay: bool, shared: bool = True) -> Iterator[Finding]:
+    """Everything that is wrong with what is stored of a process; without `shared`, but for what a fork only shares.
 
     Raises:
         NotFound: there is no such process.
@@ -30,7 +30,7 @@ def verify(premises: Premises, process: str, *, replay: bool) -> Iterator[Findin
     """
     pid = _resolve(premises.open_store, process)
     findings = []
-    for finding in checks.check_process(premises.open_store, pid, premises.on_slot):
+    for finding in checks.check_process(premises.open_store, pid, premises.on_slot, shared=shared):
         findings.append(finding)
         yield finding
     if replay:

@@ -88,28 +88,30 @@ class _Walk:
     unseen: dict[str, int] = field(default_factory=dict)
 
 
-def check_process(open_store: OpenStore, process: str, on_slot: OnSlot) -> Iterator[Finding]:
+def check_process(open_store: OpenStore, process: str, on_slot: OnSlot, *, shared: bool = True) -> Iterator[Finding]:
     """Everything that is wrong with what is stored of `process`; `on_slot` hears of each slot looked at, and the last.
+
+    Without `shared` the slots that a fork shares are taken as they are: for who looks at what it comes from as well.
 
     Raises:
         NotFound: there is no such process.
         HomeUnusable: the operating system would not let the store be opened.
     """
     try:
-        yield from _check_process(open_store, process, on_slot)
+        yield from _check_process(open_store, process, on_slot, shared=shared)
     except IntegrityError as error:  # of opening it: what reading it raises is a finding where it is read
         yield Finding(process, None, STORE, "a store that can be read", error.message)
 
 
-def _check_process(open_store: OpenStore, process: str, on_slot: OnSlot) -> Iterator[Finding]:
+def _check_process(open_store: OpenStore, process: str, on_slot: OnSlot, *, shared: bool) -> Iterator[Finding]:
     with open_store() as store:
         start = _start(store, process)
     if start.head is None and start.definition is None and start.newest < 0:
         raise NotFound(f"no process {process} here")
     line, findings = read_lineage(open_store, process)
     yield from findings
-    walk = None
-    for at in line:
+    walk = None if shared or len(line) < 2 else _at_origin(open_store, line[-2])
+    for at in line if walk is None else line[-1:]:
         with open_store() as store:
             raw = get(store, keys.definition_key(at.process))
         definition, findings = _definition(open_store, at.process, raw, at.first)
@@ -125,6 +127,25 @@ def _check_process(open_store: OpenStore, process: str, on_slot: OnSlot) -> Iter
     if walk is not None:
         yield from _ends(walk, start)
         yield from _strays(walk, start.newest)
+
+
+def _at_origin(open_store: OpenStore, at: lineage.Segment) -> _Walk:
+    """A walk that has come to the last slot that a fork shares, by what is stored of that one."""
+    with open_store() as store:
+        raw = get(store, keys.slot_record_key(at.process, at.last))
+        packed, _ = message_in(get(store, keys.assignment_key(at.process, at.last)), at.process, at.last, ASSIGNMENT)
+    record, _ = message_in(raw, at.process, at.last, RECORD)
+    hashpath = (record or {}).get("hashpath")
+    chain, timestamp_ms = ((packed or {}).get(key) for key in ("hash-chain", "timestamp"))
+    return _Walk(
+        open_store,
+        at.process,
+        {},
+        hashpath=str(hashpath) if _is_hashpath(hashpath) else "",
+        chain=urlsafe_b64decode(chain + "=") if isinstance(chain, str) and ids.is_id(chain) else b"",
+        timestamp_ms=timestamp_ms if isinstance(timestamp_ms, int) else 0,
+        previous=ids.digest(raw) if isinstance(raw, bytes) else None,
+    )
 
 
 def _branch(walk: _Walk, at: lineage.Segment, definition: Message) -> Iterator[Finding]:

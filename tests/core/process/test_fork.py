@@ -324,6 +324,9 @@ def test_whatever_record_is_altered_is_found_by_those_who_have_it_and_by_nobody_
         is_origins = process.encode() in key and not key.endswith(forked.encode())
         is_shared = is_origins and key[:2] != b"h/" and (slot is None or slot <= 3)
         assert found == [is_origins, not is_origins or is_shared], key
+        apart = bool(list(shell.node.verify(forked, shared=False)))
+        assert apart or is_origins, "what is the fork's alone is found without what it shares"
+        assert not (apart and is_shared and slot in (0, 1, 2)), "what it shares is not looked at"
         with shell.home.slice() as store:
             store.commit(Batch(puts={key: raw}))
     clean(shell, forked)
