@@ -11,7 +11,7 @@ import pytest
 from hb import ids
 from hb.errors import IntegrityError, Interrupted, NotFound, Refused
 from hb.node import build_message
-from hb.process import evidence, selection
+from hb.process import evidence, selection, walk
 from hb.process import replay as replays
 from hb.process import verify as checks
 from hb.process.scheduler import Head
@@ -466,7 +466,7 @@ def test_what_cannot_be_read_is_told_and_all_around_it_is_checked(home: Damaged,
 
 def test_the_store_is_held_for_short_slices_only(home: Damaged, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "WINDOW_SLOTS", 2)
-    monkeypatch.setattr(checks, "WINDOW_PAGES", 1)
+    monkeypatch.setattr(walk, "WINDOW_PAGES", 1)
     monkeypatch.setattr(checks, "WINDOW_KEYS", 2)
     assert home.found() == []
     home.put(index(home, 3), keys.encode_slot(1))
