@@ -140,15 +140,6 @@ def encoded(word: str, what: str) -> bytes:
         raise Refused(f"{what} is not UTF-8 text: {word!r}") from error
 
 
-def random_anchor() -> str:
-    """An anchor that no other message has: 16 random bytes in base64url."""
-    from os import urandom
-
-    from hb import ids
-
-    return ids.encode(urandom(16))
-
-
 def binary(data: bytes) -> str | bytes:
     """`data` as a value: text where it is UTF-8, else the bytes."""
     try:

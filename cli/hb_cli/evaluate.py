@@ -52,7 +52,6 @@ def evaluate(
     """
     from hb.node import build_message
 
-    anchor = arguments.random_anchor() if anchor is None else anchor
     message = build_message(ACTION, data=arguments.binary(code), anchor=anchor, tags=tags)
     try:
         [scheduled] = node.send(process, [message], signer=signer, environment=environment)

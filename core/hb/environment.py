@@ -17,7 +17,8 @@ NO_BLOCK = "A" * 43
 class Environment(NamedTuple):
     """The world as a schedule sees it.
 
-    `now_ms` gives milliseconds since 1970; `random_bytes(n)` gives n bytes. `timestamp_ms`, where it is set, is what
+    `now_ms` gives milliseconds since 1970; `random_bytes(n)` gives n bytes that it
+    never gave before. `timestamp_ms`, where it is set, is what
     assignments say in place of the clock.
     """
 

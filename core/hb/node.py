@@ -151,8 +151,8 @@ class Node:
     ) -> list[Scheduled]:
         """Gives each message the next slot of a process, in order; each is on disk when this returns.
 
-        Unsigned messages get their target and are signed by `signer`; those that carry commitments are taken as they
-        are, if they verify. All are looked at before any is scheduled.
+        Unsigned messages get their target, a random anchor if they have none, and are signed by `signer`; those that
+        carry commitments are taken as they are, if they verify. All are looked at before any is scheduled.
 
         Raises:
             Refused: a message is not acceptable; none of them was scheduled.
@@ -167,7 +167,10 @@ class Node:
             raise intake.beyond(f"{most} messages may be sent at once, got {len(messages)}", "batch-messages")
 
         def prepare(target: str) -> list[Prepared]:
-            return [intake.prepare(message, target, signer, place, limit) for place, message in enumerate(messages, 1)]
+            return [
+                intake.prepare(message, target, signer, place, limit, environment)
+                for place, message in enumerate(messages, 1)
+            ]
 
         def schedule(store: Store, target: str, part: Sequence[Prepared]) -> list[Scheduled]:
             return scheduler.schedule(store, target, part, key=key, environment=environment)

@@ -72,9 +72,7 @@ def call(
     session = context.session_of(ctx)
     home = context.existing_home(session)
     limit_bytes = context.settings(home).message_limit_bytes
-    message = build(action, parameter or [], anchor=anchor or "", tags=arguments.tags(tag or []))
-    if anchor is None:
-        del message["anchor"]
+    message = build(action, parameter or [], anchor=anchor, tags=arguments.tags(tag or []))
     with progress.Bar() as bar:
         node = context.open_node(session, home)
         pid = node.resolve(process)

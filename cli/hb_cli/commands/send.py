@@ -96,10 +96,9 @@ def send(
 
 
 def build(action: str | None, words: list[str], *, anchor: str | None, tags: Message) -> Message:
-    """The message that ACTION and the PARAMETER words of a command line make; its anchor is random if not given."""
+    """The message that ACTION and the PARAMETER words of a command line make."""
     from hb.node import build_message
 
-    anchor = arguments.random_anchor() if anchor is None else anchor
     return build_message(action, [arguments.parameter(word) for word in words], tags=tags, anchor=anchor)
 
 
@@ -163,7 +162,6 @@ def _build_line(
 ) -> Message:
     from hb.node import build_message
 
-    anchor = arguments.random_anchor() if anchor is None else anchor
     return build_message(action, parameters or [], data=data, tags=tags, anchor=anchor)
 
 

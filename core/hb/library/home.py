@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hb import ids
 from hb.environment import Environment, system_environment
 from hb.errors import Refused
-from hb.library.process import Process, new_anchor
+from hb.library.process import Process
 from hb.protocol.commitment import Key
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Home:
             initial_state=None if initial_state is None else dict(initial_state),
             tags=dict(tags or {}),
             limits=self._limits(gas_limit, memory_limit_pages, result_limit_bytes),
-            anchor=new_anchor(anchor, environment),
+            anchor=anchor,
             name=name,
         )
         return Process(self, scheduled.process)

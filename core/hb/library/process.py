@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hb import ids
 from hb.errors import ProgramFailed
 from hb.library.result import Result
 from hb.node import build_message
@@ -121,7 +120,7 @@ class Process:
             NotFound: the home has no such key.
         """
         environment = self.home.environment(timestamp_ms, block_height)
-        unsigned = message(action, *parameters, data=data, tags=tags, anchor=new_anchor(anchor, environment))
+        unsigned = message(action, *parameters, data=data, tags=tags, anchor=anchor)
         return self._schedule([unsigned], signer, environment)[0]
 
     def send_all(
@@ -144,11 +143,7 @@ class Process:
             Refused: one is not acceptable, and the sentence says which; nothing was scheduled.
         """
         environment = self.home.environment(timestamp_ms, block_height)
-        ready = [
-            given if given.keys() & {"anchor", "commitments"} else {**given, "anchor": new_anchor(None, environment)}
-            for given in messages
-        ]
-        return self._schedule(ready, signer, environment)
+        return self._schedule(messages, signer, environment)
 
     def compute(self, slot: int | str = "now") -> int:
         """Computes up to `slot`, and gives its number.
@@ -368,7 +363,7 @@ class Process:
             environment=environment,
             module=None if module is None else self.home.module(module),
             tags=dict(tags or {}),
-            anchor=new_anchor(anchor, environment),
+            anchor=anchor,
             name=name,
         )
         return Process(self.home, scheduled.process)
@@ -401,11 +396,6 @@ class Process:
         key = self.home.signer(signer)
         sent = self.home.node.send(self.id, messages, signer=key, environment=environment)
         return [Sent(self, each.slot, each.message, each.assignment, each.fresh) for each in sent]
-
-
-def new_anchor(anchor: str | None, environment: Environment) -> str:
-    """`anchor`, or a random one where there is none."""
-    return ids.encode(environment.random_bytes(16)) if anchor is None else anchor
 
 
 def _message(value: Value) -> dict[str, Any]:

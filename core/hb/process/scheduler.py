@@ -169,7 +169,7 @@ def schedule(
     answers = []
     for message in messages:
         name = message_id(message.signed.message)
-        answer = here.get(name) or find_scheduled(store, process, name)
+        answer = here.get(name) or (None if message.is_new else find_scheduled(store, process, name))
         if answer is None:
             assignment, head = _assign(process, head, message.signed, name, timestamp_ms, key, environment)
             answer = _put(batch, process, head, name, assignment, message.stored)
