@@ -36,6 +36,13 @@ def test_two_equal_messages_are_two_and_one_with_an_anchor_is_one(counter: Shell
     as_json = counter.ok("send", "counter", "Increment", "--anchor", "x", "--json")
     assert (as_json.json()["fresh"], as_json.err) == (False, "")
     assert counter.records() == before
+    lines = "".join(f'{{"action": "Increment", "anchor": "{anchor}"}}\n' for anchor in "xyz")
+    assert counter.ok("send", "counter", "--batch", "-", stdin=lines).out == "3\n4\n5\n"
+    again = counter.ok("send", "counter", "--batch", "-", stdin=lines)
+    assert (again.out, again.err) == (
+        "3\n4\n5\n",
+        "hb: 3 of 3 messages have slots already, from 3 to 5; they were not scheduled again\n",
+    )
 
 
 def test_wait_prints_the_results_on_a_line_of_their_own(playground: Shell) -> None:

@@ -181,9 +181,14 @@ def _signed(given: Message, target: str) -> Message:
 
 
 def _tell_retries(session: Session, sent: list[Scheduled]) -> None:
-    for scheduled in sent:
-        if not scheduled.fresh:
-            session.note(f"slot {scheduled.slot} has this message already; it was not scheduled again")
+    here = [scheduled.slot for scheduled in sent if not scheduled.fresh]
+    if len(here) == 1:
+        session.note(f"slot {here[0]} has this message already; it was not scheduled again")
+    elif here:
+        session.note(
+            f"{len(here):,} of {len(sent):,} messages have slots already, from {min(here)} to {max(here)}; "
+            "they were not scheduled again"
+        )
 
 
 def _print_slots(session: Session, sent: list[Scheduled]) -> None:

@@ -91,6 +91,14 @@ def test_what_a_message_of_a_batch_costs(shell, monkeypatch: pytest.MonkeyPatch)
     assert counts["bytes"] <= 2050 * SLOTS
 
 
+def test_a_message_that_gets_its_anchor_here_is_not_looked_for(shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = shell.spawn("counter.wasm")
+    with counting(monkeypatch) as counts:
+        scheduled = shell.send_all(process, [build_message("Increment") for _ in range(SLOTS)])
+    assert [each.slot for each in scheduled] == list(range(1, SLOTS + 1))
+    assert counts["gets"] <= 20
+
+
 def test_what_one_message_costs(shell, monkeypatch: pytest.MonkeyPatch) -> None:
     process = shell.spawn("counter.wasm")
     with counting(monkeypatch) as counts:

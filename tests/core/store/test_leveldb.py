@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import sleep
 from typing import TYPE_CHECKING
 
 import pytest
 
 from disk import fill, small_disk
-from hb.errors import HbError, HomeBusy, HomeUnusable, IntegrityError
+from hb.errors import Conflict, HbError, HomeBusy, HomeUnusable, IntegrityError
+from hb.store import leveldb
 from hb.store.keys import EVERYTHING
 from hb.store.leveldb import open_store
 from hb.store.store import Batch
@@ -305,3 +308,49 @@ def test_many_short_writes_leave_few_young_tables(tmp_path: Path) -> None:
             store.commit(Batch(puts={b"%03d %03d" % (place, number): os.urandom(1000) for place in range(300)}))
     with open_store(tmp_path / "store") as store:
         assert int(store._database.get_property(b"leveldb.num-files-at-level0")) <= 8
+
+
+@pytest.fixture
+def looking_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has every key looked for in the way of a deep store: by a cursor."""
+    monkeypatch.setattr(leveldb, "_COUNTED_GETS", 0)
+    monkeypatch.setattr(leveldb, "_DEEP", b"leveldb.num-files-at-level0")
+
+
+@pytest.mark.usefixtures("looking_up")
+def test_a_cursor_finds_what_is_there_now_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with open_store(path, create=True) as store:
+        store.commit(Batch(puts=numbered(50)))
+    with open_store(path) as store:
+        assert int(store._database.get_property(b"leveldb.num-files-at-level0")) > 0
+        for key, value in numbered(50).items():
+            assert store.get(key) == value
+            assert store.get(key + b"0") is None
+        assert store._cursor is not None
+        last = max(numbered(50))
+        assert store.get(last + b"~") is None
+        store.commit(Batch(puts={last + b"~": b"new"}, deletes={last}, expects={last: numbered(50)[last]}))
+        assert (store.get(last), store.get(last + b"~")) == (None, b"new")
+        with pytest.raises(Conflict):
+            store.commit(Batch(puts={b"x": b"x"}, expects={last + b"~": b"old"}))
+
+
+def test_many_look_ups_in_a_deep_store_merge_nothing(tmp_path: Path) -> None:
+    # A thousand keys that are not there, between keys that are, in tables of two levels that overlap.
+    path = tmp_path / "store"
+    merged = []
+    for deep in (b"leveldb.num-files-at-level6", b"leveldb.num-files-at-level2"):
+        shutil.rmtree(path, ignore_errors=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(leveldb, "_DEEP", deep)
+            open_store(path, create=True).close()
+            for half in range(2):
+                with open_store(path) as store:
+                    store.commit(Batch(puts={b"%06d" % place: os.urandom(1000) for place in range(half, 6000, 2)}))
+            with open_store(path) as store:
+                before = store._database.get_property(b"leveldb.sstables")
+                assert all(store.get(b"%06d." % place) is None for place in range(0, 6000, 6))
+                sleep(0.3)
+                merged.append(store._database.get_property(b"leveldb.sstables") != before)
+    assert merged == [True, False], "LevelDB merges what is looked into by keys, and not what a cursor looks into"
