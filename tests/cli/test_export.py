@@ -238,6 +238,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_stored(
 
 
 def test_killed_at_any_moment_there_is_a_whole_process_or_nothing(counted: Shell, elsewhere: Shell) -> None:
+    elsewhere.variables["TMPDIR"] = str(elsewhere.directory)  # what is killed leaves its scratch behind
     patience_s, is_whole = 0.1, False
     while not is_whole:
         running = elsewhere.start("import", "c.history", "--name", "theirs")
