@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import zlib
 from hashlib import sha256
@@ -252,3 +253,19 @@ def test_killed_at_any_moment_there_is_a_whole_process_or_nothing(counted: Shell
         assert told["findings"] == 0
         assert told["processes"] in ({1} if is_whole else {0, 1})
     assert elsewhere.ok("state", "theirs", "counter").out == "2\n"
+
+
+def test_ctrl_c_ends_what_a_strangers_history_runs_and_nothing_is_stored(counted: Shell, elsewhere: Shell) -> None:
+    counted.ok("spawn", counted.samples / "loop.wasm", "--name", "loop", "--gas-limit", "3000000000")
+    assert counted.hb("send", "loop", "Loop", "--wait").code == 15
+    counted.ok("export", "loop", "-o", elsewhere.directory / "loop.history")
+    before = elsewhere.records()
+    running = elsewhere.start("import", "loop.history")
+    with pytest.raises(subprocess.TimeoutExpired):
+        running.wait(timeout=1)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, b"")
+    assert err.startswith(b"hb: error: ")
+    assert elsewhere.records() == before
+    assert elsewhere.hb("import", "loop.history", "--no-replay").code == 0
