@@ -7,13 +7,11 @@ directory, under keys that are made here.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, nullcontext
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.errors import HomeUnusable, IntegrityError, Refused
-from hb.process import archive, cache, files, images, lineage, scheduler
+from hb.errors import IntegrityError, Refused
+from hb.process import archive, cache, files, images, lineage, scheduler, scratch
 from hb.process import replay as replays
 from hb.process import verify as checks
 from hb.process.evidence import unlike_record
@@ -25,6 +23,7 @@ from hb.store.store import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from hb.devices.device import Machine
     from hb.process.archive import Record
@@ -63,23 +62,13 @@ def staged(path: Path) -> Iterator[Staged]:
         with files.reading(path) as opened:
             if opened.form != archive.HISTORY:
                 raise Refused("it is a witness, and no history", hint=f"`hb verify {path}` challenges it")
-            directory = stack.enter_context(_directory())
+            directory = stack.enter_context(scratch.directory())
             store = stack.enter_context(open_store(directory, create=True))
             stage = _Stage(store)
             stage.take(opened.records())
             found = Staged(store, stage.process, tuple(stage.line))
             _check_line(found)
         yield found
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    try:
-        made = TemporaryDirectory(prefix="hb-history-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise HomeUnusable(f"cannot make a temporary directory: {error.strerror}") from error
-    with made as directory:
-        yield Path(directory)
 
 
 def verify(

@@ -1,0 +1,59 @@
+"""Temporary directories for what comes in files, and what killed runs left of theirs.
+
+A directory is locked while its program lives: what nobody has locked for a while is deleted by whoever makes the next.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from time import time
+from typing import TYPE_CHECKING
+
+from hb.errors import HomeUnusable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFIX = "hb-history-"
+ABANDONED_SECONDS = 60.0
+"""A directory that nobody has locked is left alone for so long: it may just have been made."""
+
+
+@contextmanager
+def directory() -> Iterator[Path]:
+    """A new directory in the system's place for such, for the length of a `with` block.
+
+    Raises:
+        HomeUnusable: it cannot be made.
+    """
+    try:
+        _sweep(Path(gettempdir()))
+        made = TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise HomeUnusable(f"cannot make a temporary directory: {error.strerror}") from error
+    with made as path:
+        lock = os.open(path, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # where nothing can be locked, nothing is swept
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield Path(path)
+        finally:
+            os.close(lock)
+
+
+def _sweep(parent: Path) -> None:
+    for path in parent.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                found = os.fstat(lock)
+                if found.st_uid == os.getuid() and found.st_mtime < time() - ABANDONED_SECONDS:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)
