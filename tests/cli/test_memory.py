@@ -15,8 +15,8 @@ from cli.conftest import COUNTER, PROGRAM
 if TYPE_CHECKING:
     from pathlib import Path
 
-SHORT, LONG = 2_000, 8_000
-# A whole row for each slot would be 12 MiB more.
+SHORT, LONG = 1_000, 5_000
+# A whole row for each slot would be 8 MiB more.
 MORE_BYTES = 4 << 20
 _UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
