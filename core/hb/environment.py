@@ -17,9 +17,9 @@ NO_BLOCK = "A" * 43
 class Environment(NamedTuple):
     """The world as a schedule sees it.
 
-    `now_ms` gives milliseconds since 1970; `random_bytes(n)` gives n bytes that it
-    never gave before. `timestamp_ms`, where it is set, is what
-    assignments say in place of the clock.
+    `now_ms` gives milliseconds since 1970; `random_bytes(n)` gives n bytes that it never gave before: an
+    anchor made of them is taken to be new. `timestamp_ms`, where it is set, is what assignments say in place of the
+    clock.
     """
 
     now_ms: Callable[[], int]

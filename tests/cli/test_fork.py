@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,9 @@ def test_json_says_where_it_left(counted: Shell) -> None:
     outcome = counted.hb("inspect", "two", "--definition")
     assert (outcome.code, outcome.out) == (13, "")
     assert f"`hb fork {process} --slot 3 --anchor a`" in outcome.err
+    counted.ok("fork", "counter", "--name", "strangers", "--anchor", "a; rm -rf '$HOME'")
+    hint = counted.hb("inspect", "strangers", "--definition").err.split("`")[1]
+    assert shlex.split(hint)[-1] == "a; rm -rf '$HOME'"
 
 
 def test_verify_all_checks_what_is_shared_once(counted: Shell) -> None:

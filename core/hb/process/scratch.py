@@ -1,6 +1,7 @@
 """Temporary directories for what comes in files, and what killed runs left of theirs.
 
-A directory is locked while its program lives: what nobody has locked for a while is deleted by whoever makes the next.
+A directory has a lock file, which is locked while its program lives: one that has such a file, and that nobody has
+locked for a while, is deleted by whoever makes the next. It is never told by its name alone: that could be a user's.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PREFIX = "hb-history-"
+LOCK = "hb-scratch.lock"
 ABANDONED_SECONDS = 60.0
 """A directory that nobody has locked is left alone for so long: it may just have been made."""
 
@@ -37,7 +39,7 @@ def directory() -> Iterator[Path]:
     except OSError as error:
         raise HomeUnusable(f"cannot make a temporary directory: {error.strerror}") from error
     with made as path:
-        lock = os.open(path, os.O_RDONLY)
+        lock = os.open(Path(path) / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with suppress(OSError):  # where nothing can be locked, nothing is swept
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -49,11 +51,20 @@ def directory() -> Iterator[Path]:
 def _sweep(parent: Path) -> None:
     for path in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                found = os.fstat(lock)
-                if found.st_uid == os.getuid() and found.st_mtime < time() - ABANDONED_SECONDS:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(path, ignore_errors=True)
+                _delete_if_abandoned(path, directory)
             finally:
-                os.close(lock)
+                os.close(directory)
+
+
+def _delete_if_abandoned(path: Path, directory: int) -> None:
+    lock = os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    try:
+        found = os.fstat(lock)
+        is_ours = os.fstat(directory).st_uid == found.st_uid == os.getuid()
+        if is_ours and found.st_mtime < time() - ABANDONED_SECONDS:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(lock)

@@ -63,7 +63,7 @@ def staged(path: Path) -> Iterator[Staged]:
             if opened.form != archive.HISTORY:
                 raise Refused("it is a witness, and no history", hint=f"`hb verify {path}` challenges it")
             directory = stack.enter_context(scratch.directory())
-            store = stack.enter_context(open_store(directory, create=True))
+            store = stack.enter_context(open_store(directory / "store", create=True))
             stage = _Stage(store)
             stage.take(opened.records())
             found = Staged(store, stage.process, tuple(stage.line))
@@ -78,37 +78,42 @@ def verify(
     replay: bool,
     on_slot: OnSlot = lambda slot, last: None,
 ) -> Iterator[Finding]:
-    """Everything that is wrong with the history in a file; with `replay`, every message is run again too.
-
-    `on_slot` hears of each slot looked at, and the last; then again of each that is run.
+    """`check` of the history in a file.
 
     Raises:
         NotFound, Refused, HomeUnusable, IntegrityError: as `staged`.
         Interrupted: the user wants to stop.
     """
     with staged(path) as history:
-        findings = []
-        for finding in check(history, on_slot):
-            findings.append(finding)
-            yield finding
-        differing = run_again(history, findings, make_machine, on_slot) if replay else None
-        yield from [] if differing is None else [differing]
+        yield from check(history, make_machine, replay=replay, on_slot=on_slot)
 
 
-def check(staged: Staged, on_slot: OnSlot) -> Iterator[Finding]:
-    """Everything that is wrong with a history, but for what only running it tells."""
-    return checks.check_process(lambda: nullcontext(staged.store), staged.process, on_slot)
+def check(
+    staged: Staged, make_machine: Callable[[dict[str, bytes]], Machine], *, replay: bool, on_slot: OnSlot
+) -> Iterator[Finding]:
+    """Everything that is wrong with a history; with `replay`, every message is run again too.
+
+    `make_machine` makes a machine that has the images it is given, by ID. `on_slot` hears of each slot looked at, and
+    the last; then again of each that is run.
+
+    Raises:
+        Interrupted: the user wants to stop.
+    """
+    findings = []
+    for finding in checks.check_process(lambda: nullcontext(staged.store), staged.process, on_slot):
+        findings.append(finding)
+        yield finding
+    differing = _run_again(staged, findings, make_machine, on_slot) if replay else None
+    if differing is not None:
+        yield differing
 
 
-def run_again(
+def _run_again(
     staged: Staged, findings: Iterable[Finding], make_machine: Callable[[dict[str, bytes]], Machine], on_slot: OnSlot
 ) -> Finding | None:
     """The first slot of a history that comes out otherwise than it says, run from the definition on; None if none does.
 
-    `findings` are those of `check`. `make_machine` makes a machine that has the images it is given, by ID.
-
-    Raises:
-        Interrupted: the user wants to stop.
+    `findings` are those that were found without running it.
     """
     from hb.wasm.engine import run_interruptibly
 

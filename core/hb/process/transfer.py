@@ -181,12 +181,8 @@ def import_history(premises: Premises, path: Path, *, name: str | None = None, r
         HomeUnusable, Interrupted: as other verbs.
     """
     with staging.staged(path) as staged:
-        for finding in staging.check(staged, premises.on_slot):
+        for finding in staging.check(staged, premises.machine, replay=replay, on_slot=premises.on_slot):
             raise _unsound(finding, path)
-        if replay:
-            differing = staging.run_again(staged, [], premises.machine, premises.on_slot)
-            if differing is not None:
-                raise _unsound(differing, path)
         plans = [_plan(premises.open_store, staged, at) for at in staged.line]
         if name is not None:
             with premises.open_store() as store:

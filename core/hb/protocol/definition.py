@@ -312,9 +312,11 @@ def to_table(definition: Message) -> dict[str, object]:
     """
     left, anchor = origin(definition), str(definition["anchor"])
     if left is not None:
+        from shlex import quote  # whoever made the fork chose its anchor, and the user may paste this
+
         raise Refused(
             "a fork is more than a definition: what it shares cannot be spawned",
-            hint=f"`hb fork {left.process} --slot {left.slot} --anchor {anchor}`, with its tags and its "
+            hint=f"`hb fork {left.process} --slot {left.slot} --anchor {quote(anchor)}`, with its tags and its "
             "module, makes it again",
         )
     set_limits = limits(definition)

@@ -12,6 +12,8 @@ from hb.protocol.commitment import MAC, mac_commitment
 from hb.protocol.coverage import COMMITMENTS_KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hb.protocol.message import Message, Value
 
 
@@ -23,14 +25,7 @@ def pack(message: Message) -> Message:
     Raises:
         Refused: a commitment is an empty map, which is what the stored form has in place of the hmac one.
     """
-    packed = dict(message)
-    body = message.get("body")
-    if isinstance(body, dict):
-        packed["body"] = pack(body)
-    commitments = message.get(COMMITMENTS_KEY)
-    if isinstance(commitments, dict):
-        packed[COMMITMENTS_KEY] = _packed(commitments)
-    return packed
+    return _with_commitments(message, _packed)
 
 
 def _packed(commitments: dict[str, Value]) -> dict[str, Value]:
@@ -45,18 +40,26 @@ def _packed(commitments: dict[str, Value]) -> dict[str, Value]:
 
 def unpack(message: Message) -> Message:
     """The message that `pack` made `message` of."""
-    unpacked = dict(message)
-    body = message.get("body")
+    return _with_commitments(message, _unpacked)
+
+
+def _unpacked(commitments: dict[str, Value]) -> dict[str, Value]:
+    empty = [name for name, entry in commitments.items() if entry == {}]
+    signed = _signed_texts(commitments, empty)
+    if len(empty) != 1 or not signed:
+        return commitments
+    return {**commitments, empty[0]: cast("Value", mac_commitment(signed))}
+
+
+def _with_commitments(message: Message, change: Callable[[dict[str, Value]], dict[str, Value]]) -> Message:
+    """`message`, and the one in its `body`, with other commitments."""
+    changed = dict(message)
+    body, commitments = message.get("body"), message.get(COMMITMENTS_KEY)
     if isinstance(body, dict):
-        unpacked["body"] = unpack(body)
-    commitments = message.get(COMMITMENTS_KEY)
+        changed["body"] = _with_commitments(body, change)
     if isinstance(commitments, dict):
-        empty = [name for name, entry in commitments.items() if entry == {}]
-        signed = _signed_texts(commitments, empty)
-        if len(empty) == 1 and signed:
-            mac = cast("Value", mac_commitment(signed))
-            unpacked[COMMITMENTS_KEY] = {**commitments, empty[0]: mac}
-    return unpacked
+        changed[COMMITMENTS_KEY] = change(commitments)
+    return changed
 
 
 def _signed_texts(commitments: dict[str, Value], without: list[str]) -> dict[str, dict[str, str]]:

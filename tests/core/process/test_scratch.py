@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from time import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,8 +35,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def age(path: Path) -> None:
     """Makes it look as if nobody had touched it for long."""
-    long_ago = path.stat().st_mtime - 2 * scratch.ABANDONED_SECONDS
-    os.utime(path, (long_ago, long_ago))
+    long_ago = time() - 2 * scratch.ABANDONED_SECONDS
+    for each in (path, path / scratch.LOCK):
+        if each.exists():
+            os.utime(each, (long_ago, long_ago))
 
 
 def test_a_directory_is_there_for_as_long_as_it_is_used(place: Path) -> None:
@@ -61,12 +64,19 @@ def test_what_a_killed_run_left_is_deleted_by_the_next(place: Path) -> None:
 def test_what_is_used_or_is_something_else_is_left_alone(place: Path) -> None:
     target = place / "mine"
     target.mkdir()
+    (target / scratch.LOCK).write_text("")
     (place / f"{scratch.PREFIX}link").symlink_to(target)
     (place / f"{scratch.PREFIX}file").write_text("")
-    (place / "other").mkdir()
+    backup = place / f"{scratch.PREFIX}20241124"
+    backup.mkdir()
+    (backup / "CURRENT").write_text("a user's own copy")
+    odd = place / f"{scratch.PREFIX}odd"
+    odd.mkdir()
+    (odd / scratch.LOCK).symlink_to(target / scratch.LOCK)
     with scratch.directory() as used:
-        for path in (used, target, place / "other", place / f"{scratch.PREFIX}file"):
+        for path in (used, target, backup, odd):
             age(path)
-        before = set(place.iterdir())
+        before = set(place.rglob("*"))
         with scratch.directory() as path:
-            assert set(place.iterdir()) == before | {path}
+            new = {path, path / scratch.LOCK}
+            assert set(place.rglob("*")) == before | new
