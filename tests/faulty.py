@@ -15,7 +15,7 @@ from hb.errors import HomeUnusable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hb.store.store import Batch, Store
+    from hb.storage.store import Batch, Store
 
 
 class FaultyStore:

@@ -217,6 +217,6 @@ def is_file(argument: str) -> bool:
 
     It does if it has a slash, or ends as such files do, or is the path of one.
     """
-    from hb.process import files
+    from hb.files import opening as files
 
     return "/" in argument or argument.endswith(files.SUFFIXES) or files.is_file(Path(argument))

@@ -9,7 +9,8 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from hb.errors import Interrupted, Refused
-from hb_cli import arguments, output, results, views
+from hb_cli import arguments, output, results
+from hb_cli.views import fields as views
 
 if TYPE_CHECKING:
     from hb.environment import Environment
@@ -86,7 +87,7 @@ def _answer(found: Message) -> str:
 def _show_error(evaluated: Evaluated) -> None:
     slot, found = evaluated.scheduled.slot, evaluated.results
     if output.is_terminal(sys.stderr):
-        from hb_cli import render
+        from hb_cli.views import render
 
         output.console(sys.stderr).print(render.error_panel(slot, found))
         return

@@ -23,15 +23,16 @@ from typing import TYPE_CHECKING
 
 from hb import ids
 from hb.errors import HomeUnusable, IntegrityError, NoHome, Refused
-from hb.store import keys, lock
-from hb.store.store import Batch
+from hb.records import keys
+from hb.storage import lock
+from hb.storage.store import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hb.config import Config
     from hb.protocol.commitment import Key
-    from hb.store.leveldb import LevelStore
+    from hb.storage.leveldb import LevelStore
 
 HOME_NAME = ".hb"
 DEFAULT_KEY = "default"
@@ -132,7 +133,7 @@ class Home:
             IntegrityError: the store is damaged.
             HomeUnusable: the operating system would not let it be opened.
         """
-        from hb.store.leveldb import open_store
+        from hb.storage.leveldb import open_store
 
         with lock.hold(self.lock, timeout_s), open_store(self.store) as store:
             _check_format(store, self.path)
@@ -270,7 +271,7 @@ def _make(path: Path, seed: bytes | None) -> Home:
 
 def _fill(home: Home, seed: bytes | None) -> None:
     from hb import config, keyring
-    from hb.store.leveldb import open_store
+    from hb.storage.leveldb import open_store
 
     for directory in (home.keys, home.store, home.cache):
         directory.mkdir(mode=0o700)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hb import keyring
 from hb.config import Config
 from hb.errors import HomeBusy
-from hb.store.store import MemoryStore
+from hb.storage.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

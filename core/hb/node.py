@@ -11,30 +11,32 @@ from typing import TYPE_CHECKING
 from hb import ids
 from hb.environment import Environment, system_environment
 from hb.errors import IntegrityError, Interrupted, NotFound
-from hb.process import cache, history, lineage, names, references, scheduler
-from hb.process.history import ProcessView, SlotView, StateView
-from hb.process.scheduler import Scheduled
+from hb.history import references
+from hb.history import views as history
+from hb.history.views import ProcessView, SlotView, StateView
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.definition import Limits
 from hb.protocol.request import build_message
-from hb.store import keys
+from hb.records import cache, keys, lineage, names
+from hb.schedule import scheduler
+from hb.schedule.scheduler import Scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from threading import Event
 
+    from hb.compute.driver import Workshop
+    from hb.compute.premises import Premises
     from hb.config import Config
     from hb.devices.device import Machine
     from hb.home import Home
     from hb.memory_home import MemoryHome
-    from hb.process.compute import Workshop
-    from hb.process.evidence import Finding
-    from hb.process.intake import Prepared
-    from hb.process.premises import Premises
     from hb.protocol.message import Message
-    from hb.store.store import Store
+    from hb.schedule.intake import Prepared
+    from hb.storage.store import Store
+    from hb.verify.evidence import Finding
     from hb.wasm.module import Module
 
 __all__ = [
@@ -114,8 +116,10 @@ class Node:
             Refused: the module, the initial state, a device, a tag, a limit or the name is not acceptable.
             NotFound: no image with that ID is stored.
         """
+        from hb.compute import transition
         from hb.devices.device import execution_for
-        from hb.process import images, spawning, transition
+        from hb.records import images
+        from hb.schedule import spawning
         from hb.wasm.engine import run_interruptibly
 
         taken = images.take(image if isinstance(image, bytes) else self._stored_image(image))
@@ -159,7 +163,7 @@ class Node:
             BadSignature: a message's commitment does not verify; none of them was scheduled.
             NotFound: there is no such process.
         """
-        from hb.process import intake
+        from hb.schedule import intake
 
         key = self._scheduler_key()
         most, limit = self.config.batch_limit_messages, self.config.message_limit_bytes
@@ -195,7 +199,7 @@ class Node:
             Interrupted: the user wants to stop; what was computed until then is stored.
             IntegrityError: what is stored is damaged.
         """
-        from hb.process.compute import compute
+        from hb.compute.driver import compute
         from hb.wasm.engine import run_interruptibly
 
         slot = references.locate(self._slice, process, slot)
@@ -323,19 +327,19 @@ class Node:
             NotFound: there is no such process.
             Interrupted: the user wants to stop.
         """
-        from hb.process import audit
+        from hb.verify import audit
 
         return audit.verify(self.premises(on_slot), process, replay=replay, shared=shared)
 
     def verify_names(self) -> Iterator[Finding]:
         """Names that stand for no process."""
-        from hb.process import census
+        from hb.verify import census
 
         return census.check_names(self._slice)
 
     def process_ids(self) -> list[str]:
         """The IDs of all processes of which anything is here that makes one, damaged or not."""
-        from hb.process import census
+        from hb.verify import census
 
         with self._slice() as store:
             return census.processes(store)
@@ -347,19 +351,19 @@ class Node:
             Refused: its schedule, its definition or its image is damaged, and nothing was mended.
             NotFound, Interrupted: as `verify`.
         """
-        from hb.process import audit
+        from hb.verify import audit
 
         return audit.repair(self.premises(), process, replay=replay)
 
     def repair_names(self) -> list[str]:
         """Takes back the names that stand for no process; returns what was done, a line each."""
-        from hb.process import census, repair
+        from hb.verify import census, repair
 
         return repair.mend_names(self._slice, list(census.check_names(self._slice)))
 
     def premises(self, on_slot: Callable[[int, int], None] | None = None) -> Premises:
         """What verbs that live elsewhere need of this home; `on_slot` hears of the slots that they deal with."""
-        from hb.process.premises import Premises
+        from hb.compute.premises import Premises
 
         return Premises(
             open_store=self._slice,
@@ -387,14 +391,15 @@ class Node:
         self.home.announce()
 
     def _stored_image(self, image: str) -> bytes:
-        from hb.process import images
+        from hb.records import images
 
         with self._slice() as store:
             return images.read(store, image)
 
     def _machine(self, given: dict[str, bytes] | None = None) -> Machine:
         from hb.devices.device import Machine
-        from hb.process import images, intake
+        from hb.records import images
+        from hb.schedule import intake
 
         most = self.config.module_limit_bytes
         for wasm in (given or {}).values():
@@ -416,7 +421,7 @@ class Node:
         return Machine(load_module)
 
     def _workshop(self, target: int, stop: Event) -> Workshop:
-        from hb.process.compute import Workshop
+        from hb.compute.driver import Workshop
 
         on_slot = self._on_slot
         return Workshop(
@@ -431,12 +436,12 @@ class Node:
         return scheduler.find_scheduled(store, process, process)
 
     def _history(self, process: str, start: int, end: int) -> Iterator[SlotView]:
-        from hb.process import selection
+        from hb.history import selection
 
         yield from selection.select(self._slice, process, start, end)
 
     def _follow(self, process: str, first: int, on_slot: Callable[[SlotView], None], stop: Event) -> None:
-        from hb.process import compute
+        from hb.compute import driver as compute
 
         live = None
         while True:

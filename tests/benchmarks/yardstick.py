@@ -14,8 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from hb.protocol.definition import Limits
-from hb.store import keys
-from hb.store.leveldb import plyvel
+from hb.records import keys
+from hb.storage.leveldb import plyvel
 from hb.wasm import fastcall, module
 from hb.wasm.instance import Instance
 

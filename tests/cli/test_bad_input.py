@@ -126,8 +126,8 @@ def test_an_ambiguous_prefix_lists_the_candidates(home: Shell) -> None:
     from hb.environment import system_environment
     from hb.home import open_home
     from hb.node import Node
-    from hb.store import keys
-    from hb.store.store import Batch
+    from hb.records import keys
+    from hb.storage.store import Batch
 
     # Two PIDs that share four characters are rare: a second definition is put beside the first.
     opened = open_home(home.home)
@@ -198,7 +198,7 @@ def test_arguments_that_do_not_suit_the_program_are_an_outcome_not_a_refusal(cou
 def _set(key: bytes, value: bytes) -> Callable[[Shell], None]:
     def change(shell: Shell) -> None:
         from hb.home import open_home
-        from hb.store.store import Batch
+        from hb.storage.store import Batch
 
         with open_home(shell.home).slice() as store:
             store.commit(Batch(puts={key: value}, sync=True))
@@ -240,7 +240,7 @@ def test_a_home_whose_current_file_is_gone_is_never_made_anew(counter: Shell) ->
 def test_damage_is_said_with_process_and_slot(counter: Shell) -> None:
     counter.ok("send", "counter", "Increment", "--wait")
     pid = counter.ok("list").json()["process"]
-    from hb.store import keys
+    from hb.records import keys
 
     _set(keys.slot_record_key(pid, 1), b"{not json")(counter)
     outcome = counter.hb("state", "counter")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hb.home import open_home
-from hb.store import keys
-from hb.store.store import Batch
+from hb.records import keys
+from hb.storage.store import Batch
 
 if TYPE_CHECKING:
     import subprocess

@@ -108,7 +108,7 @@ def test_one_slot_in_full_has_all_lines(speaker: Shell) -> None:
 def test_a_long_outbox_is_cut_and_says_so() -> None:
     from rich.console import Console
 
-    from hb_cli import render
+    from hb_cli.views import render
 
     outbox: Message = {str(number): {"target": "x", "data": "y" * 5000} for number in range(1, 101)}
     console = Console(width=100, record=True, file=StringIO())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb.protocol.message import dumps, loads_message
-from hb.store import keys
-from hb.store.store import Batch
+from hb.records import keys
+from hb.storage.store import Batch
 
 if TYPE_CHECKING:
     from conftest import Shell

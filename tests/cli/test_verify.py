@@ -6,8 +6,8 @@ import pytest
 
 from hb.home import open_home
 from hb.protocol.message import dumps, loads_message
-from hb.store import keys
-from hb.store.store import Batch
+from hb.records import keys
+from hb.storage.store import Batch
 
 
 def alter(shell, *, puts=None, deletes=()) -> None:

@@ -13,7 +13,7 @@ import zlib
 import pytest
 
 from hb.errors import IntegrityError
-from hb.store.store import Batch
+from hb.storage.store import Batch
 
 WAT = """
 (module

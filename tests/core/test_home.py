@@ -19,9 +19,9 @@ import pytest
 from hb import config, home, keyring
 from hb.errors import HbError, HomeBusy, HomeUnusable, IntegrityError, NoHome, Refused
 from hb.home import Home
-from hb.store.keys import EVERYTHING
-from hb.store.leveldb import open_store
-from hb.store.store import Batch
+from hb.records.keys import EVERYTHING
+from hb.storage.leveldb import open_store
+from hb.storage.store import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -249,7 +249,7 @@ class TestSlice:
 
     def test_slices_of_many_processes_lose_nothing(self, made: Home) -> None:
         program = (
-            "import sys; from pathlib import Path; from hb.home import open_home; from hb.store.store import Batch\n"
+            "import sys; from pathlib import Path; from hb.home import open_home; from hb.storage.store import Batch\n"
             "for number in range(25):\n"
             "    with open_home(Path(sys.argv[1])).slice(30.0) as store:\n"
             "        count = store.get(b'count') or b'0'\n"

@@ -6,7 +6,7 @@ import pytest
 
 from hb.errors import HomeBusy, Refused
 from hb.memory_home import MemoryHome
-from hb.store.store import Batch
+from hb.storage.store import Batch
 
 
 def test_it_has_a_key_of_every_name_that_a_key_can_have() -> None:

@@ -13,8 +13,8 @@ import pytest
 from hb.errors import Interrupted, NotFound, Refused
 from hb.node import build_message, system_environment
 from hb.protocol.definition import Limits
-from hb.store import keys
-from hb.store.store import Batch
+from hb.records import keys
+from hb.storage.store import Batch
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -209,7 +209,7 @@ except Interrupted:
         follower.wait()
         follower.stdout.close()
     with shell.home.slice() as store:
-        from hb.process import cache
+        from hb.records import cache
 
         assert cache.latest(store, process, required="image") == 5
 

@@ -14,9 +14,10 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from hb import ids
+from hb.compute import driver as compute
 from hb.home import open_home
 from hb.node import Node
-from hb.process import cache, compute
+from hb.records import cache
 
 if TYPE_CHECKING:
     from types import ModuleType

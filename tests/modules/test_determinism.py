@@ -13,7 +13,7 @@ import pytest
 
 from hb import ids
 from hb.node import Node
-from hb.process import cache
+from hb.records import cache
 from modules.run_session import load_script
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hb import keyring
-from hb.process import fork as forks
-from hb.process.rerun import rerun
-from hb.store import keys
+from hb.history import fork as forks
+from hb.history.rerun import rerun
+from hb.records import keys
 
 AOS = "aos2_0_6.wasm"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hb.process.trace import trace
+from hb.history.trace import trace
 from hb.protocol.definition import Limits
 
 if TYPE_CHECKING:

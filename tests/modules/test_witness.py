@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb.errors import IntegrityError, Refused
-from hb.process import challenge, transfer, witness
+from hb.files import challenge, transfer, witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable

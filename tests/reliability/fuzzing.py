@@ -29,7 +29,7 @@ from hb.protocol import message as messages
 from hb.protocol.commitment import Key, sign, verify
 from hb.protocol.definition import Limits
 from hb.protocol.request import addressed
-from hb.store import keys
+from hb.records import keys
 from hb.wasm import module
 from hb.wasm.instance import Instance
 

@@ -17,8 +17,8 @@ from hb.protocol.assignment import chain
 from hb.protocol.commitment import message_id
 from hb.protocol.message import loads
 from hb.protocol.packing import unpack
-from hb.store import keys
-from hb.store.store import Batch
+from hb.records import keys
+from hb.storage.store import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

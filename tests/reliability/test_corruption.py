@@ -4,7 +4,7 @@ Two kinds of damage, and what a read does about each:
 
 - A disk's: bytes of LevelDB's files that flip, or are gone. LevelDB's checksums tell, and every read checks them.
 - Somebody's, or a program's: a record that was written over through LevelDB, its checksum in order. A read looks at
-  what is next to the record (`core/hb/process/links.py`): its slot, process and IDs, the digest that the following
+  what is next to the record (`core/hb/records/links.py`): its slot, process and IDs, the digest that the following
   slot record names, the hash-chain. It cannot know what nothing else names: what `BY_VERIFY_ALONE` lists. To check a
   signature, or run a module again, is what `hb verify` and `hb verify --replay` are for.
 """
@@ -30,12 +30,11 @@ from disk import quick_directory
 from hb import home as homes
 from hb import keyring
 from hb.errors import HbError, IntegrityError, NotFound, Refused
+from hb.history.views import SlotView
 from hb.home import Home
 from hb.node import Node
-from hb.process import cache
-from hb.process.history import SlotView
-from hb.store import keys
-from hb.store.store import Batch, MemoryStore
+from hb.records import cache, keys
+from hb.storage.store import Batch, MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,12 +17,12 @@ from disk import fill, quick_directory, small_disk
 from faulty import FaultyStore
 from hb import home as homes
 from hb import node as nodes
+from hb.compute import driver as compute
 from hb.errors import HomeUnusable
 from hb.home import Home
 from hb.node import Node
-from hb.process import compute
-from hb.store import keys
-from hb.store.store import MemoryStore
+from hb.records import keys
+from hb.storage.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,8 @@ import pytest
 from hb import home, ids, keyring
 from hb.errors import HbError, HomeUnusable, IntegrityError, NotFound, Refused
 from hb.node import Node, build_message, system_environment
-from hb.store import keys
-from hb.store.store import Batch
+from hb.records import keys
+from hb.storage.store import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

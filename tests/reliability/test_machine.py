@@ -31,12 +31,12 @@ from hb import home as homes
 from hb import keyring
 from hb.environment import Environment
 from hb.errors import BadSignature, NotFound, Refused
+from hb.history import fork as forks
 from hb.node import Node, build_message
-from hb.process import fork as forks
 from hb.protocol.commitment import Key, sign
 from hb.protocol.request import addressed
-from hb.store import keys
-from hb.store.store import Batch
+from hb.records import keys
+from hb.storage.store import Batch
 from hb.wasm import module
 
 LONG = bool(os.environ.get("HB_LONG"))

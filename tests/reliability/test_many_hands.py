@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from subprocess import Popen
 
-    from hb.store.leveldb import LevelStore
+    from hb.storage.leveldb import LevelStore
 
 LONG = bool(os.environ.get("HB_LONG"))
 SENDS = 64 if LONG else 16

@@ -49,7 +49,7 @@ def attest(
         raise arguments.misuse("give a FILE that `hb export --witness` wrote, or --slot and -o FILE")
     home = context.existing_home(session)
     key = context.signer(home, as_key)
-    from hb.process import challenge, witness
+    from hb.files import challenge, witness
 
     with progress.Bar() as bar:
         premises = context.open_node(session, home, bar.advance).premises(bar.advance)

@@ -9,7 +9,7 @@ import typer
 from hb_cli import arguments, context, exits, options, output, progress
 
 if TYPE_CHECKING:
-    from hb.process.calling import Answer
+    from hb.history.calling import Answer
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -66,7 +66,7 @@ def call(
       hb call me Eval --data 'return Balances'
       hb call me Pay --data 100 --as bob --json | jq .results.outbox
     """
-    from hb.process import calling
+    from hb.history import calling
     from hb_cli.commands.send import build
 
     session = context.session_of(ctx)
@@ -104,7 +104,7 @@ def _show(session: Session, answer: Answer) -> None:
             }
         )
     elif session.for_person:
-        from hb_cli import render
+        from hb_cli.views import render
 
         output.show(render.results_panel(answer.slot, answer.results, title="it would answer, at slot"))
     else:

@@ -104,12 +104,12 @@ def _follow(session: Session, node: Node, process: str) -> int:
 
 
 def _print_slots(session: Session, node: Node, process: str) -> None:
-    from hb_cli import views
+    from hb_cli.views import fields as views
 
     if not session.for_person:
         node.follow(process, lambda slot: output.json_line(views.slot_fields(slot)))
         return
-    from hb_cli import render
+    from hb_cli.views import render
 
     session.note("following; Ctrl-C ends it")
 

@@ -37,15 +37,15 @@ def diff(
       hb diff me 10 now --stat
       hb diff ledger 1 2 --json | jq '.memory.ranges[]'
     """
-    from hb.process import difference
-    from hb_cli import views
+    from hb.history import difference
+    from hb_cli.views import fields as views
 
     session = context.session_of(ctx)
     node = context.open_node(session)
     with progress.Bar() as bar:
         found = difference.difference(node.premises(bar.advance), process, before, after)
     if session.for_person:
-        from hb_cli import diff_view
+        from hb_cli.views import diff as diff_view
 
         output.show(diff_view.panel(found, process, is_short=stat))
     else:

@@ -58,13 +58,13 @@ def export(
     with progress.Bar() as bar:
         premises = context.open_node(session, on_slot=bar.advance).premises(bar.advance)
         if witness:
-            from hb.process import witness as witnesses
+            from hb.files import witness as witnesses
 
             made = witnesses.make(premises, process, slot or "now")
             witnesses.write(made, path)
             told: dict[str, object] = {"process": made.code.process, "slot": made.result.slot}
         else:
-            from hb.process import transfer
+            from hb.files import transfer
 
             done = transfer.export(premises, process, slot or "now", path, every_image=images)
             told = {

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hb_cli import arguments, context, options, output, progress, views
+from hb_cli import arguments, context, options, output, progress
+from hb_cli.views import fields as views
 
 if TYPE_CHECKING:
     from hb.node import Node, Scheduled
@@ -57,7 +58,7 @@ def fork(
     home = context.existing_home(session)
     settings = context.settings(home)
     wasm = None if module is None else arguments.read_module(module, limit_bytes=settings.module_limit_bytes)
-    from hb.process import fork as forks
+    from hb.history import fork as forks
 
     with progress.Bar() as bar:
         node = context.open_node(session, home, bar.advance)

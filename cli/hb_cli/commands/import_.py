@@ -10,7 +10,7 @@ import typer
 from hb_cli import arguments, context, options, output, progress
 
 if TYPE_CHECKING:
-    from hb.process.transfer import Imported
+    from hb.files.transfer import Imported
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -47,7 +47,8 @@ def import_(
       hb import mine.history --no-replay
     """
     session = context.session_of(ctx)
-    from hb.process import files, transfer
+    from hb.files import opening as files
+    from hb.files import transfer
 
     with files.reading(Path(file)):
         pass  # a home is not made for a file that is none

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from hb_cli import arguments, context, exits, options, output, views
+from hb_cli import arguments, context, exits, options, output
+from hb_cli.views import fields as views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from hb.history.selection import Filter
     from hb.home import Home
     from hb.node import Node, SlotView
-    from hb.process.selection import Filter
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -134,7 +135,7 @@ def _since_ms(since: str | None) -> int | None:
 
 
 def _filter(home: Home, senders: list[str] | None, actions: list[str] | None, failed: bool | None) -> Filter:
-    from hb.process.selection import Filter
+    from hb.history.selection import Filter
 
     addresses = context.addresses(home) if senders else {}
     names = {name: address for address, name in addresses.items()}
@@ -143,7 +144,7 @@ def _filter(home: Home, senders: list[str] | None, actions: list[str] | None, fa
 
 
 def _slots(node: Node, process: str, chosen: _Chosen) -> Iterator[SlotView]:
-    from hb.process import references, selection
+    from hb.history import references, selection
 
     open_store = node.premises().open_store
     pid, start = references.resolve(open_store, process, "0" if chosen.first is None else chosen.first)
@@ -155,7 +156,7 @@ def _slots(node: Node, process: str, chosen: _Chosen) -> Iterator[SlotView]:
 
 def _follow(session: Session, node: Node, home: Home, process: str, chosen: _Chosen) -> int:
     """Shows slots as they are computed, until there are enough, or Ctrl-C: that is how it ends, and no error."""
-    from hb.process import references, selection
+    from hb.history import references, selection
 
     open_store = node.premises().open_store
     pid, start = references.resolve(open_store, process, "0" if chosen.first is None else chosen.first)
@@ -176,7 +177,7 @@ def _follow(session: Session, node: Node, home: Home, process: str, chosen: _Cho
 def _print_lines(session: Session, slots: Iterable[SlotView]) -> None:
     for view in slots:
         if session.for_person:
-            from hb_cli import render
+            from hb_cli.views import render
 
             output.show(render.slot_line(view))
         else:
@@ -196,7 +197,7 @@ def _print_definition(session: Session, node: Node, process: str) -> None:
 
 
 def _show(node: Node, home: Home, process: str, slots: Iterator[SlotView], *, is_one: bool) -> None:
-    from hb_cli import history, render
+    from hb_cli.views import history, render
 
     sender_name = _sender_names(home)
     if is_one:
@@ -212,7 +213,7 @@ def _show(node: Node, home: Home, process: str, slots: Iterator[SlotView], *, is
 
 def _sender_names(home: Home) -> Callable[[str | None], str]:
     """What to call who sent a message: the name of a key of this home, or the first of an address."""
-    from hb_cli import render
+    from hb_cli.views import render
 
     names = context.addresses(home)
     return lambda address: names.get(address or "") or render.short(address)

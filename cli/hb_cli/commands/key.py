@@ -62,7 +62,7 @@ def list_keys(ctx: typer.Context) -> None:
     home = context.existing_home(session)
     keys = [keyring.public(home.keys, name) for name in keyring.names(home.keys)]
     if session.for_person:
-        from hb_cli import render
+        from hb_cli.views import render
 
         output.show(render.keys([(key.name, key.address) for key in keys]))
         return
@@ -98,7 +98,7 @@ def show(
         return
     key = keyring.public(keys, name)
     if session.for_person:
-        from hb_cli import render
+        from hb_cli.views import render
 
         output.show(render.fields(_fields(key), title="key"))
         return

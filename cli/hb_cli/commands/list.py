@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hb_cli import arguments, context, output
-from hb_cli import views as views_
+from hb_cli.views import fields as views_
 
 if TYPE_CHECKING:
     from hb.node import ProcessView
@@ -28,7 +28,7 @@ def list_processes(ctx: typer.Context) -> None:
     session = context.session_of(ctx)
     views = context.open_node(session).processes()
     if session.for_person:
-        from hb_cli import render
+        from hb_cli.views import render
 
         output.show(render.processes(views, output.screen_width()))
         return

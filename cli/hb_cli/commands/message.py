@@ -112,7 +112,7 @@ def show(
     session = context.session_of(ctx)
     found = context.open_node(session).stored_message(identifier)
     if session.for_person:
-        from hb_cli import render
+        from hb_cli.views import render
 
         output.show(render.value(found))
     else:

@@ -49,7 +49,7 @@ def inspect(ctx: typer.Context, file: options.File) -> None:
     wasm = arguments.read_module(file, limit_bytes=arguments.MODULE_LIMIT_BYTES)
     info, found = verdict.examine(wasm, context.likely_settings(session).memory_limit_pages)
     if session.for_person:
-        from hb_cli import anatomy
+        from hb_cli.views import anatomy
 
         output.show(anatomy.view("standard input" if file == "-" else Path(file).name, len(wasm), info, found))
     else:

@@ -9,9 +9,9 @@ import typer
 from hb_cli import arguments, context, exits, options, output, progress
 
 if TYPE_CHECKING:
-    from hb.process.replay import Difference
-    from hb.process.rerun import Change, Rerun
+    from hb.history.rerun import Change, Rerun
     from hb.protocol.message import Message
+    from hb.verify.replay import Difference
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -54,7 +54,7 @@ def replay(
     session = context.session_of(ctx)
     home = context.existing_home(session)
     wasm = arguments.read_module(module, limit_bytes=context.settings(home).module_limit_bytes)
-    from hb.process import rerun as reruns
+    from hb.history import rerun as reruns
 
     with progress.Bar() as bar:
         show = _show if session.for_person else _print
@@ -85,7 +85,7 @@ def _fields(difference: Difference) -> Message:
 
 
 def _show(change: Change) -> None:
-    from hb_cli import render
+    from hb_cli.views import render
 
     output.show(render.replayed_slot(change, _MOST_SHOWN))
 

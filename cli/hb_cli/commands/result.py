@@ -63,7 +63,7 @@ def _show(session: Session, view: SlotView) -> None:
             }
         )
     elif session.for_person:
-        from hb_cli import render
+        from hb_cli.views import render
 
         output.show(render.results_panel(view.slot, results))
     else:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hb.errors import Refused
-from hb_cli import arguments, context, exits, options, output, progress, views
+from hb_cli import arguments, context, exits, options, output, progress
+from hb_cli.views import fields as views
 
 if TYPE_CHECKING:
     from hb.config import Config
@@ -226,7 +227,7 @@ def _print_results(session: Session, scheduled: Scheduled, results: Message, sta
     if slot_too:
         output.line(str(scheduled.slot))
     if session.for_person:
-        from hb_cli import render
+        from hb_cli.views import render
 
         output.show(render.results_panel(scheduled.slot, results))
     else:

@@ -10,7 +10,8 @@ import typer
 
 from hb import ids
 from hb.errors import Refused
-from hb_cli import arguments, context, options, output, views
+from hb_cli import arguments, context, options, output
+from hb_cli.views import fields as views
 
 if TYPE_CHECKING:
     from hb.config import Config

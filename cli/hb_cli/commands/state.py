@@ -46,7 +46,7 @@ def state(
     if path is not None:
         _print_value(find(view.state, path, view), is_json=session.json, for_person=session.for_person)
     elif session.for_person:
-        from hb_cli import render
+        from hb_cli.views import render
 
         output.show(render.state(view, process))
     else:
@@ -82,7 +82,7 @@ def _print_value(value: Value, *, is_json: bool, for_person: bool) -> None:
     if isinstance(value, str) and not is_json:
         output.line(value)
     elif for_person and isinstance(value, dict | list):
-        from hb_cli import render
+        from hb_cli.views import render
 
         output.show(render.value(value))
     else:

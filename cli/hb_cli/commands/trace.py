@@ -49,18 +49,18 @@ def trace(
       hb trace counter now --json | jq '.calls[].gas'
       hb trace me now~1 --host-calls 1000
     """
-    from hb.process import trace as tracing
+    from hb.history import trace as tracing
 
     session = context.session_of(ctx)
     node = context.open_node(session)
     with progress.Bar() as bar:
         found = tracing.trace(node.premises(bar.advance), process, reference, host_calls=host_calls)
     if session.for_person:
-        from hb_cli import trace_view
+        from hb_cli.views import trace as trace_view
 
         output.show(trace_view.panel(found, process))
     else:
-        from hb_cli import views
+        from hb_cli.views import fields as views
 
         output.json_line(views.trace_fields(found))
     return exits.DAMAGE if found.differences else exits.DONE

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from hb.devices.device import Machine
+    from hb.files.challenge import Challenged
     from hb.node import Node
-    from hb.process.challenge import Challenged
-    from hb.process.evidence import Finding
+    from hb.verify.evidence import Finding
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -119,7 +119,8 @@ class _Check:
             raise Refused(f"{error.message}, and the file {target} is no history and no witness") from error
 
     def _file(self, path: Path) -> None:
-        from hb.process import challenge, files, staging
+        from hb.files import challenge, staging
+        from hb.files import opening as files
 
         try:
             with files.reading(path) as opened:
@@ -136,7 +137,7 @@ class _Check:
 
     def _make_machine(self) -> Callable[[dict[str, bytes]], Machine]:
         """What makes a machine: the home, if there is one, for it keeps what was compiled."""
-        from hb.process import staging
+        from hb.files import staging
 
         try:
             return self.node.premises().machine

@@ -44,8 +44,9 @@ def examine(wasm: bytes, memory_pages: int) -> tuple[ModuleInfo | None, Verdict]
     Raises:
         Refused: it is no module that can be read.
     """
-    from hb.wasm import convert, module
-    from hb.wasm.opcodes import LegacyExceptions
+    from hb.binary import convert
+    from hb.binary.opcodes import LegacyExceptions
+    from hb.wasm import module
 
     try:
         info = module.inspect(wasm)

@@ -119,7 +119,7 @@ class Home:
             Refused: it is no history, or that of a process that is another one here; nothing was stored.
             IntegrityError: something in it is not what it must be; nothing was stored.
         """
-        from hb.process import transfer
+        from hb.files import transfer
 
         return Process(
             self, transfer.import_history(self.node.premises(), Path(path), name=name, replay=replay).process

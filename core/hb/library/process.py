@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hb.environment import Environment
+    from hb.history.difference import Difference
+    from hb.history.rerun import Change
+    from hb.history.trace import Trace
     from hb.library.home import Home
     from hb.node import SlotView
-    from hb.process.difference import Difference
-    from hb.process.evidence import Finding
-    from hb.process.rerun import Change
-    from hb.process.trace import Trace
     from hb.protocol.commitment import Key
     from hb.protocol.message import Message, Value
+    from hb.verify.evidence import Finding
 
 
 def message(
@@ -212,7 +212,7 @@ class Process:
             Refused: the message cannot be sent, or `timestamp_ms` is before the slot's.
             Interrupted, IntegrityError: as `compute`.
         """
-        from hb.process import calling
+        from hb.history import calling
 
         answer = calling.call(
             self.home.node.premises(),
@@ -250,7 +250,7 @@ class Process:
         Raises:
             NotFound, Interrupted, IntegrityError: as `compute`.
         """
-        from hb.process import trace
+        from hb.history import trace
 
         return trace.trace(self.home.node.premises(), self.id, slot, host_calls=host_calls)
 
@@ -264,7 +264,7 @@ class Process:
         Raises:
             NotFound, Interrupted, IntegrityError: as `compute`.
         """
-        from hb.process import difference
+        from hb.history import difference
 
         return difference.difference(self.home.node.premises(), self.id, before, after)
 
@@ -282,7 +282,7 @@ class Process:
             Refused: the module is not acceptable, has another ABI, or cannot begin from the definition.
             NotFound, Interrupted, IntegrityError: as `compute`.
         """
-        from hb.process import rerun
+        from hb.history import rerun
 
         changes: list[Change] = []
         premises, other = self.home.node.premises(), self.home.module(module)
@@ -299,7 +299,7 @@ class Process:
             Refused, HomeUnusable: the file cannot be written.
             IntegrityError: what is stored is damaged.
         """
-        from hb.process import transfer
+        from hb.files import transfer
 
         transfer.export(self.home.node.premises(), self.id, to, Path(path), every_image=every_image)
 
@@ -319,7 +319,7 @@ class Process:
             NotFound, Interrupted, IntegrityError: as `compute`.
             Refused, HomeUnusable: the file cannot be written.
         """
-        from hb.process import challenge, witness
+        from hb.files import challenge, witness
 
         premises = self.home.node.premises()
         made = witness.make(premises, self.id, slot)
@@ -352,7 +352,7 @@ class Process:
             Refused: the module cannot take over the state, or a tag or the name is not acceptable; nothing was made.
             Interrupted, IntegrityError: as `compute`.
         """
-        from hb.process.fork import fork
+        from hb.history.fork import fork
 
         environment = self.home.environment(timestamp_ms, block_height)
         scheduled = fork(

@@ -13,7 +13,7 @@ from hb.errors import IntegrityError
 if TYPE_CHECKING:
     import os
 
-    from hb.process.evidence import Finding
+    from hb.verify.evidence import Finding
 
 
 class VerifiedFile(NamedTuple):
@@ -41,7 +41,8 @@ def verify_file(path: str | os.PathLike[str], *, replay: bool = False) -> Verifi
         Refused, HomeUnusable: it is neither, or cannot be read.
         Interrupted: Ctrl-C came.
     """
-    from hb.process import challenge, files, staging
+    from hb.files import challenge, staging
+    from hb.files import opening as files
 
     try:
         with files.reading(Path(path)) as opened:

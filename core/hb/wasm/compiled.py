@@ -20,8 +20,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from hb.binary import rewrite
 from hb.errors import HomeUnusable
-from hb.wasm import rewrite
 from hb.wasm.engine import CONFIG, ENGINE, get_engine
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import wasmtime
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hb.wasm.parse import FunctionType
+    from hb.binary.parse import FunctionType
 
 Number = int | float
 HostFunction = Callable[..., Any]

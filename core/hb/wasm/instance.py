@@ -14,17 +14,17 @@ from weakref import ref
 
 import wasmtime
 
+from hb.binary.parse import NUMERIC, numeric_type
 from hb.errors import Interrupted, Refused
 from hb.wasm import engine, fastcall, longjmp
 from hb.wasm.engine import PAGE_BYTES
 from hb.wasm.host import OUT_OF_GAS, Failure, Host, HostTrap
-from hb.wasm.parse import NUMERIC, numeric_type
 
 if TYPE_CHECKING:
+    from hb.binary.parse import Import
     from hb.protocol.definition import Limits
     from hb.wasm.fastcall import Number
     from hb.wasm.module import Module, ModuleInfo
-    from hb.wasm.parse import Import
 
 HostFunction = Callable[..., Any]
 """Called with the instance's `Host` and the arguments; gives a value, or None. Ends the call by raising `HostTrap`."""

@@ -16,8 +16,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hb.binary.parse import FunctionType, numeric_type
 from hb.wasm.engine import get_engine
-from hb.wasm.parse import FunctionType, numeric_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

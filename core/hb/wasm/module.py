@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hb import ids
+from hb.binary import rewrite
+from hb.binary.parse import NUMERIC, Export, FunctionType, Import, Outline, memory_text, parse, section_name
 from hb.errors import Refused
-from hb.wasm import compiled, rewrite
+from hb.wasm import compiled
 from hb.wasm.compiler import DEFAULT_LIMITS, SMALL_BYTES, CompileLimits, compile_apart
 from hb.wasm.engine import get_engine
-from hb.wasm.parse import NUMERIC, Export, FunctionType, Import, Outline, memory_text, parse, section_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     import wasmtime
 
-    from hb.wasm.rewrite import State
+    from hb.binary.rewrite import State
 
 __all__ = [
     "CompileLimits",

@@ -11,9 +11,9 @@ import threading
 import pytest
 import wasmtime
 
+from hb.binary.parse import FunctionType, numeric_type
 from hb.wasm import engine, fastcall
 from hb.wasm.module import Module, load
-from hb.wasm.parse import FunctionType, numeric_type
 
 CALLS = [
     ("same", (0, 0, 0.0, 0.0)),

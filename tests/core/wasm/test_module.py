@@ -259,7 +259,7 @@ def test_deep_nesting_neither_crashes_nor_hangs() -> None:
 
 
 def test_three_megabytes_of_instructions_are_looked_through_in_well_under_a_second() -> None:
-    from hb.wasm.rewrite import unsigned
+    from hb.binary.rewrite import unsigned
 
     body = b"\0" + b"\x41\x26\x1a\x0c\0\x20\x80\x01" * 400_000 + b"\x0b"
     code = b"\x01" + unsigned(len(body)) + body

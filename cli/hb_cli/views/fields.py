@@ -1,0 +1,206 @@
+"""The JSON form of what the node shows: the field names that scripts rely on. They do not change their meaning.
+
+Must never load Rich.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from hb.history.difference import Change, Difference, Memory
+    from hb.history.trace import Trace
+    from hb.node import Scheduled, SlotView
+    from hb.protocol.definition import Origin
+    from hb.protocol.message import Message, Value
+    from hb.wasm.host import Failure
+    from hb.wasm.tracing import FunctionCall, GlobalChange, HostCall
+
+
+def scheduled_fields(scheduled: Scheduled) -> Message:
+    """A message that has a slot. `fresh` is false where the schedule had it before."""
+    return {
+        "process": scheduled.process,
+        "slot": scheduled.slot,
+        "message": scheduled.message,
+        "assignment": scheduled.assignment,
+        "fresh": scheduled.fresh,
+    }
+
+
+def made_fields(made: Scheduled, name: str | None, origin: Origin | None = None) -> Message:
+    """A process that was made: by its first slot, and the name that it was given."""
+    fields: Message = {
+        "process": made.process,
+        "slot": made.slot,
+        "assignment": made.assignment,
+        "fresh": made.fresh,
+        **origin_fields(origin),
+    }
+    return fields if name is None else {**fields, "name": name}
+
+
+def origin_fields(origin: Origin | None) -> Message:
+    """Where a fork left another process; nothing of what is none."""
+    return {} if origin is None else {"fork-of": origin.process, "fork-slot": origin.slot}
+
+
+def slot_fields(view: SlotView) -> Message:
+    """One slot of a history. `timestamp` is milliseconds since 1970; what is not computed yet is null.
+
+    The slot whose message made a fork says where that left, too.
+    """
+    return {
+        "process": view.process,
+        "slot": view.slot,
+        "timestamp": view.timestamp_ms,
+        "sender": view.sender,
+        "message": view.message,
+        "assignment": view.assignment,
+        "action": view.action,
+        "parameters": list(view.parameters),
+        "computed": view.computed,
+        "results": view.results,
+        "state": view.state,
+        "changed": view.changed,
+        "gas": view.gas,
+        "image": view.image,
+        "hashpath": view.hashpath,
+        **origin_fields(view.origin),
+    }
+
+
+MOST_PAGES = 1000
+"""So many changed pages of memory are listed one by one; all are counted."""
+
+
+def trace_fields(trace: Trace) -> Message:
+    """What happened in one slot. `same-as-stored` is null where the slot is not computed."""
+    from hb.protocol.commitment import message_id
+
+    return {
+        "process": trace.process,
+        "slot": trace.slot,
+        "message": message_id(cast("Message", trace.assignment["body"])),
+        "assignment": message_id(trace.assignment),
+        "calls": [_call_fields(call) for call in trace.calls],
+        "calls-left-out": trace.left_out,
+        "results": trace.results,
+        "keys": {change.key: {"before": change.before, "after": change.after} for change in trace.keys},
+        "globals": [_global_fields(each) for each in trace.globals],
+        "memory": {
+            "pages-before": trace.pages_before,
+            "pages-after": trace.pages_after,
+            "changed-pages": len(trace.pages),
+            "changed-bytes": sum(change.bytes for change in trace.pages),
+            "pages": [{"page": change.page, "bytes": change.bytes} for change in trace.pages[:MOST_PAGES]],
+        },
+        "undone": trace.undone,
+        "same-as-stored": None if trace.differences is None else not trace.differences,
+        "differences": [dict(difference._asdict()) for difference in trace.differences or []],
+    }
+
+
+def difference_fields(found: Difference) -> Message:
+    """In what two states differ. Of a change, `before` or `after` is missing where the value was or is not there.
+
+    The bytes of a range are in hex, the first of them if there are many; `size` says how many there are.
+    """
+    memory: Message = {
+        **_memory_counts(found.memory),
+        "ranges": [
+            {
+                "page": each.page,
+                "offset": each.offset,
+                "size": each.size,
+                "before": each.before.hex(),
+                "after": each.after.hex(),
+            }
+            for each in found.memory.ranges
+        ],
+    }
+    return {
+        **_sides(found),
+        "keys": [_change_fields(change) for change in found.keys],
+        "results": [_change_fields(change) for change in found.results],
+        "globals": [_global_fields(change) for change in found.globals],
+        "memory": memory,
+    }
+
+
+def difference_counts(found: Difference) -> Message:
+    """As `difference_fields`, with how many there are in place of what they are."""
+    counts = {"keys": len(found.keys), "results": len(found.results), "globals": len(found.globals)}
+    return {**_sides(found), **counts, "memory": _memory_counts(found.memory)}
+
+
+def _sides(found: Difference) -> Message:
+    return {
+        "process": found.process,
+        "before": dict(found.before._asdict()),
+        "after": dict(found.after._asdict()),
+        "same": found.is_none,
+    }
+
+
+def _change_fields(change: Change) -> Message:
+    fields: Message = {"path": change.path}
+    if change.was_there:
+        fields["before"] = change.before
+    if change.is_there:
+        fields["after"] = change.after
+    return fields
+
+
+def _memory_counts(memory: Memory) -> Message:
+    return {
+        "pages-before": memory.pages_before,
+        "pages-after": memory.pages_after,
+        "changed-pages": memory.changed_pages,
+        "changed-bytes": memory.changed_bytes,
+        "changed-ranges": len(memory.ranges) + memory.left_out,
+    }
+
+
+def _global_fields(change: GlobalChange) -> Message:
+    return {
+        "index": change.item,
+        "name": change.name,
+        "type": change.type,
+        "before": change.before,
+        "after": change.after,
+    }
+
+
+def _call_fields(call: FunctionCall) -> Message:
+    return {
+        "function": call.function,
+        "arguments": list(call.arguments),
+        "texts": list(call.texts),
+        "results": list(call.results),
+        "answer": call.answer,
+        "gas": call.gas,
+        "failure": _failure_fields(call.failure),
+        "backtrace": [
+            {"function": frame.function, "index": frame.index, "offset": frame.offset} for frame in call.backtrace
+        ],
+        "host-calls": [_host_call_fields(each) for each in call.host_calls],
+        "host-calls-in-all": {
+            name: {"calls": count, "gas": call.host_gas[name]} for name, count in call.host_counts.items()
+        },
+    }
+
+
+def _host_call_fields(call: HostCall) -> Message:
+    return {
+        "function": call.function,
+        "arguments": list(call.arguments),
+        "result": call.result,
+        "gas": call.gas,
+        "printed": call.printed,
+        "failure": _failure_fields(call.failure),
+    }
+
+
+def _failure_fields(failure: Failure | None) -> Value:
+    return None if failure is None else {"kind": failure.kind, "error": failure.message}

@@ -1,0 +1,358 @@
+"""What a person sees on a terminal: state, history, tables. Rich is loaded with this module and not before.
+
+All text of strangers goes through `output.printable`. Must never print, and never compute anything.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from rich import box
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from hb.protocol import message as messages
+from hb_cli import results
+from hb_cli.output import plain, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from hb.history.rerun import Change
+    from hb.node import ProcessView, SlotView, StateView
+    from hb.protocol.message import Message, Value
+
+SHORT_ID = 10
+_LONGEST_VALUE = 2_000
+_TREE_DEPTH = 6
+_MOST_ENTRIES = 20
+_LINE_ENDS = re.compile(r"\s*\n\s*")
+# What every message of a program has, or what is told in its own place.
+_TOLD_ELSEWHERE = frozenset(
+    {
+        "target",
+        "action",
+        "data",
+        "anchor",
+        "data-protocol",
+        "type",
+        "variant",
+        "from-process",
+        "from-image",
+        "reference",
+    }
+)
+_KEY, _DIM, _GOOD, _BAD, _WAIT, _NUMBER, _NAME = "cyan", "dim", "green", "red", "yellow", "bold", "bold magenta"
+
+
+def short(identifier: str | None) -> str:
+    """The first characters of an ID, as git shortens a hash: enough to tell it, and to type it."""
+    return "" if identifier is None else printable(identifier)[:SHORT_ID]
+
+
+def compact(value: Value, limit: int = _LONGEST_VALUE) -> str:
+    """A value on one line, safe for a terminal, cut at `limit` characters: text as it is, the rest as JSON."""
+    text = value if isinstance(value, str) else messages.dumps(value).decode()
+    text = printable(text[: limit + 1])
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def pairs(message: Message) -> str:
+    """A message on one line: `key=value key=value`."""
+    return " ".join(f"{printable(key)}={compact(value, 200)}" for key, value in sorted(message.items()))
+
+
+def moment(timestamp_ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """A time in milliseconds since 1970 as a local date and time; the number itself where no calendar reaches."""
+    try:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC).astimezone().strftime(form)
+    except (OverflowError, ValueError, OSError):
+        return str(timestamp_ms)
+
+
+def outcome(found: Message | None, limit: int = _LONGEST_VALUE) -> Text:
+    """What a slot's results say, on one line: the error, or the answer and how much else there is."""
+    if found is None:
+        return Text("pending", _WAIT)
+    if results.failed(found):
+        return Text("✗ " + _one_line(results.text_of(found.get("error")) or "error", limit), _BAD)
+    if not found:
+        return Text("")
+    answer = results.answer(found)
+    # A function's values stand side by side.
+    values = answer if isinstance(answer, list) and "data" not in found else [] if answer is None else [answer]
+    said = ", ".join(_one_line(results.text_of(value), limit) for value in values)
+    text = Text.assemble(("→ " + said if said else "", _GOOD))
+    if beside := results.counts(found):
+        text.append((" + " if said else "→ ") + beside, _DIM)
+    return text or Text("ok", _GOOD)
+
+
+def request(slot: SlotView, *, with_data: bool = True) -> Text:
+    """What a slot's message asked for, on one line: its action, its parameters, and its data."""
+    if slot.slot == 0:
+        return Text("spawn", _DIM)
+    if slot.origin is not None:
+        return Text(f"fork of {short(slot.origin.process)} at slot {slot.origin.slot}", _DIM)
+    text = Text(printable(slot.action or "(no action)"), "" if slot.action else _DIM)
+    for parameter in slot.parameters:
+        text.append(" " + compact(parameter, 200), _NUMBER)
+    if with_data and slot.data not in (None, ""):
+        text.append(" " + _one_line(results.text_of(slot.data), 200), _DIM)
+    return text
+
+
+def executed_by(devices: Sequence[str]) -> str:
+    """The devices of a process in a few words: of those that an AO program runs beside, the one that has its ABI."""
+    if "json-iface@1.0" in devices and len(devices) > 2:
+        return f"json-iface@1.0 + {len(devices) - 1}"
+    return printable(", ".join(devices))
+
+
+def fields(values: Mapping[str, object], *, title: str) -> Panel:
+    """A panel of names and values."""
+    return Panel(_grid(values), title=Text(title, _NAME), title_align="left", expand=False, box=box.ROUNDED)
+
+
+def keys(names: Sequence[tuple[str, str]]) -> Table:
+    """The table of (name, address) pairs."""
+    table = _table()
+    table.add_column("key", style=_NAME, overflow="fold")
+    table.add_column("address", overflow="fold")
+    for name, address in names:
+        table.add_row(printable(name), printable(address))
+    return table
+
+
+def processes(views: Sequence[ProcessView], width: int) -> RenderableType:
+    """The table of the home's processes, fitted to a terminal of `width` columns."""
+    if not views:
+        return Text("no processes yet; hb spawn makes one", _DIM)
+    forks = width >= 80 and any(view.origin is not None for view in views)
+    columns: dict[str, dict[str, Any]] = {
+        "name": {"style": _NAME, "overflow": "ellipsis"},
+        "process": {"style": _KEY},
+        "slots": {"justify": "right"},
+        "computed": {"justify": "right"},
+        **({"left": {"overflow": "ellipsis"}} if forks else {}),
+        **({"devices": {"overflow": "ellipsis"}} if width >= (100 if forks else 80) else {}),
+        **({"latest": {"style": _DIM}} if width >= 80 else {}),
+        **({"image": {"style": _DIM}} if width >= 120 else {}),
+    }
+    table = _table()
+    for name, settings in columns.items():
+        table.add_column(name, no_wrap=True, **settings)
+    called = {view.process: printable(", ".join(view.names)) or short(view.process) for view in views}
+    for view in views:
+        cells = _process_cells(view, called)
+        table.add_row(*(cells[name] for name in columns))
+    return table
+
+
+def _process_cells(view: ProcessView, called: Mapping[str, str]) -> dict[str, str | Text]:
+    is_behind = view.computed is None or view.computed < view.slots - 1
+    left = view.origin
+    return {
+        "name": printable(", ".join(view.names)),
+        "process": short(view.process),
+        "slots": str(view.slots),
+        "computed": Text("none" if view.computed is None else f"to {view.computed}", _WAIT if is_behind else ""),
+        "left": "" if left is None else f"{called.get(left.process, short(left.process))} at {left.slot}",
+        "devices": executed_by(view.devices),
+        "latest": moment(view.latest_ms),
+        "image": short(view.image),
+    }
+
+
+def replayed_slot(change: Change, most: int) -> RenderableType:
+    """A slot that other code makes another of: path by path, what it was and what it would be; `most` of them."""
+    grid = Table.grid(padding=(0, 2))
+    for difference in change.differences[:most]:
+        before, after = (Text(_or_nothing(value)) for value in (difference.before, difference.after))
+        before.stylize(_BAD)
+        after.stylize(_GOOD)
+        grid.add_row(Text("  " + printable(difference.path), _KEY), before, "→", after)
+    more = len(change.differences) - most
+    rest = [Text(f"  … and {more:,} more", _DIM)] if more > 0 else []
+    gas = Text(f"   gas {change.gas_before:,} → {change.gas_after:,}", _DIM)
+    return Group(Text.assemble("slot ", (str(change.slot), _NUMBER), " differs", gas), grid, *rest)
+
+
+def _or_nothing(value: Value) -> str:
+    return "nothing" if value is None else compact(value, 200)
+
+
+def process_line(view: ProcessView) -> Text:
+    """A process on one line: its names, its ID in full, its devices; on another, where it left, if it is a fork."""
+    names = printable(", ".join(view.names)) + ("  " if view.names else "")
+    line = Text.assemble((names, _NAME), (printable(view.process), _KEY), ("  " + executed_by(view.devices), _DIM))
+    if view.origin is not None:
+        line.append(f"\nleft {printable(view.origin.process)} at slot {view.origin.slot}", _DIM)
+    return line
+
+
+def slot_line(view: SlotView) -> Text:
+    """A slot on one line, as a follower sees it go by."""
+    line = Text.assemble((f"{view.slot:>6}", _NUMBER), "  ", (moment(view.timestamp_ms, "%H:%M:%S"), _DIM), "  ")
+    line += request(view) + Text("  ") + outcome(view.results, 200)
+    if view.state:
+        line.append("  " + ("= " if view.changed is False else "") + pairs(view.state), _DIM)
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
+
+
+def state(view: StateView, name: str) -> RenderableType:
+    """The state of a process at a slot: its public keys, the slot's results, and what it follows from."""
+    public, found = cast("Message", view.record["state"]), cast("Message", view.record["results"])
+    body: list[RenderableType] = [_tree(public)] if public else [Text("no public keys", _DIM)]
+    if found:
+        gas = found.get("gas")
+        spent = f"   gas {gas:,}" if isinstance(gas, int) else ""
+        body += ["", Text.assemble(("result ", _DIM), outcome(found), (spent, _DIM))]
+    body.append(Text(f"hashpath {printable(view.hashpath)}", _DIM, overflow="fold"))
+    title = Text.assemble((printable(name), _NAME), " at slot ", (str(view.slot), _NUMBER))
+    return Panel(Group(*body), title=title, title_align="left", expand=False, box=box.ROUNDED, padding=(0, 1))
+
+
+def value(content: Value) -> RenderableType:
+    """A value on its own: a message or a list as a tree, all else on one line."""
+    if isinstance(content, dict):
+        return _tree(content) if content else Text("{}", _DIM)
+    if isinstance(content, list):
+        return _tree(_numbered(content)) if content else Text("[]", _DIM)
+    return Text(compact(content))
+
+
+def results_panel(slot: int, found: Message, *, title: str = "slot") -> Panel:
+    """A slot's results, as `hb send --wait` shows them."""
+    rows = results_rows(found)
+    label = Text.assemble(f"{title} ", (str(slot), _NUMBER))
+    style = _BAD if results.failed(found) else _GOOD
+    body: RenderableType = _grid(rows) if len(rows) > 1 else rows["result"]
+    gas = found.get("gas")
+    spent = [Text(f"gas {gas:,}", _DIM)] if isinstance(gas, int) else []
+    return Panel(Group(body, *spent), title=label, title_align="left", expand=False, border_style=style)
+
+
+def error_panel(slot: int, found: Message) -> Panel:
+    """What went wrong at a slot, as `hb eval` shows it."""
+    kind, error = results.text_of(found.get("kind")), results.text_of(found.get("error"))
+    title = Text.assemble("slot ", (str(slot), _NUMBER), f" · {printable(kind)}")
+    return Panel(_lines(error, _BAD), title=title, title_align="left", expand=False, border_style=_BAD)
+
+
+def results_rows(found: Message | None) -> dict[str, RenderableType]:
+    """What a slot's results hold, each part under its name; `result`, the answer or the error, is always there."""
+    rows: dict[str, RenderableType] = {"result": outcome(found)}
+    if not found:
+        return rows
+    if results.failed(found):
+        rows["result"] = _lines(results.text_of(found.get("error")), _BAD, "✗ ")
+        if kind := results.text_of(found.get("kind")):
+            rows["kind"] = Text(printable(kind))
+    elif isinstance(answer := results.answer(found), str) and answer:
+        rows["result"] = _lines(answer, _GOOD, "→ ")
+    if text := results.printed(found):
+        rows["printed"] = _lines(text, "")
+    for name in ("outbox", "spawns", "assignments", "patches"):
+        entries = results.parts(found.get(name))
+        if entries:
+            lines = [_entry(number, entry) for number, entry in entries[:_MOST_ENTRIES]]
+            more = len(entries) - len(lines)
+            rows[name] = Group(*lines, *([Text(f"… and {more:,} more", _DIM)] if more else []))
+    return rows
+
+
+def _entry(number: str, entry: Value) -> Text:
+    """A message that a program sent, on one line: to whom, what for, and with which tags and data."""
+    line = Text.assemble((f"{printable(number)} ", _DIM))
+    if not isinstance(entry, dict):
+        return line.append(compact(entry, 200))
+    target, action = entry.get("target"), entry.get("action")
+    if isinstance(target, str) and target:
+        line.append(f"to {short(target) if len(target) == 43 else compact(target, 60)} ", _KEY)
+    if isinstance(action, str):
+        line.append(compact(action, 60) + " ", _NUMBER)
+    tags = {key: tag for key, tag in entry.items() if key not in _TOLD_ELSEWHERE}
+    line.append(" ".join(f"{printable(key)}={compact(tag, 80)}" for key, tag in sorted(tags.items())))
+    if entry.get("data") not in (None, ""):
+        line.append(f"{' ' if tags else ''}data {_one_line(results.text_of(entry['data']), 200)}", _DIM)
+    return line
+
+
+def _one_line(text: str, limit: int) -> str:
+    """What a program said, its lines joined to one, cut at `limit` characters."""
+    shown = plain(_LINE_ENDS.sub(" ", text[: 2 * limit].strip()))
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _lines(text: str, style: str, mark: str = "") -> Text:
+    """What a program said, line by line, cut at the longest that a panel shows."""
+    shown = plain(text[:_LONGEST_VALUE], keep="\n\t").strip("\n")
+    body = Text.assemble((mark + shown, style), overflow="fold")
+    if len(text) > _LONGEST_VALUE:
+        body.append(f"\n… {len(text):,} characters in all", _DIM)
+    return body
+
+
+def slot_panel(view: SlotView, sender: str) -> RenderableType:
+    """All that is known of one slot."""
+    values: dict[str, object] = {
+        "when": moment(view.timestamp_ms),
+        "sender": f"{sender} ({view.sender})" if view.sender and sender != short(view.sender) else view.sender or "",
+        "asked": request(view, with_data=False),
+        "data": "" if view.slot == 0 or view.data in (None, "") else _lines(results.text_of(view.data), ""),
+        **results_rows(view.results if view.computed else None),
+        "state": value(view.state) if view.state else Text("" if view.computed else "pending", _WAIT),
+        "changed": "" if view.changed is None else ("yes" if view.changed else "nothing"),
+        "gas": "" if view.gas is None else f"{view.gas:,}",
+        "memory": "an image is stored" if view.image else "",
+        "message": view.message,
+        "assignment": view.assignment,
+        "process": view.process,
+        "hashpath": view.hashpath or "",
+    }
+    shown = {name: content for name, content in values.items() if content not in ("", Text(""))}
+    return fields(shown, title=f"slot {view.slot}")
+
+
+def _grid(values: Mapping[str, object]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style=_KEY, no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, content in values.items():
+        plain = printable(str(content)) if isinstance(content, str | int | float | bool) else content
+        grid.add_row(printable(name), plain)  # type: ignore[arg-type]
+    return grid
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style=_DIM)
+
+
+def _tree(message: Message) -> Tree:
+    tree = Tree("", hide_root=True, guide_style=_DIM)
+    _grow(tree, message, _TREE_DEPTH)
+    return tree
+
+
+def _grow(tree: Tree, message: Message, depth: int) -> None:
+    for key, content in sorted(message.items()):
+        nested = _numbered(content) if isinstance(content, list) else content
+        label = Text(printable(key), _KEY)
+        if isinstance(nested, dict) and nested and depth:
+            _grow(tree.add(label), nested, depth - 1)
+        else:
+            tree.add(Text.assemble(label, "  ", (compact(content), _NUMBER)))
+
+
+def _numbered(values: list[Value]) -> Message:
+    width = len(str(len(values)))
+    return {str(index).rjust(width): content for index, content in enumerate(values, 1)}

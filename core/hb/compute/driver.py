@@ -1,0 +1,266 @@
+"""Computing a process up to a slot: the cache, else the latest restorable state, then slot by slot.
+
+The store is opened for one read or one batch at a time and held by nobody while a module runs. It must never
+schedule anything.
+
+Source: HyperBEAM's `dev_process` (`compute`, `compute_loop`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from hb.compute import worker
+from hb.errors import IntegrityError, Interrupted
+from hb.protocol import definition as definitions
+from hb.records import cache, keys, lineage, links
+from hb.schedule import scheduler
+from hb.storage.store import Batch, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from hb.compute.worker import Computed, Worker
+    from hb.devices.device import Machine
+    from hb.protocol.message import Message
+
+RUN_SLOTS = 4000
+"""So many assignments are read at once, and so many records written at once, at the most."""
+
+RUN_BYTES = 32 << 20
+RUN_SECONDS = 1.0
+"""Computed slots are written when they have so many bytes, or so long after the last write."""
+
+READ_BYTES = 16 << 20
+"""So many bytes of assignments, and of records that there are already, are read at once at the most, and one more."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What computing needs of the world.
+
+    `open_store` opens the home for a short slice; `lock` keeps two computes of one process from doing the same work;
+    `on_slot` hears of each computed slot, `stopped` says whether the user wants to stop.
+    """
+
+    open_store: Callable[[], AbstractContextManager[Store]]
+    lock: Callable[[str], AbstractContextManager[None]]
+    machine: Machine
+    on_slot: Callable[[int], None] = lambda slot: None
+    stopped: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class _Run:
+    """A stretch of the schedule that is being computed, and what of it is to be written."""
+
+    first: int = 0
+    assignments: list[bytes] = field(default_factory=list)
+    known: dict[int, bytes] = field(default_factory=dict)
+    batch: Batch = field(default_factory=Batch)
+    size_bytes: int = 0
+    since: float = field(default_factory=monotonic)
+
+    def is_full(self) -> bool:
+        return self.size_bytes >= RUN_BYTES or monotonic() - self.since >= RUN_SECONDS
+
+
+def compute(shop: Workshop, process: str, slot: int) -> None:
+    """Sees to it that the state of `slot`, which is scheduled, is in the cache.
+
+    Raises:
+        NotFound: there is no such process.
+        IntegrityError: the schedule or the cache is damaged, or a slot computed again came out differently.
+        Interrupted: the user wants to stop; what was computed until then is stored.
+    """
+    with shop.open_store() as store:
+        if cache.is_computed(store, process, slot):
+            return
+    with shop.lock(process):
+        with shop.open_store() as store:
+            if cache.is_computed(store, process, slot):
+                return
+        advance(shop, open_worker(shop, process, slot), slot, last_image=True)
+
+
+def open_worker(shop: Workshop, process: str, limit: int) -> Worker:
+    """A worker at the latest restorable slot at or below `limit`, or a new one at the first, which is then stored.
+
+    Where `limit` is a slot that a fork shares, the worker is that of the process that has it. Of a fork with nothing
+    restorable, what it comes from is computed up to where it left, one process after the other.
+    """
+    with shop.open_store() as store:
+        line = [at for at in lineage.segments(store, process) if at.first <= limit]
+        restorable = cache.latest(store, process, limit=limit, required="image")
+        newest = -1 if restorable is None else restorable
+        shared = [at for at in line[:-1] if newest <= at.last] if newest < line[-1].first else []
+        found = None if shared else _found(store, line[-1], limit)
+    live = None
+    for at in shared:
+        if shop.stopped():
+            raise Interrupted(f"interrupted at slot {at.first} of {limit}")
+        with shop.lock(at.process):
+            live = _open(shop, at, at.last, live)
+            advance(shop, live, at.last, last_image=False)
+    return _open(shop, line[-1], limit, live, found)
+
+
+class _Found(NamedTuple):
+    """What a worker is made from: what is stored of a slot that is restorable, or else the first assignment."""
+
+    definition: Message
+    restorable: tuple[bytes, cache.Image, dict[int, bytes]] | None
+    first: Message | None
+
+
+def _found(store: Store, at: lineage.Segment, limit: int) -> _Found:
+    definition = lineage.get_definition(store, at.process)
+    slot = cache.latest(store, at.process, first=at.first, limit=limit, required="image")
+    if slot is None:
+        return _Found(definition, None, scheduler.get_assignment(store, at.process, at.first))
+    links.read(store, at.process, slot)
+    record = cache.read_bytes(store, at.process, slot)
+    assert record is not None
+    image = cache.read_image(store, at.process, slot)
+    return _Found(definition, (record, image, cache.read_pages(store, image, at.process, slot)), None)
+
+
+def _open(
+    shop: Workshop, at: lineage.Segment, limit: int, before: Worker | None, found: _Found | None = None
+) -> Worker:
+    """A worker of the process whose own slots these are; `before` is one at the slot that they go on from."""
+    process = at.process
+    if found is None:
+        with shop.open_store() as store:
+            found = _found(store, at, limit)
+    definition, restorable, first = found
+    if restorable is not None:
+        return worker.resume(process, definition, *restorable, shop.machine)
+    assert first is not None
+    if at.first == 0:
+        live, computed = worker.begin(process, definition, first, shop.machine)
+    elif before is None:
+        raise IntegrityError("a memory image that was there is gone", process=process)
+    else:
+        _check_origin(before, process, definition)
+        live, computed = before.branch(process, definition, first, shop.machine)
+    run = _Run()
+    _keep(run, process, computed)
+    _write(shop, run)
+    shop.on_slot(at.first)
+    return live
+
+
+def _check_origin(live: Worker, process: str, definition: Message) -> None:
+    """Makes sure that the worker is where a fork's definition says that it left."""
+    origin = definitions.origin(definition)
+    if origin is None or origin.hashpath != live.hashpath:
+        raise IntegrityError(
+            "the process that this one comes from has another hashpath where it left",
+            process=process,
+            slot=live.slot,
+            expected=None if origin is None else origin.hashpath,
+            got=live.hashpath,
+        )
+
+
+def advance(shop: Workshop, live: Worker, slot: int, *, last_image: bool) -> None:
+    """Computes on until the worker is at `slot`; the last state gets a memory image if `last_image`.
+
+    Raises:
+        IntegrityError: as `compute`.
+        Interrupted: as `compute`; the worker is of no further use.
+    """
+    run = _next_run(shop, live, slot, _Run())
+    while live.slot < slot:
+        try:
+            for computed in _steps(shop, live, run):
+                _keep(run, live.process, computed)
+        except BaseException:
+            _write(shop, run)
+            raise
+        if live.slot >= slot:
+            break
+        run = _next_run(shop, live, slot, run)
+    if last_image:
+        _put_image(run.batch, live)
+    run.batch.sync = True
+    _write(shop, run)
+
+
+def keep_image(shop: Workshop, live: Worker) -> None:
+    """Stores a memory image of the slot that the worker is at, unless it has one."""
+    run = _Run(batch=Batch(sync=True))
+    _put_image(run.batch, live)
+    _write(shop, run)
+
+
+def _put_image(batch: Batch, live: Worker) -> None:
+    last = live.image()
+    if last is not None:
+        cache.write_image(batch, live.process, last.slot, last.record, last.pages)
+
+
+def _next_run(shop: Workshop, live: Worker, slot: int, done: _Run) -> _Run:
+    """Writes what was computed and reads on, in one slice."""
+    first, last = live.slot + 1, min(slot, live.slot + RUN_SLOTS)
+    with shop.open_store() as store:
+        _commit(store, done)
+        known, last = _read_known(store, live.process, first, last)
+        following = scheduler.stretch(store, live.process, first, last, READ_BYTES)
+    return _Run(first, following, known)
+
+
+def _read_known(store: Store, process: str, first: int, last: int) -> tuple[dict[int, bytes], int]:
+    """The records that there are already, and the slot up to which that was looked at."""
+    known: dict[int, bytes] = {}
+    size = 0
+    for key, raw in store.scan(*keys.slot_records(process, first, last)):
+        known[keys.slot_of(key)] = raw
+        size += len(raw)
+        if size >= READ_BYTES:
+            return known, keys.slot_of(key)
+    return known, last
+
+
+def _steps(shop: Workshop, live: Worker, run: _Run) -> Iterator[Computed]:
+    for assignment in scheduler.read_stretch(live.process, run.first, run.assignments):
+        if shop.stopped():
+            raise Interrupted(f"interrupted at slot {live.slot}; all slots up to it are computed")
+        yield live.step(assignment)
+        shop.on_slot(live.slot)
+        if run.is_full():
+            break
+
+
+def _keep(run: _Run, process: str, computed: Computed) -> None:
+    """Puts what was computed into the run's batch, unless the cache had it: then it must be the same bytes."""
+    known = run.known.get(computed.slot)
+    if known is None:
+        cache.write(run.batch, process, computed.slot, computed.record)
+        run.size_bytes += len(computed.record)
+    elif known != computed.record:
+        raise IntegrityError(
+            "a slot computed again came out differently",
+            process=process,
+            slot=computed.slot,
+            expected=known.decode("utf-8", "replace"),
+            got=computed.record.decode(),
+        )
+    if computed.image is not None:
+        cache.write_image(run.batch, process, computed.slot, computed.image.record, computed.image.pages)
+        run.size_bytes += sum(map(len, computed.image.pages.values()))
+
+
+def _write(shop: Workshop, run: _Run) -> None:
+    if run.batch.puts:
+        with shop.open_store() as store:
+            _commit(store, run)
+
+
+def _commit(store: Store, run: _Run) -> None:
+    if run.batch.puts:
+        store.commit(run.batch)

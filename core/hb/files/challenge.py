@@ -1,0 +1,294 @@
+"""Witnesses challenged: all that one claims derived again, its transition run again, and compared.
+
+What comes from a file is a stranger's. It must never be believed, nor stored.
+
+Source: docs/format.md, "A witness".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hb import ids
+from hb.compute import worker
+from hb.errors import IntegrityError, Refused, as_text
+from hb.files import witness as witnesses
+from hb.files.witness import At, Code, Witness, claim_of
+from hb.protocol import assignment as assignments
+from hb.protocol import definition as definitions
+from hb.protocol import hashpath as hashpaths
+from hb.protocol.commitment import committers, message_id, without_commitments
+from hb.protocol.message import loads_message
+from hb.protocol.packing import unpack
+from hb.records import cache, images
+from hb.schedule import scheduler
+from hb.verify import replay as replays
+from hb.verify.evidence import (
+    ASSIGNMENT,
+    DEFINITION,
+    IMAGE,
+    MEMORY_IMAGE,
+    RECORD,
+    REPLAY,
+    Finding,
+    differs,
+    unlike_record,
+)
+from hb.verify.evidence import message_in as read_message
+from hb.verify.evidence import signed as commitment_findings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from hb.compute.worker import Computed, Worker
+    from hb.devices.device import Machine
+    from hb.protocol.commitment import Key
+
+MOST_PAGES = 65_536
+"""A memory of more pages of 64 KiB than that is not taken from a file."""
+
+ATTESTATION = "attestation"
+
+
+class Challenged(NamedTuple):
+    """What a challenge came to: the transition, what is wrong with it, and the addresses of those who attest it."""
+
+    process: str | None
+    slot: int | None
+    hashpath: str | None
+    findings: list[Finding]
+    attested_by: list[str]
+
+
+def challenge(witness: Witness, make_machine: Callable[[dict[str, bytes]], Machine]) -> Challenged:
+    """Holds a witness to what it must be, and runs its transition again; who attests it is told if all of it is right.
+
+    `make_machine` makes a machine that has the images it is given, by ID.
+
+    Raises:
+        Interrupted: the user wants to stop.
+        Refused: a signature needs `cryptography`, which is not installed.
+    """
+    from hb.wasm.engine import run_interruptibly
+
+    process, slot = witness.code.process, witness.result.slot
+    found = _findings(witness)
+    if not found:
+        given = {code.image: code.wasm for code in (witness.code, witness.origin) if code is not None}
+        machine = make_machine(given)
+        found = run_interruptibly(lambda stop: _run(witness, machine))
+    if not found and witness.claim is not None:
+        found = _claim_findings(witness, witness.claim)
+    hashpath = None
+    attested_by: list[str] = []
+    if not found:
+        hashpath = str(loads_message(witness.result.record)["hashpath"])
+        attested_by = witnesses.attested_by(witness)
+    return Challenged(process, slot, hashpath, found, attested_by)
+
+
+def challenge_file(path: Path, make_machine: Callable[[dict[str, bytes]], Machine]) -> Challenged:
+    """`challenge` of the witness in a file; damage of the file is a finding too.
+
+    Raises:
+        NotFound, Refused, HomeUnusable: as `read`.
+        Interrupted: as `challenge`.
+    """
+    try:
+        return challenge(witnesses.read(path), make_machine)
+    except IntegrityError as error:
+        return Challenged(error.process, error.slot, None, [finding_of(error)], [])
+
+
+def attest(witness: Witness, key: Key, make_machine: Callable[[dict[str, bytes]], Machine]) -> Witness:
+    """The witness with the signature of `key` on what it claims, after it came out as it says.
+
+    Raises:
+        IntegrityError: something in it is not what it must be; nothing was signed.
+        Interrupted, Refused: as `challenge`.
+    """
+    for finding in challenge(witness, make_machine).findings:
+        raise finding.as_damage("it is not right, and nothing was signed")
+    return witnesses.attest(witness, key)
+
+
+def finding_of(error: IntegrityError) -> Finding:
+    """Damage, as a finding."""
+    expected = None if error.expected is None else as_text(error.expected)
+    return Finding(error.process, error.slot, error.what, expected, None if error.got is None else as_text(error.got))
+
+
+def _findings(witness: Witness) -> list[Finding]:
+    """What is wrong with a witness before it is run; what would follow from it is not told too."""
+    base, origin = witness.base, witness.origin or witness.code
+    stages: tuple[Callable[[], Iterator[Finding]], ...] = (
+        lambda: _code_findings(origin),
+        lambda: _code_findings(witness.code),
+        lambda: iter(()) if base is None else _at_findings(origin, base),
+        lambda: _at_findings(witness.code, witness.result),
+        lambda: _step_findings(witness),
+        lambda: iter(()) if base is None else _memory_findings(witness, base, origin.process),
+    )
+    return next((found for stage in stages if (found := list(stage()))), [])
+
+
+def _code_findings(code: Code) -> Iterator[Finding]:
+    definition, findings = read_message(code.definition, code.process, None, DEFINITION)
+    yield from findings
+    if definition is None:
+        return
+    yield from commitment_findings(definition, code.process, None, DEFINITION)
+    yield from differs(code.process, None, f"{DEFINITION}'s ID", code.process, message_id(definition))
+    try:
+        definitions.check(definition)
+    except Refused as error:
+        yield Finding(code.process, None, DEFINITION, "one that can be run", error.message)
+    yield from differs(code.process, None, IMAGE, code.image, images.image_id(code.wasm))
+
+
+def _at_findings(code: Code, at: At) -> Iterator[Finding]:
+    """What is wrong with a slot by itself: its signatures, its IDs, its form."""
+    process, slot = code.process, at.slot
+    packed, findings = read_message(at.assignment, process, slot, ASSIGNMENT)
+    yield from findings
+    record, findings = read_message(at.record, process, slot, RECORD)
+    yield from findings
+    if packed is None or record is None:
+        return
+    assignment = unpack(packed)
+    scheduled_by = str(loads_message(code.definition)["scheduler"])
+    yield from commitment_findings(assignment, process, slot, ASSIGNMENT, scheduled_by)
+    yield from differs(process, slot, "assignment's process", process, assignment.get("process"))
+    yield from differs(process, slot, "assignment's slot", slot, assignment.get("slot"))
+    body = assignment.get("body")
+    if not isinstance(body, dict) or not committers(body):
+        yield Finding(process, slot, "assignment's message", "one that somebody signed", "one that nobody signed")
+    elif slot == _first(code) and body != loads_message(code.definition):
+        yield Finding(process, slot, "assignment's message", f"the definition {process}", message_id(body))
+    try:
+        scheduler.head_after(assignment)
+        cache.parse_record(at.record, process, slot)
+        image = cache.parse_image(at.memory, process, slot)
+    except IntegrityError as error:
+        yield finding_of(error)
+        return
+    yield from differs(process, slot, f"{MEMORY_IMAGE}'s form", at.memory, image.encode())
+    expected = ids.digest(at.memory) if image.pages <= worker.SMALL_PAGES else None
+    yield from differs(process, slot, f"{RECORD}'s image", expected, record.get("image"))
+    yield from differs(process, slot, f"{RECORD}'s slot", slot, record["slot"])
+    yield from differs(process, slot, f"{RECORD}'s assignment", message_id(assignment), record["assignment"])
+    if (strange := unlike_record(record)) is not None:
+        yield Finding(process, slot, RECORD, "no keys but its own", strange[:80])
+    hashpath = str(record["hashpath"])
+    if [ids.is_id(part) for part in hashpath.split("/")] != [True, True]:
+        yield Finding(process, slot, f"{RECORD}'s hashpath", "two IDs", hashpath[:100])
+    else:
+        yield from differs(
+            process, slot, f"{RECORD}'s hashpath ends", hashpaths.part(assignment), hashpath.partition("/")[2]
+        )
+
+
+def _first(code: Code) -> int:
+    origin = definitions.origin(loads_message(code.definition))
+    return 0 if origin is None else origin.slot + 1
+
+
+def _step_findings(witness: Witness) -> Iterator[Finding]:
+    """What is wrong with how the slot follows from the one before it."""
+    process, slot = witness.code.process, witness.result.slot
+    definition = loads_message(witness.code.definition)
+    result, assignment = loads_message(witness.result.record), loads_message(witness.result.assignment)
+    hashpath, previous, chain, since = hashpaths.base(definition), "", b"", 0
+    origin = definitions.origin(definition)
+    if witness.base is not None:
+        record, before = loads_message(witness.base.record), loads_message(witness.base.assignment)
+        _, chain, since = scheduler.head_after(before)
+        hashpath, previous = str(record.get("hashpath")), ids.digest(witness.base.record)
+        if witness.origin is not None:
+            wanted = (witness.origin.process, slot - 1, hashpath)
+            yield from differs(process, None, f"{DEFINITION}'s origin", wanted, origin and tuple(origin))
+    if witness.origin is None and origin is not None and slot <= origin.slot + 1:
+        yield Finding(process, slot, DEFINITION, "the process that it comes from", "nothing")
+    body, timestamp_ms = assignment.get("body"), assignment.get("timestamp")
+    if isinstance(body, dict):
+        expected = ids.encode(assignments.chain(chain, message_id(body)))
+        yield from differs(process, slot, "assignment's hash-chain", expected, assignment.get("hash-chain"))
+    if type(timestamp_ms) is not int or timestamp_ms < since:
+        yield Finding(process, slot, "assignment's timestamp", f"{since} ms or later", as_text(timestamp_ms))
+    yield from differs(process, slot, f"{RECORD}'s previous", previous, result.get("previous"))
+    expected = hashpaths.step(hashpath, unpack(assignment))
+    yield from differs(process, slot, f"{RECORD}'s hashpath", expected, result.get("hashpath"))
+
+
+def _memory_findings(witness: Witness, base: At, process: str) -> Iterator[Finding]:
+    image = cache.parse_image(base.memory, process, base.slot)
+    held = set(image.held.values())
+    for digest in sorted(held ^ witness.pages.keys()):
+        yield Finding(
+            process,
+            base.slot,
+            "memory page",
+            digest if digest in held else "none that the memory image does not hold",
+            "nothing" if digest in held else digest,
+        )
+    most = min(MOST_PAGES, definitions.limits(loads_message(witness.code.definition)).memory_pages)
+    beyond = [page for page in image.held if page >= image.pages]
+    if beyond or image.pages > most:
+        got = f"page {beyond[0]} of {image.pages}" if beyond else f"{image.pages} pages"
+        yield Finding(process, base.slot, MEMORY_IMAGE, f"at most {most} pages, and none beyond", got)
+
+
+def _run(witness: Witness, machine: Machine) -> list[Finding]:
+    """Runs the transition and compares all that comes of it."""
+    try:
+        live, computed = _again(witness, machine)
+    except IntegrityError as error:
+        return [finding_of(error)]
+    except Refused as error:
+        return [Finding(witness.code.process, witness.result.slot, REPLAY, "a module that runs", error.message)]
+    result = witness.result
+    differing = replays.compare(live, computed, (result.record, result.memory))
+    if differing is None and computed.record != result.record:
+        differing = _rest(live.process, computed, result.record)
+    return [] if differing is None else [differing]
+
+
+def _rest(process: str, computed: Computed, said: bytes) -> Finding:
+    """In what records differ that have the same outcome."""
+    again, claimed = (loads_message(record)["engine"] for record in (computed.record, said))
+    if again != claimed:
+        # Its gas is of an engine that is not here: that cannot be confirmed.
+        return Finding(process, computed.slot, f"{REPLAY}: engine", as_text(again), as_text(claimed))
+    return Finding(process, computed.slot, f"{REPLAY}: {RECORD}", ids.digest(computed.record), ids.digest(said))
+
+
+def _again(witness: Witness, machine: Machine) -> tuple[Worker, Computed]:
+    code, base = witness.code, witness.base
+    definition = loads_message(code.definition)
+    assignment = unpack(loads_message(witness.result.assignment))
+    if base is None:
+        return worker.begin(code.process, definition, assignment, machine)
+    origin = witness.origin or code
+    image = cache.parse_image(base.memory, origin.process, base.slot)
+    pages = {page: witness.pages[digest] for page, digest in image.held.items()}
+    live = worker.resume(origin.process, loads_message(origin.definition), base.record, image, pages, machine)
+    if witness.origin is None:
+        return live, live.step(assignment)
+    return live.branch(code.process, definition, assignment, machine)
+
+
+def _claim_findings(witness: Witness, raw: bytes) -> list[Finding]:
+    """What is wrong with an attestation of a witness that is right."""
+    process, slot = witness.code.process, witness.result.slot
+    packed, findings = read_message(raw, process, slot, ATTESTATION)
+    if packed is None or findings:
+        return findings
+    claim = unpack(packed)
+    findings = commitment_findings(claim, process, slot, ATTESTATION)
+    if findings:
+        return findings
+    expected, got = claim_of(witness), without_commitments(claim)
+    for key in sorted(expected.keys() | got.keys()):
+        findings += differs(process, slot, f"{ATTESTATION}'s {key}", expected.get(key), got.get(key))
+    return findings

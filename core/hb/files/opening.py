@@ -1,0 +1,111 @@
+"""Files of histories and witnesses, by their paths: whole when they are there, and only read from when they are plain.
+
+It must never follow what a file says, nor know what is in it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager, suppress
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from hb.errors import HbError, HomeUnusable, IntegrityError, NotFound, Refused
+from hb.files import archive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SUFFIXES = (".history", ".witness")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a plain file that begins as a history or a witness does."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as stream:
+            return stream.read(len(archive.MARK)) == archive.MARK
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[archive.Archive]:
+    """The file at `path`, whose digest is right.
+
+    What goes wrong with it inside the `with` block says that it is this file.
+
+    Raises:
+        NotFound: there is none.
+        Refused: it is something else, or more than a file may be.
+        IntegrityError: it is cut or altered.
+        HomeUnusable: the operating system would not let it be read.
+    """
+    try:
+        # A pipe that nobody writes to is not waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFound(f"no file {path}") from None
+    except (OSError, ValueError) as error:
+        raise HomeUnusable(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Refused(f"{path} is no plain file")
+    with os.fdopen(descriptor, "rb") as stream:
+        try:
+            yield archive.Archive(stream)
+        except OSError as error:
+            raise HomeUnusable(f"cannot read {path}: {error.strerror}") from error
+        except (Refused, IntegrityError) as error:
+            raise _of_file(error, path) from error
+
+
+def _of_file(error: Refused | IntegrityError, path: Path) -> HbError:
+    """`error`, as one that says which file it is about."""
+    if isinstance(error, Refused):
+        return type(error)(f"{path}: {error.message}", hint=error.hint)
+    return IntegrityError(
+        f"{path}: {error.what}",
+        process=error.process,
+        slot=error.slot,
+        expected=error.expected,
+        got=error.got,
+        hint=error.hint,
+    )
+
+
+@contextmanager
+def writing(path: Path, form: str) -> Iterator[archive.Writer]:
+    """A writer of what is at `path`, whole and on the disk, once the `with` block ends; nothing is there if it fails.
+
+    Raises:
+        HomeUnusable: the operating system would not let it be written.
+        Refused: there is something else than a plain file.
+    """
+    try:
+        if path.is_dir() or (path.exists() and not path.is_file()):
+            raise Refused(f"{path} is no plain file, and is not written over")
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:100]}-", delete=False) as stream:
+            try:
+                writer = archive.Writer(cast("BinaryIO", stream), form)
+                yield writer
+                writer.close()
+                stream.flush()
+                os.fsync(stream.fileno())
+                os.chmod(stream.name, 0o666 & ~_umask())  # noqa: PTH101
+                os.replace(stream.name, path)  # noqa: PTH105
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(stream.name)  # noqa: PTH108
+                raise
+    except (OSError, ValueError) as error:
+        raise HomeUnusable(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,309 @@
+"""A history in a file, laid out in a store of its own, where it is verified as what is stored in a home is.
+
+Nothing of it is believed before that. It must never touch a home: whatever a file says ends up in a temporary
+directory, under keys that are made here.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, NamedTuple
+
+from hb import ids
+from hb.errors import IntegrityError, Refused
+from hb.files import archive, scratch
+from hb.files import opening as files
+from hb.protocol import definition as definitions
+from hb.protocol.commitment import message_id
+from hb.records import cache, images, keys, lineage
+from hb.records.lineage import Segment
+from hb.schedule import scheduler
+from hb.storage.store import Batch
+from hb.verify import process as checks
+from hb.verify import replay as replays
+from hb.verify.evidence import unlike_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from hb.devices.device import Machine
+    from hb.files.archive import Record
+    from hb.storage.store import Store
+    from hb.verify.evidence import Finding, OnSlot, OpenStore
+
+BATCH_BYTES = 8 << 20
+
+
+class Staged(NamedTuple):
+    """A history in a store of its own: `line` are the slots that it has, of whom, and the last ones are `process`'s."""
+
+    store: Store
+    process: str
+    line: tuple[Segment, ...]
+
+    @property
+    def open_store(self) -> OpenStore:
+        """Opens the store, as a fork's slots are looked for in it."""
+        return lambda: nullcontext(lineage.View(self.store))
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Staged]:
+    """The history in the file at `path`, for the length of a `with` block.
+
+    Raises:
+        NotFound: there is no such file.
+        Refused: it is no history, of a newer hb, or beyond a limit.
+        IntegrityError: it is cut or altered, or not in the order that a history has.
+        HomeUnusable: it cannot be read, or there is no room to lay it out.
+    """
+    from hb.storage.leveldb import open_store
+
+    with ExitStack() as stack:
+        with files.reading(path) as opened:
+            if opened.form != archive.HISTORY:
+                raise Refused("it is a witness, and no history", hint=f"`hb verify {path}` challenges it")
+            directory = stack.enter_context(scratch.directory())
+            store = stack.enter_context(open_store(directory / "store", create=True))
+            stage = _Stage(store)
+            stage.take(opened.records())
+            found = Staged(store, stage.process, tuple(stage.line))
+            _check_line(found)
+        yield found
+
+
+def verify(
+    path: Path,
+    make_machine: Callable[[dict[str, bytes]], Machine],
+    *,
+    replay: bool,
+    on_slot: OnSlot = lambda slot, last: None,
+) -> Iterator[Finding]:
+    """`check` of the history in a file.
+
+    Raises:
+        NotFound, Refused, HomeUnusable, IntegrityError: as `staged`.
+        Interrupted: the user wants to stop.
+    """
+    with staged(path) as history:
+        yield from check(history, make_machine, replay=replay, on_slot=on_slot)
+
+
+def check(
+    staged: Staged, make_machine: Callable[[dict[str, bytes]], Machine], *, replay: bool, on_slot: OnSlot
+) -> Iterator[Finding]:
+    """Everything that is wrong with a history; with `replay`, every message is run again too.
+
+    `make_machine` makes a machine that has the images it is given, by ID. `on_slot` hears of each slot looked at, and
+    the last; then again of each that is run.
+
+    Raises:
+        Interrupted: the user wants to stop.
+    """
+    findings = []
+    for finding in checks.check_process(lambda: nullcontext(staged.store), staged.process, on_slot):
+        findings.append(finding)
+        yield finding
+    differing = _run_again(staged, findings, make_machine, on_slot) if replay else None
+    if differing is not None:
+        yield differing
+
+
+def _run_again(
+    staged: Staged, findings: Iterable[Finding], make_machine: Callable[[dict[str, bytes]], Machine], on_slot: OnSlot
+) -> Finding | None:
+    """The first slot of a history that comes out otherwise than it says, run from the definition on; None if none does.
+
+    `findings` are those that were found without running it.
+    """
+    from hb.wasm.engine import run_interruptibly
+
+    last = replays.reach(staged.open_store, staged.process, findings)
+    if last is None:
+        return None
+    given = {}
+    for at in staged.line:
+        for name in definitions.images(lineage.get_definition(staged.store, at.process)):
+            given[name] = images.read(staged.store, name, IntegrityError)
+    machine = make_machine(given)
+    return run_interruptibly(
+        lambda stop: replays.replay(
+            staged.open_store, staged.process, last, machine, on_slot=on_slot, stopped=stop.is_set
+        )
+    )
+
+
+def bare_machine(given: dict[str, bytes]) -> Machine:
+    """A machine of no home, that has the images `given`, by ID."""
+    from hb.devices.device import Machine
+    from hb.wasm import module
+
+    compiled: dict[str, module.Module] = {}
+
+    def load_module(image: str) -> module.Module:
+        if image not in compiled:
+            if image not in given:
+                raise IntegrityError(f"the image {image} is not in the file")
+            compiled[image] = module.load(given[image])
+        return compiled[image]
+
+    return Machine(load_module)
+
+
+def _check_line(found: Staged) -> None:
+    """Makes sure that there is just what the process is made of: itself, and what it comes from up to where it left."""
+    line = lineage.segments(found.store, found.process)
+    wanted = [*((at.process, at.first, at.last) for at in line[:-1]), (line[-1].process, line[-1].first)]
+    has = [*(tuple(at) for at in found.line[:-1]), tuple(found.line[-1])[:2]]
+    if wanted != has:
+        raise IntegrityError(
+            "it has other slots than those of the process and of what that comes from",
+            process=found.process,
+            expected=wanted,
+            got=has,
+        )
+
+
+class _Stage:
+    """Takes in the records of a history, in the one order that they have, and puts them into a store."""
+
+    def __init__(self, store: Store) -> None:
+        self.line: list[Segment] = []
+        self._store = store
+        self._batch = Batch()
+        self._size = 0
+        self._images: set[str] = set()
+        self._pages: set[str] = set()
+        self._head: scheduler.Head | None = None
+        self._slot = -1
+        self._before = archive.END
+        self._takers = {
+            archive.DEFINITION: self._take_definition,
+            archive.IMAGE: self._take_image,
+            archive.ASSIGNMENT: self._take_assignment,
+            archive.RECORD: self._take_record,
+            archive.PAGE: self._take_page,
+            archive.MEMORY: self._take_memory,
+        }
+
+    @property
+    def process(self) -> str:
+        """The process whose records come."""
+        return self.line[-1].process
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Takes them all.
+
+        Raises:
+            IntegrityError: one is not what can be there.
+        """
+        for record in records:
+            taker = self._takers.get(record.kind)
+            if taker is None or not (self.line or record.kind == archive.DEFINITION):
+                raise IntegrityError("it has a record that no history has there", got=repr(record.kind))
+            try:
+                taker(record.key, record.value)
+            except Refused as error:
+                raise self._wrong(error.message) from error
+            self._before = record.kind
+            if self._size >= BATCH_BYTES:
+                self._commit()
+        if not self.line:
+            raise IntegrityError("it has no process")
+        self._end_process()
+        self._commit()
+
+    def _take_definition(self, key: bytes, value: bytes) -> None:
+        if self.line:
+            self._end_process()
+        name = _id(key)
+        if any(at.process == name for at in self.line):
+            raise IntegrityError("it has a process twice", process=name)
+        definition = cache.parse(value, "definition", name, None)
+        origin = definitions.origin(definition)
+        first = 0 if origin is None else origin.slot + 1
+        self.line.append(Segment(name, first, first - 1))
+        self._images |= {str(definition.get(key)) for key in ("image", "converted-image")}
+        self._head, self._slot = None, first - 1
+        self._put(keys.definition_key(name), value)
+
+    def _take_image(self, key: bytes, value: bytes) -> None:
+        name = _id(key)
+        if name not in self._images or self._before not in {archive.DEFINITION, archive.IMAGE}:
+            raise self._wrong(f"it has an image there that nothing names: {name}")
+        self._images.discard(name)
+        self._put(keys.image_key(name), value)
+
+    def _take_assignment(self, key: bytes, value: bytes) -> None:
+        self._check_pages()
+        slot = self._slot + 1
+        self._check_slot(key, slot, {archive.DEFINITION, archive.IMAGE, *_IN_SLOT})
+        assignment = cache.parse(value, "assignment", self.process, slot)
+        self._head = scheduler.head_after(assignment)
+        body = assignment.get("body")
+        if not isinstance(body, dict):
+            raise self._wrong("an assignment has no message")
+        self._slot = slot
+        self.line[-1] = self.line[-1]._replace(last=slot)
+        self._put(keys.assignment_key(self.process, slot), value)
+        self._put(keys.message_slot_key(message_id(body), self.process), keys.encode_slot(slot))
+
+    def _take_record(self, key: bytes, value: bytes) -> None:
+        self._check_slot(key, self._slot, {archive.ASSIGNMENT})
+        record = cache.parse_record(value, self.process, self._slot)
+        if (strange := unlike_record(record)) is not None:
+            raise self._wrong(f"the slot record has a key that none has: {strange[:80]!r}")
+        self._put(keys.slot_record_key(self.process, self._slot), value)
+
+    def _take_page(self, key: bytes, value: bytes) -> None:
+        name = _id(key)
+        if self._before not in {archive.RECORD, archive.PAGE}:
+            raise self._wrong("it has a memory page there that is of no memory image")
+        if len(value) != cache.PAGE_BYTES or ids.digest(value) != name:
+            raise self._wrong(f"memory page {name} is not what its digest says")
+        self._pages.add(name)
+        self._put(keys.page_key(name), cache.compress(value))
+
+    def _take_memory(self, key: bytes, value: bytes) -> None:
+        self._check_slot(key, self._slot, {archive.RECORD, archive.PAGE})
+        image = cache.parse_image(value, self.process, self._slot)
+        self._pages -= set(image.held.values())
+        self._check_pages()
+        self._put(keys.memory_image_key(self.process, self._slot), value)
+
+    def _check_slot(self, key: bytes, slot: int, after: set[bytes]) -> None:
+        if slot < 0 or slot > definitions.MAX_FORK_SLOT or key != keys.encode_slot(slot) or self._before not in after:
+            raise self._wrong("it has a record of another slot there, or one too many")
+
+    def _check_pages(self) -> None:
+        if self._pages:
+            raise self._wrong(f"memory page {min(self._pages)} is in no memory image")
+
+    def _end_process(self) -> None:
+        self._check_pages()
+        if self._head is None:
+            raise self._wrong("it has no slot of its own")
+        self._put(keys.head_key(self.process), self._head.encode())
+
+    def _wrong(self, what: str) -> IntegrityError:
+        process = self.line[-1].process if self.line else None
+        return IntegrityError(what, process=process, slot=self._slot if self._slot >= 0 else None)
+
+    def _put(self, key: bytes, value: bytes) -> None:
+        self._batch.puts[key] = value
+        self._size += len(key) + len(value)
+
+    def _commit(self) -> None:
+        self._store.commit(self._batch)
+        self._batch, self._size = Batch(), 0
+
+
+_IN_SLOT = (archive.ASSIGNMENT, archive.RECORD, archive.MEMORY)
+
+
+def _id(key: bytes) -> str:
+    name = key.decode("ascii", "replace")
+    if not ids.is_id(name):
+        raise IntegrityError("it has a record under a key that is no ID", got=repr(key[:80]))
+    return name

@@ -1,0 +1,362 @@
+"""Histories going out to a file and coming in from one.
+
+What comes in is verified before any of it is stored, and then stored from the oldest slot on, the head of the schedule
+in the batch of the slots that it is of: whenever that ends, what is there is a whole process, and importing the file
+again goes on. It must never overwrite anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hb import ids
+from hb.compute.worker import SMALL_PAGES
+from hb.errors import IntegrityError, Refused
+from hb.files import archive, staging
+from hb.files import opening as files
+from hb.history import references
+from hb.protocol import definition as definitions
+from hb.protocol.commitment import message_id
+from hb.protocol.message import loads_message
+from hb.records import cache, images, keys, lineage, names
+from hb.schedule import scheduler
+from hb.storage.store import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hb.compute.premises import Premises
+    from hb.files.archive import Writer
+    from hb.files.staging import Staged
+    from hb.records.lineage import Segment
+    from hb.storage.store import Store
+    from hb.verify.evidence import Finding, OpenStore
+
+WINDOW_SLOTS = 500
+WINDOW_BYTES = 8 << 20
+WINDOW_PAGES = 64
+KNOWN_PAGES = 500_000
+"""So many digests of pages that were written are remembered; one that was forgotten is written again."""
+
+
+class Exported(NamedTuple):
+    """What a file got: `slots` of a process from slot 0 on, of which `computed` have records, in so many bytes."""
+
+    process: str
+    slots: int
+    computed: int
+    images: int
+    bytes: int
+
+
+class Imported(NamedTuple):
+    """What an import stored: so many slots and records that were not here. `is_new`: the process was not."""
+
+    process: str
+    is_new: bool
+    slots: int
+    records: int
+    newest: int
+
+
+# -- out
+
+
+def export(premises: Premises, process: str, to: str | int, path: Path, *, every_image: bool = False) -> Exported:
+    """Writes the history of a process up to the slot `to` to a file.
+
+    It has the records of the slots that are computed, and of memory images those that a store cannot be without, and
+    the newest one; with `every_image`, all. Where `to` is a slot that a fork shares, the history is that of the process
+    that has it.
+
+    Raises:
+        NotFound: there is no such process or slot.
+        Refused: something in it has more bytes than a file may have in one; the file cannot be written over.
+        IntegrityError: what is stored is damaged.
+        HomeUnusable: the file cannot be written.
+    """
+    pid, last = references.resolve(premises.open_store, process, to)
+    with premises.open_store() as store:
+        pid = lineage.owner(store, pid, last)
+        line = [at._replace(last=min(at.last, last)) for at in lineage.segments(store, pid)]
+        newest = cache.latest(store, pid, limit=last, required="image")
+    with files.writing(path, archive.HISTORY) as writer:
+        out = _Out(premises, writer, newest, every_image=every_image)
+        for at in line:
+            out.write_process(at, last)
+    return Exported(pid, last + 1, out.computed, out.images, writer.length)
+
+
+class _Out:
+    """A history on its way out."""
+
+    def __init__(self, premises: Premises, writer: Writer, newest: int | None, *, every_image: bool) -> None:
+        self.computed = 0
+        self.images = 0
+        self._premises = premises
+        self._open_store = premises.open_store
+        self._writer = writer
+        self._newest = newest
+        self._every_image = every_image
+        self._modules: set[str] = set()
+        self._pages: set[str] = set()
+
+    def write_process(self, at: Segment, last: int) -> None:
+        with self._open_store() as store:
+            lineage.get_definition(store, at.process)
+            raw = store.get(keys.definition_key(at.process))
+        assert raw is not None
+        self._writer.put(archive.DEFINITION, at.process.encode(), raw)
+        definition = loads_message(raw)
+        for name in definitions.images(definition):
+            if name not in self._modules:
+                self._modules.add(name)
+                with self._open_store() as store:
+                    wasm = images.read(store, name, IntegrityError)
+                self._writer.put(archive.IMAGE, name.encode(), wasm)
+        slot = at.first
+        while slot <= at.last:
+            slot = self._write_window(at, slot, last)
+
+    def _write_window(self, at: Segment, first: int, last: int) -> int:
+        end = min(at.last, first + WINDOW_SLOTS - 1)
+        with self._open_store() as store:
+            assignments = scheduler.stretch(store, at.process, first, end, WINDOW_BYTES)
+            end = first + len(assignments) - 1
+            records = _by_slot(store, keys.slot_records(at.process, first, end))
+            memories = _by_slot(store, keys.memory_images(at.process, first, end))
+        for _ in scheduler.read_stretch(at.process, first, assignments):
+            pass  # each is that of its slot, and they are chained
+        for slot, assignment in enumerate(assignments, first):
+            key = keys.encode_slot(slot)
+            self._writer.put(archive.ASSIGNMENT, key, assignment)
+            record = records.get(slot)
+            if record is not None and self.computed == slot:
+                self.computed += 1
+                self._writer.put(archive.RECORD, key, record)
+                self._write_memory(at, slot, record, memories.get(slot))
+            self._premises.on_slot(slot, last)
+        return end + 1
+
+    def _write_memory(self, at: Segment, slot: int, record: bytes, raw: bytes | None) -> None:
+        named = cache.parse_record(record, at.process, slot).get("image")
+        if raw is None:
+            if named is None and slot != at.first:
+                return
+            raise IntegrityError("the memory image is gone", process=at.process, slot=slot)
+        if named is not None and ids.digest(raw) != named:
+            raise IntegrityError("the memory image is not the one that the record names", process=at.process, slot=slot)
+        image = cache.parse_image(raw, at.process, slot)
+        is_needed = image.pages <= SMALL_PAGES or named is not None or slot in {at.first, self._newest}
+        if not (is_needed or self._every_image):
+            return
+        missing = [digest for digest in dict.fromkeys(image.held.values()) if digest not in self._pages]
+        for start in range(0, len(missing), WINDOW_PAGES):
+            part = missing[start : start + WINDOW_PAGES]
+            wanted = cache.Image(image.globals, image.pages, dict(enumerate(part)))
+            with self._open_store() as store:
+                contents = cache.read_pages(store, wanted, at.process, slot)
+            for number, digest in enumerate(part):
+                self._writer.put(archive.PAGE, digest.encode(), contents[number])
+        if len(self._pages) < KNOWN_PAGES:
+            self._pages.update(missing)
+        self._writer.put(archive.MEMORY, keys.encode_slot(slot), raw)
+        self.images += 1
+
+
+# -- in
+
+
+def import_history(premises: Premises, path: Path, *, name: str | None = None, replay: bool = True) -> Imported:
+    """Takes in the history in a file, all of it verified, and with `replay` run again, before anything is stored.
+
+    Of a process that is here already, the slots and records are added that are not here, where all that both have are
+    equal. `name` is given to the process.
+
+    Raises:
+        NotFound: there is no such file.
+        Refused: it is no history; it is of a newer hb; the process is here, and another one at some slot; the name
+            is taken, or none. Nothing was stored.
+        IntegrityError: the file, or what is here, is damaged, or something in it is not what it must be. Nothing was
+            stored.
+        Conflict: the schedule went on while this was stored.
+        HomeUnusable, Interrupted: as other verbs.
+    """
+    with staging.staged(path) as staged:
+        for finding in staging.check(staged, premises.machine, replay=replay, on_slot=premises.on_slot):
+            raise _unsound(finding, path)
+        plans = [_plan(premises.open_store, staged, at) for at in staged.line]
+        if name is not None:
+            with premises.open_store() as store:
+                names.give(store, Batch(), name, staged.process)
+        source = lineage.View(staged.store)
+        for plan in plans:
+            with premises.lock(plan.process):
+                _store(premises, source, plan, name if plan.process == staged.process else None)
+        premises.announce()
+    slots, records = (sum(plan.added()[part] for plan in plans) for part in (0, 1))
+    return Imported(staged.process, plans[-1].head is None, slots, records, max(plans[-1].here, plans[-1].last))
+
+
+class _Plan(NamedTuple):
+    """What of a process is to be stored: slots up to `last` from `slot` on, records up to `computed` from `record` on.
+
+    `head` are the bytes of the head that it has here, and `here` the slot that this is of; None and -1 if it is not.
+    """
+
+    process: str
+    head: bytes | None
+    here: int
+    slot: int
+    last: int
+    record: int
+    computed: int
+
+    def added(self) -> tuple[int, int]:
+        """How many slots and records that is."""
+        return max(0, self.last + 1 - self.slot), max(0, self.computed + 1 - self.record)
+
+
+def _plan(open_store: OpenStore, staged: Staged, at: Segment) -> _Plan:
+    """What is not here; all that is both here and in the file is compared.
+
+    Raises:
+        Refused: something differs.
+        IntegrityError: what is here is damaged.
+    """
+    recorded = cache.latest(staged.store, at.process)
+    computed = at.first - 1 if recorded is None else recorded
+    with open_store() as store:
+        head = store.get(keys.head_key(at.process))
+        definition = store.get(keys.definition_key(at.process))
+        if head is None and definition is None:
+            if next(store.scan(*keys.assignments(at.process)), None) is not None:
+                raise IntegrityError("the process's head and definition are gone", process=at.process)
+            return _Plan(at.process, None, -1, at.first, at.last, at.first, computed)
+        here = scheduler.get_head(store, at.process).slot
+        head = store.get(keys.head_key(at.process))
+        lineage.get_definition(store, at.process)
+        newest = cache.latest(store, at.process)
+    first_record = at.first if newest is None else max(at.first, newest + 1)
+    if definition != staged.store.get(keys.definition_key(at.process)):
+        raise Refused(f"the definition of process {at.process} is another here; nothing was stored")
+    slot, end = at.first, min(here, at.last)
+    while slot <= end:
+        slot = _compare(open_store, staged, at.process, slot, end)
+    return _Plan(at.process, head, here, max(here + 1, at.first), at.last, first_record, computed)
+
+
+def _compare(open_store: OpenStore, staged: Staged, process: str, first: int, end: int) -> int:
+    theirs = scheduler.stretch(staged.store, process, first, min(end, first + WINDOW_SLOTS - 1), WINDOW_BYTES)
+    last = first + len(theirs) - 1
+    their_records = _by_slot(staged.store, keys.slot_records(process, first, last))
+    with open_store() as store:
+        ours = _by_slot(store, keys.assignments(process, first, last))
+        our_records = _by_slot(store, keys.slot_records(process, first, last))
+    for slot, assignment in enumerate(theirs, first):
+        if slot not in ours:
+            raise IntegrityError("an assignment is gone from the schedule", process=process, slot=slot)
+        if ours[slot] != assignment:
+            raise _diverged("another message, or the same at another time", process, slot)
+        if slot in our_records and their_records.get(slot, our_records[slot]) != our_records[slot]:
+            raise _diverged("the same message, and another record of what it gave", process, slot)
+    return last + 1
+
+
+def _diverged(how: str, process: str, slot: int) -> Refused:
+    return Refused(
+        f"process {process} is here already, and slot {slot} is the first that differs: here it has {how}; "
+        "nothing was stored",
+        hint=f"`hb verify {process} --replay`, and `hb verify FILE --replay`, tell whether one of them is wrong",
+    )
+
+
+def _store(premises: Premises, source: Store, plan: _Plan, name: str | None) -> None:
+    """Stores what the plan says, a stretch of slots in each slice."""
+    batch = Batch(sync=True)
+    if plan.head is None:
+        _put_definition(source, batch, plan.process)
+    head = plan.head
+    spans = [span for span in ((plan.slot, plan.last), (plan.record, plan.computed)) if span[0] <= span[1]]
+    slot, end = min(spans, default=(0, -1))[0], max((last for _, last in spans), default=-1)
+    while slot <= end:
+        last = _put_window(premises, source, batch, plan, slot)
+        if last >= plan.slot:
+            batch.expects[keys.head_key(plan.process)] = head
+            head = batch.puts[keys.head_key(plan.process)] = _head(source, plan.process, last)
+        _commit(premises, batch, name, plan.process)
+        batch, name, slot = Batch(sync=True), None, last + 1
+        premises.on_slot(last, end)
+    if name is not None:
+        _commit(premises, batch, name, plan.process)
+
+
+def _commit(premises: Premises, batch: Batch, name: str | None, process: str) -> None:
+    with premises.open_store() as store:
+        if name is not None:
+            names.give(store, batch, name, process)
+        store.commit(batch)
+
+
+def _put_definition(source: Store, batch: Batch, process: str) -> None:
+    raw = source.get(keys.definition_key(process))
+    assert raw is not None
+    batch.puts[keys.definition_key(process)] = raw
+    definition = loads_message(raw)
+    for name in definitions.images(definition):
+        batch.puts[keys.image_key(name)] = images.read(source, name, IntegrityError)
+
+
+def _put_window(premises: Premises, source: Store, batch: Batch, plan: _Plan, first: int) -> int:
+    """Puts a stretch of slots into the batch; returns the last. Their pages, which go by content, are stored here."""
+    process = plan.process
+    assignments = scheduler.stretch(source, process, first, min(plan.last, first + WINDOW_SLOTS - 1), WINDOW_BYTES)
+    last = first + len(assignments) - 1
+    for slot, assignment in enumerate(assignments, first):
+        if slot >= plan.slot:
+            batch.puts[keys.assignment_key(process, slot)] = assignment
+            body = cache.parse(assignment, "assignment", process, slot)["body"]
+            assert isinstance(body, dict)
+            batch.puts[keys.message_slot_key(message_id(body), process)] = keys.encode_slot(slot)
+    if plan.record <= last:
+        span = (process, max(first, plan.record), last)
+        batch.puts.update(source.scan(*keys.slot_records(*span)))
+        memories = dict(source.scan(*keys.memory_images(*span)))
+        batch.puts.update(memories)
+        _store_pages(premises.open_store, source, memories, process)
+    return last
+
+
+def _store_pages(open_store: OpenStore, source: Store, memories: dict[bytes, bytes], process: str) -> None:
+    wanted: dict[str, None] = {}
+    for key, raw in memories.items():
+        wanted.update(dict.fromkeys(cache.parse_image(raw, process, keys.slot_of(key)).held.values()))
+    for part in _parts(list(wanted), WINDOW_PAGES):
+        with open_store() as store:
+            puts = {}
+            for key in map(keys.page_key, part):
+                packed = source.get(key)
+                if packed is not None and store.get(key) is None:
+                    puts[key] = packed
+            if puts:
+                store.commit(Batch(puts=puts))
+
+
+def _parts(listed: list[str], most: int) -> Iterator[list[str]]:
+    for start in range(0, len(listed), most):
+        yield listed[start : start + most]
+
+
+def _head(source: Store, process: str, slot: int) -> bytes:
+    return scheduler.head_after(scheduler.get_assignment(source, process, slot)).encode()
+
+
+def _by_slot(store: Store, span: keys.Range) -> dict[int, bytes]:
+    return {keys.slot_of(key): raw for key, raw in store.scan(*span)}
+
+
+def _unsound(finding: Finding, path: Path) -> IntegrityError:
+    return finding.as_damage(
+        f"{path} is not what it must be, and nothing was stored", hint=f"`hb verify {path}` tells all that is wrong"
+    )

@@ -1,0 +1,295 @@
+"""Witnesses: one transition, with all that it takes to run it again, and nothing else of the history.
+
+A witness holds the state before a slot with its memory, the assignment, and what came of it. Who has attested it has
+signed what it claims. It must never store anything: a challenge is done in memory.
+
+Source: docs/format.md, "A witness".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hb import ids
+from hb.compute import worker
+from hb.compute.standing import stand
+from hb.errors import IntegrityError, Refused
+from hb.files import archive
+from hb.files import opening as files
+from hb.history import references
+from hb.protocol import definition as definitions
+from hb.protocol.commitment import Key, committers, sign
+from hb.protocol.message import dumps, loads_message
+from hb.protocol.packing import pack, unpack
+from hb.records import cache, images, keys, lineage, links
+from hb.schedule import scheduler
+from hb.verify import replay as replays
+from hb.verify.evidence import DEFINITION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from threading import Event
+
+    from hb.compute.premises import Premises
+    from hb.compute.worker import Computed, Worker
+    from hb.files.archive import Record
+    from hb.protocol.message import Message
+
+
+class Code(NamedTuple):
+    """What a process is: its ID, its definition as it is stored, and the image that runs, by its ID."""
+
+    process: str
+    definition: bytes
+    image: str
+    wasm: bytes
+
+
+class At(NamedTuple):
+    """What is stored of a slot: its assignment, its record and its memory image."""
+
+    slot: int
+    assignment: bytes
+    record: bytes
+    memory: bytes
+
+
+class Witness(NamedTuple):
+    """A transition: to `result` from `base`, which slot 0 has none of, with the base's pages by digest.
+
+    `origin` is the process of the base where that is another: at the first slot of a fork's own. `claim` is what was
+    signed, as it is stored.
+    """
+
+    code: Code
+    result: At
+    base: At | None
+    pages: dict[str, bytes]
+    origin: Code | None = None
+    claim: bytes | None = None
+
+
+# -- made
+
+
+def make(premises: Premises, process: str, slot: str | int) -> Witness:
+    """The witness of a slot, which is computed if it was not. A slot that a fork shares is its owner's.
+
+    Raises:
+        NotFound: there is no such process or slot.
+        IntegrityError: what is stored is damaged, or the slot came out otherwise than it is stored.
+        Interrupted: the user wants to stop.
+    """
+    from hb.wasm.engine import run_interruptibly
+
+    pid, number = references.resolve(premises.open_store, process, slot)
+    premises.compute(pid, number)
+    with premises.open_store() as store:
+        pid = lineage.owner(store, pid, number)
+        before = lineage.owner(store, pid, number - 1) if number else pid
+    code = _code(premises, pid)
+    origin = code if before == pid else _code(premises, before)
+
+    def work(stop: Event) -> tuple[bytes | None, dict[str, bytes], bytes]:
+        machine = premises.machine(None)
+        definition, assignment = loads_message(code.definition), _assignment(premises, pid, number)
+        if not number:
+            live, computed = worker.begin(pid, definition, assignment, machine)
+            _check_same(premises, live, computed)
+            return None, {}, live.image_now().record
+        live = stand(premises, before, number - 1, stop.is_set, machine=machine)
+        memory = live.image_now().record
+        held = cache.parse_image(memory, before, number - 1).held
+        pages = {digest: live.base["priv"].instance.page(page) for page, digest in held.items()}
+        if before == pid:
+            computed = live.step(assignment)
+        else:
+            live, computed = live.branch(pid, definition, assignment, machine)
+        _check_same(premises, live, computed)
+        return memory, pages, (computed.image or live.image_now()).record
+
+    memory, pages, after = run_interruptibly(work)
+    base = None if memory is None else _at(premises, before, number - 1, memory)
+    return Witness(code, _at(premises, pid, number, after), base, pages, None if origin is code else origin)
+
+
+def _code(premises: Premises, process: str) -> Code:
+    with premises.open_store() as store:
+        definition = lineage.get_definition(store, process)
+        raw = store.get(keys.definition_key(process))
+        image = definitions.runs(definition)
+        wasm = images.read(store, image, IntegrityError)
+    assert raw is not None
+    return Code(process, raw, image, wasm)
+
+
+def _assignment(premises: Premises, process: str, slot: int) -> Message:
+    with premises.open_store() as store:
+        return scheduler.get_assignment(store, process, slot)
+
+
+def _at(premises: Premises, process: str, slot: int, memory: bytes) -> At:
+    with premises.open_store() as store:
+        links.read(store, process, slot)
+        assignment, record = store.get(keys.assignment_key(process, slot)), cache.read_bytes(store, process, slot)
+    if assignment is None or record is None:
+        raise IntegrityError("what is stored of the slot is gone", process=process, slot=slot)
+    return At(slot, assignment, record, memory)
+
+
+def _check_same(premises: Premises, live: Worker, computed: Computed) -> None:
+    with premises.open_store() as store:
+        stored = cache.read_bytes(store, live.process, computed.slot)
+    differing = replays.compare(live, computed, None if stored is None else (stored, None))
+    if differing is not None:
+        raise differing.as_damage(
+            "the slot comes out otherwise than it is stored", hint=f"`hb verify {live.process} --replay` tells more"
+        )
+
+
+# -- written and read
+
+
+def write(witness: Witness, path: Path) -> None:
+    """Writes a witness to a file.
+
+    Raises:
+        Refused, HomeUnusable: as `files.writing`; something has more bytes than a file may have in one.
+    """
+    with files.writing(path, archive.WITNESS) as writer:
+        for code in (witness.origin, witness.code):
+            if code is not None:
+                writer.put(archive.DEFINITION, code.process.encode(), code.definition)
+                if code is witness.origin or witness.origin is None or code.image != witness.origin.image:
+                    writer.put(archive.IMAGE, code.image.encode(), code.wasm)
+        for at in (witness.base, witness.result):
+            if at is not None:
+                key = keys.encode_slot(at.slot)
+                writer.put(archive.ASSIGNMENT, key, at.assignment)
+                writer.put(archive.RECORD, key, at.record)
+                for digest in sorted(witness.pages) if at is witness.base else ():
+                    writer.put(archive.PAGE, digest.encode(), witness.pages[digest])
+                writer.put(archive.MEMORY, key, at.memory)
+        if witness.claim is not None:
+            writer.put(archive.CLAIM, b"", witness.claim)
+
+
+def read(path: Path) -> Witness:
+    """The witness in a file; nothing that it says is believed yet.
+
+    Raises:
+        NotFound: there is no such file.
+        Refused: it is no witness, of a newer hb, or beyond a limit.
+        IntegrityError: it is cut or altered, or has not what a witness has, in that order.
+        HomeUnusable: it cannot be read.
+    """
+    with files.reading(path) as opened:
+        if opened.form != archive.WITNESS:
+            raise Refused("it is a history, and no witness", hint=f"`hb verify {path}` verifies it")
+        return _Reader(opened.records()).witness()
+
+
+class _Reader:
+    """Takes the records of a witness in the one order that they have."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._records = iter(records)
+        self._next = next(self._records, None)
+        self._images: dict[str, bytes] = {}
+        self.pages: dict[str, bytes] = {}
+
+    def witness(self) -> Witness:
+        codes = [self._code()]
+        if self._has(archive.DEFINITION):
+            codes.append(self._code())
+        ats = [self._at()]
+        if self._has(archive.ASSIGNMENT):
+            ats.append(self._at(is_result=True))
+        claim = self._take(archive.CLAIM).value if self._has(archive.CLAIM) else None
+        if self._next is not None:
+            raise IntegrityError("it has more than a witness has")
+        base = ats[0] if len(ats) == 2 else None
+        if base is not None and base.slot != ats[-1].slot - 1:
+            raise IntegrityError("its slots do not follow each other", expected=base.slot + 1, got=ats[-1].slot)
+        if base is None and (self.pages or len(codes) == 2 or ats[0].slot):
+            raise IntegrityError("it has no state that the slot follows from", slot=ats[0].slot)
+        return Witness(codes[-1], ats[-1], base, self.pages, codes[0] if len(codes) == 2 else None, claim)
+
+    def _has(self, kind: bytes) -> bool:
+        return self._next is not None and self._next.kind == kind
+
+    def _take(self, kind: bytes) -> Record:
+        taken = self._next
+        if taken is None or taken.kind != kind:
+            got = "its end" if taken is None else repr(taken.kind)
+            raise IntegrityError("it has not what a witness has there", expected=repr(kind), got=got)
+        self._next = next(self._records, None)
+        return taken
+
+    def _code(self) -> Code:
+        taken = self._take(archive.DEFINITION)
+        process = _id(taken.key)
+        image = definitions.runs({"image": "", **cache.parse(taken.value, DEFINITION, process, None)})
+        if image not in self._images:
+            wasm = self._take(archive.IMAGE)
+            if wasm.key != image.encode():
+                raise IntegrityError("it has another image than the process runs", process=process, expected=image)
+            self._images[image] = wasm.value
+        return Code(process, taken.value, image, self._images[image])
+
+    def _at(self, *, is_result: bool = False) -> At:
+        assignment, record = self._take(archive.ASSIGNMENT), self._take(archive.RECORD)
+        while self._has(archive.PAGE) and not is_result:
+            page = self._take(archive.PAGE)
+            digest = _id(page.key)
+            if ids.digest(page.value) != digest or len(page.value) != cache.PAGE_BYTES or digest in self.pages:
+                raise IntegrityError("a memory page is not what its digest says", expected=digest)
+            self.pages[digest] = page.value
+        memory = self._take(archive.MEMORY)
+        if len({assignment.key, record.key, memory.key}) != 1 or len(record.key) != keys.SLOT_BYTES:
+            raise IntegrityError("it has records of several slots where one is")
+        return At(keys.decode_slot(record.key), assignment.value, record.value, memory.value)
+
+
+def _id(key: bytes) -> str:
+    name = key.decode("ascii", "replace")
+    if not ids.is_id(name):
+        raise IntegrityError("it has a record under a key that is no ID", got=repr(key[:80]))
+    return name
+
+
+# -- attested
+
+
+def attest(witness: Witness, key: Key) -> Witness:
+    """The witness, which was challenged and is right, with the claim signed by `key` beside those who have signed it.
+
+    Raises:
+        Refused: too many have.
+    """
+    claim = claim_of(witness) if witness.claim is None else unpack(loads_message(witness.claim))
+    return witness._replace(claim=dumps(pack(sign(claim, key))))
+
+
+def claim_of(witness: Witness) -> Message:
+    """What whoever attests a witness signs."""
+    claim: Message = {
+        "data-protocol": "ao",
+        "variant": "ao.N.1",
+        "type": "Attestation",
+        "process": witness.code.process,
+        "slot": witness.result.slot,
+        "hashpath": loads_message(witness.result.record)["hashpath"],
+        "result": ids.digest(witness.result.record),
+        "result-memory": ids.digest(witness.result.memory),
+    }
+    if witness.base is not None:
+        claim["base"] = ids.digest(witness.base.record)
+        claim["base-memory"] = ids.digest(witness.base.memory)
+    return claim
+
+
+def attested_by(witness: Witness) -> list[str]:
+    """The addresses that say that they attest a witness; a challenge tells whether they do."""
+    return [] if witness.claim is None else committers(loads_message(witness.claim))

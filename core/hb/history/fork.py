@@ -1,0 +1,107 @@
+"""Forks: processes that share another's history up to a slot, and go their own way from there.
+
+A fork's first slot has its definition as its message, and the state of the slot before it. Nothing of the origin is
+copied or written to, but for slots of it that were not computed yet. What is made is one batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hb import ids
+from hb.errors import IntegrityError, Refused
+from hb.history import references
+from hb.protocol import definition as definitions
+from hb.protocol.commitment import Key, message_id, sign
+from hb.protocol.definition import Origin
+from hb.records import lineage, links, names
+from hb.schedule import scheduler, spawning
+
+if TYPE_CHECKING:
+    from hb.compute.premises import Premises
+    from hb.environment import Environment
+    from hb.protocol.message import Message
+    from hb.schedule.scheduler import Scheduled
+    from hb.storage.store import Store
+
+
+class _Left(NamedTuple):
+    """What a fork goes on from: the origin's definition, the slot, its hashpath, and where the schedule was there."""
+
+    origin: Origin
+    definition: Message
+    head: scheduler.Head
+
+
+def fork(
+    premises: Premises,
+    process: str,
+    slot: str | int,
+    *,
+    signer: Key,
+    environment: Environment,
+    module: bytes | None = None,
+    tags: Message | None = None,
+    anchor: str | None = None,
+    name: str | None = None,
+) -> Scheduled:
+    """Makes a process that shares the history of `process` up to `slot`, which is computed if it was not.
+
+    Its definition is signed by `signer` and is the message in its first slot, the one after `slot`. From there on it
+    runs `module`, if that is given: the bytes of an image. A fork that is repeated with the same anchor is the same
+    process, and is not made twice.
+
+    Raises:
+        NotFound: there is no such process or slot.
+        Refused: a tag or the name is not acceptable, or the module is not, or cannot take over the state, or the
+            process comes from as many others as one can.
+        Interrupted, IntegrityError: as `compute`.
+    """
+    if name is not None:
+        names.check(name)
+    pid, number = references.resolve(premises.open_store, process, slot)
+    with premises.open_store() as store:
+        owner = lineage.owner(store, pid, number)
+        if len(lineage.segments(store, owner)) > lineage.MOST_ORIGINS:
+            raise Refused(f"a process comes from {lineage.MOST_ORIGINS} others at the most, and {owner} does already")
+    premises.compute(pid, number)
+    with premises.open_store() as store:
+        left = _left(store, owner, number)
+    scheduler_key = premises.scheduler_key()
+    taken = code = None
+    if module is not None:
+        from hb.history import upgrade
+        from hb.records import images
+
+        taken = images.take(module)
+        code = upgrade.code(premises, left.definition, left.origin, taken)
+    definition = sign(
+        definitions.fork(
+            left.definition,
+            left.origin,
+            scheduler=scheduler_key.address,
+            anchor=ids.encode(environment.random_bytes(16)) if anchor is None else anchor,
+            tags=tags or {},
+            code=code,
+        ),
+        signer,
+    )
+    opened, scheduled, _ = scheduler.open_schedule(
+        message_id(definition), definition, key=scheduler_key, environment=environment, after=left.head
+    )
+    made = spawning.store(
+        premises.open_store, definition, opened, scheduled, {} if taken is None else taken.stored, name
+    )
+    premises.announce()
+    return made
+
+
+def _left(store: Store, owner: str, slot: int) -> _Left:
+    record = links.read(store, owner, slot)
+    if record is None:
+        raise IntegrityError("a slot that was just computed is gone", process=owner, slot=slot)
+    return _Left(
+        Origin(owner, slot, str(record["hashpath"])),
+        lineage.get_definition(store, owner),
+        scheduler.head_after(scheduler.get_assignment(store, owner, slot)),
+    )

@@ -1,0 +1,74 @@
+"""What people call slots by: numbers, `now`, and the IDs of messages and of assignments.
+
+The store has an index of messages, and none of assignments: the slot of one is looked for in the schedule itself, in
+short slices. It must never compute, nor write.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hb import ids
+from hb.errors import NotFound
+from hb.history import views as history
+from hb.protocol.commitment import message_id
+from hb.records import keys, names
+from hb.schedule import scheduler
+
+if TYPE_CHECKING:
+    from hb.storage.store import Store
+    from hb.verify.evidence import OpenStore
+
+WINDOW_SLOTS = 4000
+WINDOW_BYTES = 16 << 20
+"""So many assignments, and about so many bytes of them, are looked through in one slice at the most."""
+
+
+def resolve(open_store: OpenStore, process: str, reference: str | int) -> tuple[str, int]:
+    """The process ID that `process` stands for, and the slot of it that `reference` stands for.
+
+    Raises:
+        NotFound: there is no such process, slot, message or assignment.
+        Refused: the one is the beginning of several IDs, or the other is no reference.
+        IntegrityError: what is stored of the slot is damaged.
+    """
+    located = locate(open_store, process, reference)
+    with open_store() as store:
+        pid = names.resolve(store, process)
+        return pid, history.resolve_slot(store, pid, located)
+
+
+def locate(open_store: OpenStore, process: str, reference: str | int) -> str | int:
+    """The slot that an ID stands for; any other reference as it is: what that stands for is told by one read.
+
+    Raises:
+        NotFound, Refused, IntegrityError: as `resolve`.
+    """
+    name = str(reference)
+    if not ids.is_id(name):
+        return reference
+    with open_store() as store:
+        pid = names.resolve(store, process)
+        found = scheduler.find_slot(store, pid, name)
+        last = scheduler.get_head(store, pid).slot
+    while found is None and last >= 0:
+        with open_store() as store:
+            found, last = _look(store, pid, name, last)
+    if found is None:
+        raise NotFound(f"no message and no assignment {name} in the schedule of process {pid}")
+    return found
+
+
+def _look(store: Store, process: str, name: str, last: int) -> tuple[int | None, int]:
+    """The slot of the assignment `name`, if it is among those next before `last`, and where to look on."""
+    key = b'"%s":{' % name.encode()
+    size = 0
+    for count, (place, raw) in enumerate(store.scan(*keys.assignments(process, 0, last), reverse=True), 1):
+        slot = keys.slot_of(place)
+        # A message can have the ID in its own bytes: what counts is whose ID it is.
+        if key in raw and message_id(scheduler.get_assignment(store, process, slot)) == name:
+            return slot, -1
+        size += len(raw)
+        if size >= WINDOW_BYTES or count == WINDOW_SLOTS:
+            return None, slot - 1
+    return None, -1

@@ -1,0 +1,217 @@
+"""One slot executed once more, watched: what was called, what the program asked of its host, and what it changed.
+
+It stands at the slot before and takes the message from there, as computing does. It must never write: every record
+stays as it was, and what comes out is held against what is stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from hb import ids
+from hb.compute import outcome, transition
+from hb.compute.standing import stand
+from hb.history import references
+from hb.protocol.message import dumps
+from hb.records import cache, lineage
+from hb.schedule import scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hb.compute.premises import Premises
+    from hb.devices.device import Base, Machine
+    from hb.protocol.message import Message, Value
+    from hb.records.cache import Image
+    from hb.wasm.instance import Instance
+    from hb.wasm.memory import Mirror
+    from hb.wasm.tracing import FunctionCall, GlobalChange, PageChange, Recorder
+
+HOST_CALLS = 20
+"""So many host calls of each call are shown in full, unless another number is asked for."""
+
+MOST_HOST_CALLS = 1_000_000
+
+
+class KeyChange(NamedTuple):
+    """A public key that the slot changed; None where there was, or is, none."""
+
+    key: str
+    before: Value
+    after: Value
+
+
+class Difference(NamedTuple):
+    """In what the trace came out otherwise than it is stored: this is damage."""
+
+    what: str
+    stored: str
+    traced: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What happened in one slot.
+
+    `calls` are the calls of exported functions, in order; `left_out` counts those beyond the most that are recorded.
+    `keys`, `globals` and `pages` are what the message changed; where it failed (`undone`), that was put back after it.
+    `pages_before` and `pages_after` are the size of the memory, in pages of 64 KiB. `differences` is None where the
+    slot is not computed, so that there is nothing to hold the trace against.
+    """
+
+    process: str
+    slot: int
+    assignment: Message
+    calls: list[FunctionCall]
+    left_out: int
+    results: Message
+    keys: list[KeyChange]
+    globals: list[GlobalChange]
+    pages: list[PageChange]
+    pages_before: int
+    pages_after: int
+    undone: bool
+    differences: list[Difference] | None
+
+
+class _Ran(NamedTuple):
+    """A slot after its execution: its state, the instance that it ran in, and the mirror of that as it was before."""
+
+    public_before: Message
+    after: Base
+    instance: Instance
+    mirror: Mirror
+
+
+def trace(premises: Premises, process: str, reference: str | int, *, host_calls: int = HOST_CALLS) -> Trace:
+    """Executes a slot once more and tells what happened; of the host calls in it, the first `host_calls` of each call.
+
+    Raises:
+        NotFound: there is no such process or slot.
+        Interrupted: the user wants to stop.
+        IntegrityError: what is stored is damaged, and the slot cannot be executed for it.
+    """
+    from hb.wasm.engine import run_interruptibly
+    from hb.wasm.tracing import Recorder
+
+    pid, slot = references.resolve(premises.open_store, process, reference)
+    recorder = Recorder(min(host_calls, MOST_HOST_CALLS))
+    return run_interruptibly(lambda stop: _trace(premises, pid, slot, recorder, stop.is_set))
+
+
+def _trace(premises: Premises, process: str, slot: int, recorder: Recorder, stopped: Callable[[], bool]) -> Trace:
+    from hb.wasm.tracing import changed_globals, changed_pages
+
+    with premises.open_store() as store:
+        definition = lineage.get_definition(store, lineage.owner(store, process, slot))
+        is_fork = slot > 0 and slot == lineage.first_slot(store, process)
+        assignment = scheduler.get_assignment(store, process, slot)
+    machine = replace(premises.machine(None), make_instance=recorder.make_instance)
+    reach = partial(stand, premises, process, stopped=stopped, machine=machine)
+    if slot == 0:
+        ran = _spawn(definition, assignment, machine, recorder)
+    elif is_fork:
+        ran = _enter(reach(slot - 1).base, reach(slot).base)
+    else:
+        ran = _compute(reach(slot - 1).base, assignment, machine, recorder)
+    undone = outcome.failed(ran.after["results"])
+    return Trace(
+        process=process,
+        slot=slot,
+        assignment=assignment,
+        calls=recorder.calls,
+        left_out=recorder.left_out,
+        results=ran.after["results"],
+        keys=_changed_keys(ran.public_before, transition.public_state(ran.after)),
+        globals=changed_globals(ran.mirror),
+        pages=changed_pages(ran.mirror),
+        pages_before=ran.mirror.pages,
+        pages_after=ran.instance.memory_pages,
+        undone=undone,
+        differences=_differences(premises, process, slot, ran, undone=undone),
+    )
+
+
+def _spawn(definition: Message, assignment: Message, machine: Machine, recorder: Recorder) -> _Ran:
+    """Slot 0: the process is made, and the message that makes it is computed where its program answers it."""
+    from hb.wasm.memory import Mirror
+
+    recorder.on = True
+    base = transition.initialise(definition, assignment, machine)
+    instance: Instance = base["priv"].instance
+    mirror = Mirror(instance)
+    after = transition.compute_slot(base, assignment, machine) if transition.takes_spawn(definition) else base
+    recorder.on = False
+    return _Ran({}, after, instance, mirror)
+
+
+def _enter(before: Base, after: Base) -> _Ran:
+    """The slot where a fork left: it takes over a state, and nothing runs."""
+    from hb.wasm.memory import Mirror
+
+    instance: Instance = after["priv"].instance
+    return _Ran(transition.public_state(before), after, instance, Mirror(instance))
+
+
+def _compute(base: Base, assignment: Message, machine: Machine, recorder: Recorder) -> _Ran:
+    from hb.wasm.memory import Mirror
+
+    instance: Instance = base["priv"].instance
+    mirror = Mirror(instance)
+    recorder.on = True
+    after = transition.compute_slot(base, assignment, machine)
+    recorder.on = False
+    return _Ran(transition.public_state(base), after, instance, mirror)
+
+
+def _changed_keys(before: Message, after: Message) -> list[KeyChange]:
+    return [
+        KeyChange(key, before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if (key in before) != (key in after) or dumps(before[key]) != dumps(after[key])
+    ]
+
+
+def _differences(premises: Premises, process: str, slot: int, ran: _Ran, *, undone: bool) -> list[Difference] | None:
+    """In what the slot came out otherwise than it is stored; None where it is not."""
+    from hb.wasm.engine import ENGINE
+
+    with premises.open_store() as store:
+        record = cache.read(store, process, slot)
+        has_image = not undone and cache.image_digest(store, process, slot) is not None
+        image = cache.read_image(store, process, slot) if has_image else None
+    if record is None:
+        return None
+    stored, traced = record.get("results"), ran.after["results"]
+    if record.get("engine") != ENGINE:
+        # Gas of unequal engines is not equal, and nobody said that it is.
+        stored, traced = _without_gas(stored), _without_gas(traced)
+    pairs = (("results", stored, traced), ("state", record.get("state"), transition.public_state(ran.after)))
+    found = [Difference(what, _shown(one), _shown(other)) for what, one, other in pairs if dumps(one) != dumps(other)]
+    return found + ([] if image is None else _image_differences(image, ran.instance))
+
+
+def _image_differences(image: Image, instance: Instance) -> list[Difference]:
+    found = []
+    if image.pages != instance.memory_pages:
+        found.append(Difference("memory", f"{image.pages} pages", f"{instance.memory_pages} pages"))
+    if image.globals != instance.raw_globals():
+        found.append(Difference("globals", str(image.globals)[:300], str(instance.raw_globals())[:300]))
+    nothing = ids.digest(bytes(cache.PAGE_BYTES))
+    for page in range(min(image.pages, instance.memory_pages)):
+        stored, traced = image.held.get(page, nothing), ids.digest(instance.page(page))
+        if stored != traced:
+            found.append(Difference(f"memory page {page}", stored, traced))
+            break
+    return found
+
+
+def _without_gas(results: Value) -> Value:
+    return {key: value for key, value in results.items() if key != "gas"} if isinstance(results, dict) else results
+
+
+def _shown(value: Value) -> str:
+    text = "nothing" if value is None else dumps(value).decode()
+    return text if len(text) <= 300 else text[:300] + "…"

@@ -1,0 +1,239 @@
+"""A process's past, as it is: slot by slot, what came in and what it gave.
+
+It only looks: it must never compute or write.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from hb import ids
+from hb.errors import NotFound, Refused
+from hb.protocol import definition as definitions
+from hb.protocol.commitment import committers, message_id
+from hb.records import cache, keys, lineage, links
+from hb.schedule import scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hb.protocol.definition import Origin
+    from hb.protocol.message import Message, Value
+    from hb.storage.store import Store
+
+_REFERENCE = r"now(?:~([0-9]{1,20}))?"
+_NUMBER = r"[0-9]{1,20}"
+_PREFIX = r"[A-Za-z0-9_-]{6,42}"
+_SHOWN = 10
+
+
+class StateView(NamedTuple):
+    """The state of a process at a slot: the message that it is, its hashpath, and the slot's record."""
+
+    process: str
+    slot: int
+    state: Message
+    hashpath: str
+    record: Message
+
+
+class ProcessView(NamedTuple):
+    """A process as a list shows it. `slots` are scheduled; `computed` is the newest computed one, or None.
+
+    `origin` is where it left another process, if it is a fork.
+    """
+
+    process: str
+    names: list[str]
+    slots: int
+    computed: int | None
+    image: str
+    devices: list[str]
+    spawned_ms: int
+    latest_ms: int
+    origin: Origin | None = None
+
+
+class SlotView(NamedTuple):
+    """One slot: its assignment, and what computing it gave where it is computed (else those are None).
+
+    `sender` is the address that signed the message; `state` the public keys; `changed` says whether the slot left
+    anything other than it was, and `image` whether a memory image of it is stored. `origin` is where a fork left
+    another process, at the slot whose message made it.
+    """
+
+    process: str
+    slot: int
+    timestamp_ms: int
+    sender: str | None
+    message: str
+    assignment: str
+    action: str | None
+    parameters: list[Value]
+    data: Value = None
+    computed: bool = False
+    hashpath: str | None = None
+    results: Message | None = None
+    state: Message | None = None
+    changed: bool | None = None
+    gas: int | None = None
+    image: bool = False
+    origin: Origin | None = None
+
+
+def resolve_slot(store: Store, process: str, reference: str | int) -> int:
+    """The slot that `reference` stands for: a number, `now`, `now~K`, or the ID of a scheduled message.
+
+    Of the ID, 6 characters or more may stand for it where no other message of the process begins with them. The IDs of
+    assignments are for `references.resolve`.
+
+    Raises:
+        Refused: it is none of these, or the beginning of several IDs.
+        NotFound: the schedule has no such slot or message.
+    """
+    head = scheduler.get_head(store, process)
+    text = str(reference)
+    if (match := re.fullmatch(_REFERENCE, text)) is not None:
+        slot = head.slot - int(match[1] or 0)
+    elif re.fullmatch(_NUMBER, text):
+        slot = int(text)
+    elif ids.is_id(text):
+        found = scheduler.find_slot(store, process, text)
+        if found is None:
+            raise NotFound(f"no message {text} in the schedule of process {process}")
+        slot = found
+    elif re.fullmatch(_PREFIX, text):
+        slot = _find_message(store, process, text)
+    else:
+        raise Refused(f"a slot is a number, now, now~K, or the ID of a message or an assignment, got {text!r}")
+    if not 0 <= slot <= head.slot:
+        raise NotFound(f"slot {text} is not scheduled: process {process} has slots 0 to {head.slot}")
+    return slot
+
+
+def _find_message(store: Store, process: str, prefix: str) -> int:
+    """The slot of the only message of `process` whose ID begins with `prefix`."""
+    owners = {segment.process for segment in lineage.segments(store, process)}
+    names = (keys.message_of(key) for key, _ in store.scan(*keys.messages(prefix)) if keys.process_of(key) in owners)
+    # A fork has not all messages of its origin.
+    scheduled = (name for name in names if scheduler.find_slot(store, process, name) is not None)
+    found = list(islice(scheduled, _SHOWN + 1))
+    if not found:
+        raise NotFound(
+            f"no message has an ID that begins with {prefix!r} in the schedule of process {process}",
+            hint="a slot is a number, now, now~K, or the ID of a message or an assignment",
+        )
+    if len(found) > 1:
+        several = f"{_SHOWN} or more" if len(found) > _SHOWN else len(found)
+        raise Refused(f"{prefix!r} is the beginning of {several} message IDs: {', '.join(found[:_SHOWN])}")
+    slot = scheduler.find_slot(store, process, found[0])
+    assert slot is not None
+    return slot
+
+
+def slot_views(store: Store, process: str, first: int, last: int) -> Iterator[SlotView]:
+    """The slots `first` to `last`, both included and both scheduled, in order.
+
+    Raises:
+        IntegrityError: what is stored of one of them is damaged.
+    """
+    records = dict(links.records(store, process, first, last))
+    images = {keys.slot_of(key) for key, _ in store.scan(*keys.memory_images(process, first, last))}
+    for assignment in scheduler.assignments(store, process, first, last):
+        slot = assignment["slot"]
+        assert isinstance(slot, int)
+        yield view(process, assignment, records.get(slot), image=slot in images)
+
+
+def view(process: str, assignment: Message, record: Message | None, *, image: bool) -> SlotView:
+    """A slot's assignment and, where there is one, its record as one value.
+
+    Raises:
+        IntegrityError: the record is of another assignment.
+    """
+    message = assignment["body"]
+    slot, timestamp_ms = assignment["slot"], assignment["timestamp"]
+    assert isinstance(message, dict)
+    assert isinstance(slot, int)
+    assert isinstance(timestamp_ms, int)
+    senders = committers(message)
+    action = message.get("action", message.get("function"))
+    parameters = message.get("parameters", [])
+    seen = SlotView(
+        process=process,
+        slot=slot,
+        timestamp_ms=timestamp_ms,
+        sender=senders[0] if senders else None,
+        message=message_id(message),
+        assignment=message_id(assignment),
+        action=action if isinstance(action, str) else None,
+        parameters=parameters if isinstance(parameters, list) else [parameters],
+        data=message.get("data"),
+        origin=definitions.origin(message) if slot and message_id(message) == assignment["process"] else None,
+    )
+    if record is None:
+        return seen
+    links.check_assignment(record, seen.assignment, message_id(assignment, "every"), process)
+    return _with_record(seen, record, image=image)
+
+
+def _with_record(seen: SlotView, record: Message, *, image: bool) -> SlotView:
+
+    results, state, changed = record["results"], record["state"], record["changed"]
+    assert isinstance(results, dict)
+    assert isinstance(state, dict)
+    gas = results.get("gas")
+    return seen._replace(
+        computed=True,
+        hashpath=str(record["hashpath"]),
+        results=results,
+        state=state,
+        changed=bool(changed),
+        gas=gas if isinstance(gas, int) else None,
+        image=image,
+    )
+
+
+def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessView:
+    """A process as a list shows it; `named` are all names, and the process ID that each stands for."""
+    definition = lineage.get_definition(store, process)
+    head = scheduler.get_head(store, process)
+    spawned = scheduler.get_assignment(store, process, lineage.first_slot(store, process))["timestamp"]
+    assert isinstance(spawned, int)
+    return ProcessView(
+        process=process,
+        names=[name for name, pid in named.items() if pid == process],
+        slots=head.slot + 1,
+        computed=cache.latest(store, process),
+        image=str(definition["image"]),
+        devices=definitions.execution_devices(definition),
+        spawned_ms=spawned,
+        latest_ms=head.timestamp_ms,
+        origin=definitions.origin(definition),
+    )
+
+
+def find_state(store: Store, process: str, slot: int) -> StateView | None:
+    """The state of `slot`, or None where it is not computed.
+
+    Raises:
+        IntegrityError: what is stored of it is damaged.
+    """
+    record = links.read(store, process, slot)
+    if record is None:
+        return None
+    public, results = record["state"], record["results"]
+    assert isinstance(public, dict)
+    state: Message = {
+        **public,
+        "at-slot": slot,
+        "device": definitions.PROCESS_DEVICE,
+        "process": lineage.get_definition(store, lineage.owner(store, process, slot)),
+        "results": results,
+    }
+    image = record.get("image") or cache.image_digest(store, process, slot)
+    if image is not None:
+        state["image"] = image
+    return StateView(process, slot, state, str(record["hashpath"]), record)

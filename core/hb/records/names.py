@@ -1,0 +1,110 @@
+"""What people call processes by: names, and the beginnings of IDs.
+
+A name stands for one process of a home; it is no part of the process, and nothing that is hashed knows of it.
+"""
+
+from __future__ import annotations
+
+from re import compile as pattern
+from typing import TYPE_CHECKING
+
+from hb import ids
+from hb.errors import IntegrityError, NotFound, Refused
+from hb.records import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hb.storage.store import Batch, Store
+
+PREFIX_CHARACTERS = 4
+"""So many characters of a process ID, at the least, may stand for it where no other begins with them."""
+
+_NAME = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_HINT = "hb list shows those there are"
+
+
+def resolve(store: Store, process: str) -> str:
+    """The process ID that `process` stands for: itself, a name, or a prefix that only one ID has.
+
+    Raises:
+        NotFound: nothing has that name or prefix.
+        Refused: several have that prefix.
+        IntegrityError: what has that name is no process that is here.
+    """
+    if ids.is_id(process) and _is_here(store, process):
+        return process
+    if _NAME.match(process):
+        named = store.get(keys.name_key(process))
+        if named is not None:
+            return _process_of(store, process, named)
+    if PREFIX_CHARACTERS <= len(process) < ids.ID_CHARACTERS and process.isascii():
+        return _resolve_prefix(store, process)
+    raise NotFound(f"no process {process!r} here", hint=_HINT)
+
+
+def _resolve_prefix(store: Store, prefix: str) -> str:
+    found = [keys.text_of(key) for key, _ in store.scan(*keys.definitions(prefix))]
+    if not found:
+        raise NotFound(f"no process is called {prefix!r}, or has an ID that begins so", hint=_HINT)
+    if len(found) > 1:
+        raise Refused(f"{prefix!r} is the beginning of {len(found)} process IDs: {', '.join(found[:10])}")
+    return found[0]
+
+
+def read_all(store: Store) -> dict[str, str]:
+    """All names, and the process ID that each stands for.
+
+    Raises:
+        IntegrityError: one stands for no process that is here.
+    """
+    return {name: _process_of(store, name, raw) for name, raw in _stored(store)}
+
+
+def _stored(store: Store) -> Iterator[tuple[str, bytes]]:
+    for key, raw in store.scan(*keys.names()):
+        yield keys.text_of(key), raw
+
+
+def _process_of(store: Store, name: str, raw: bytes) -> str:
+    process = _decode(name, raw)
+    if not _is_here(store, process):
+        raise IntegrityError(f"the name {name!r} stands for a process that is not here", process=process)
+    return process
+
+
+def _decode(name: str, raw: bytes) -> str:
+    process = raw.decode("ascii", "replace")
+    if not ids.is_id(process):
+        raise IntegrityError(f"the name {name!r} stands for no process ID", got=repr(raw[:80]))
+    return process
+
+
+def _is_here(store: Store, process: str) -> bool:
+    """Whether there is anything of a process: where there is only half of it, whoever reads on finds out."""
+    return store.get(keys.head_key(process)) is not None or store.get(keys.definition_key(process)) is not None
+
+
+def give(store: Store, batch: Batch, name: str, process: str) -> None:
+    """Has `batch` give `process` a name, which another process must not have.
+
+    Raises:
+        Refused: it cannot be a name, or is another process's.
+    """
+    check(name)
+    holder = store.get(keys.name_key(name))
+    if holder is not None and holder != process.encode():
+        raise Refused(f"the name {name!r} is taken by process {_decode(name, holder)}", hint="give another --name")
+    batch.puts[keys.name_key(name)] = process.encode()
+
+
+def check(name: str) -> None:
+    """Whether `name` can be a name.
+
+    Raises:
+        Refused: it cannot; says what a name is.
+    """
+    if ids.is_id(name) or not _NAME.match(name):
+        raise Refused(
+            f"a name has 1 to 64 of A-Z a-z 0-9 . _ -, begins with a letter or digit and is no ID, got {name!r}"
+        )

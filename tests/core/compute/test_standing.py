@@ -1,0 +1,98 @@
+"""Standing at a slot: the worker is what the process was there, and the store is not touched."""
+
+from __future__ import annotations
+
+import pytest
+
+from hb.compute import transition
+from hb.compute.standing import stand
+from hb.devices.device import Machine
+from hb.errors import IntegrityError, Interrupted, NotFound
+from hb.protocol.message import dumps, loads
+from hb.records import cache, keys
+from hb.schedule import scheduler
+from hb.storage.store import Batch
+
+
+@pytest.fixture
+def counted(shell) -> str:
+    process = shell.spawn("counter.wasm", initial_state={"counter": 10})
+    for _ in range(5):
+        shell.send(process, "Increment")
+    return process
+
+
+def state(live) -> int:
+    return transition.public_state(live.base)["counter"]  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("computed", [None, 0, 3, 5])
+def test_a_worker_is_at_the_slot_and_nothing_is_stored(shell, counted: str, computed: int | None) -> None:
+    if computed is not None:
+        shell.node.compute(counted, computed)
+    before = shell.records()
+    premises = shell.node.premises()
+    for slot in (0, 2, 5):
+        live = stand(premises, counted, slot)
+        assert (live.slot, state(live)) == (slot, 10 + slot)
+    assert shell.records() == before
+
+
+def test_what_is_done_there_is_not_kept(shell, counted: str) -> None:
+    shell.node.compute(counted)
+    before = shell.records()
+    live = stand(shell.node.premises(), counted, 2)
+    with shell.home.slice() as store:
+        assignment = scheduler.get_assignment(store, counted, 3)
+        stored = cache.read_bytes(store, counted, 3)
+    assert live.step(assignment).record == stored
+    assert state(live) == 13
+    assert shell.records() == before
+
+
+def test_the_slots_on_the_way_are_told_of_and_the_given_machine_runs_them(shell, counted: str) -> None:
+    shell.node.compute(counted, 3)
+    heard, loaded = [], []
+    premises = shell.node.premises(lambda slot, last: heard.append((slot, last)))
+    own = premises.machine(None)
+
+    def load_module(image: str):
+        loaded.append(image)
+        return own.load_module(image)
+
+    live = stand(premises, counted, 5, machine=Machine(load_module))
+    assert (state(live), heard) == (15, [(4, 5), (5, 5)])
+    assert loaded == [shell.node.definition(counted)["image"]]
+
+
+def test_a_memory_is_what_it_was(shell) -> None:
+    process = shell.spawn("ledger.wasm")
+    for amount in (100, 20, 3):
+        shell.send(process, "Mint", 1, amount)
+    shell.node.compute(process, 2)
+    for slot, expected in enumerate((0, 100, 120, 123)):
+        live = stand(shell.node.premises(), process, slot)
+        assert live.base["priv"].instance.call("Balance", [1]).values == (expected,)
+    stood = stand(shell.node.premises(), process, 3)
+    state = shell.node.state(process, 3)
+    assert (stood.hashpath, stood.base["results"]) == (state.hashpath, state.state["results"])
+    assert stood.image_now().record == shell.records()[keys.memory_image_key(process, 3)]
+
+
+def test_a_record_that_was_altered_is_damage(shell, counted: str) -> None:
+    shell.node.compute(counted)
+    with shell.home.slice() as store:
+        record = loads(cache.read_bytes(store, counted, 5))
+        record["results"]["gas"] += 1
+        images = {keys.memory_image_key(counted, slot) for slot in range(4, 6)}
+        store.commit(Batch(puts={keys.slot_record_key(counted, 5): dumps(record)}, deletes=images))
+    with pytest.raises(IntegrityError, match="came out differently") as damage:
+        stand(shell.node.premises(), counted, 5)
+    assert damage.value.slot == 5
+
+
+def test_who_wants_to_stop_is_heard(shell, counted: str) -> None:
+    with pytest.raises(Interrupted):
+        stand(shell.node.premises(), counted, 4, lambda: True)
+    with pytest.raises(NotFound):
+        stand(shell.node.premises(), "x" * 43, 0)
