@@ -10,6 +10,11 @@ This module imports nothing, and must never print, log or exit.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class HbError(Exception):
     """A failure that has a sentence for its reader: what was expected, and what came.
@@ -49,6 +54,14 @@ class HomeUnusable(HbError):
 
 class Conflict(HbError):
     """A batch found another value under a key than it stated; nothing of it was written."""
+
+
+class Unfinished(HbError):
+    """Work that is done in parts failed after some of them. `done` holds what the finished parts gave."""
+
+    def __init__(self, message: str, *, done: Sequence[object], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.done = done
 
 
 class Interrupted(HbError):

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import IntegrityError, Refused
-from hb.files import archive, scratch
+from hb.files import archive
 from hb.files import opening as files
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import message_id
 from hb.records import cache, images, keys, lineage
 from hb.records.lineage import Segment
 from hb.schedule import scheduler
+from hb.storage import scratch
 from hb.storage.store import Batch
 from hb.verify import process as checks
 from hb.verify import replay as replays
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
     from hb.devices.device import Machine
     from hb.files.archive import Record
-    from hb.storage.store import Store
-    from hb.verify.evidence import Finding, OnSlot, OpenStore
+    from hb.storage.store import OpenStore, Store
+    from hb.verify.evidence import Finding, OnSlot
 
 BATCH_BYTES = 8 << 20
 
@@ -58,14 +59,11 @@ def staged(path: Path) -> Iterator[Staged]:
         IntegrityError: it is cut or altered, or not in the order that a history has.
         HomeUnusable: it cannot be read, or there is no room to lay it out.
     """
-    from hb.storage.leveldb import open_store
-
     with ExitStack() as stack:
         with files.reading(path) as opened:
             if opened.form != archive.HISTORY:
                 raise Refused("it is a witness, and no history", hint=f"`hb verify {path}` challenges it")
-            directory = stack.enter_context(scratch.directory())
-            store = stack.enter_context(open_store(directory / "store", create=True))
+            store = stack.enter_context(scratch.store())
             stage = _Stage(store)
             stage.take(opened.records())
             found = Staged(store, stage.process, tuple(stage.line))
@@ -128,8 +126,8 @@ def _run_again(
             given[name] = images.read(staged.store, name, IntegrityError)
     machine = make_machine(given)
     return run_interruptibly(
-        lambda stop: replays.replay(
-            staged.open_store, staged.process, last, machine, on_slot=on_slot, stopped=stop.is_set
+        lambda cancellation: replays.replay(
+            staged.open_store, staged.process, last, machine, on_slot=on_slot, cancellation=cancellation
         )
     )
 

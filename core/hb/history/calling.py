@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb.compute import transition
-from hb.compute.standing import stand
+from hb.compute.standing import worker_at
 from hb.history import references
 from hb.history import views as history
 from hb.protocol import request as requests
@@ -20,9 +20,7 @@ from hb.records import lineage, names
 from hb.schedule import intake, scheduler
 
 if TYPE_CHECKING:
-    from threading import Event
-
-    from hb.compute.premises import Premises
+    from hb.compute.context import Context
     from hb.devices.device import Base
     from hb.environment import Environment
     from hb.protocol.commitment import Key
@@ -42,7 +40,7 @@ class Answer(NamedTuple):
 
 
 def call(
-    premises: Premises,
+    context: Context,
     process: str,
     reference: str | int,
     message: Message,
@@ -66,10 +64,8 @@ def call(
         IntegrityError: what is stored is damaged.
         Interrupted: the user wants to stop.
     """
-    from hb.wasm.engine import run_interruptibly
-
-    located = references.locate(premises.open_store, process, reference)
-    with premises.open_store() as store:
+    located = references.locate(context.session, process, reference)
+    with context.session() as store:
         pid = names.resolve(store, process)
         slot = history.resolve_slot(store, pid, located)
         pid = lineage.owner(store, pid, slot)
@@ -78,13 +74,13 @@ def call(
     asked = _asked(message, pid, signer, sender)
     intake.check_size(dumps(asked), limit_bytes)
     assignment = _assignment(asked, pid, before, environment, is_newest=is_newest)
-    machine = premises.machine(None)
+    machine = context.machine()
 
-    def answer(stop: Event) -> Base:
-        live = stand(premises, pid, slot, stop.is_set, machine=machine)
+    def answer(context: Context) -> Base:
+        live = worker_at(context, pid, slot, machine=machine)
         return transition.compute_slot(live.base, assignment, machine)
 
-    after = run_interruptibly(answer)
+    after = context.run(answer)
     return Answer(pid, slot, message_id(asked), after["results"], transition.public_state(after))
 
 

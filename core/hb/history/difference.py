@@ -9,14 +9,14 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from hb.compute import transition
-from hb.compute.standing import stand
+from hb.compute.standing import worker_at
 from hb.history import references
 from hb.protocol.message import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from hb.compute.premises import Premises
+    from hb.compute.context import Context
     from hb.compute.worker import Worker
     from hb.protocol.message import Message, Value
     from hb.wasm.instance import Instance
@@ -114,7 +114,7 @@ class _Stood(NamedTuple):
     contents: Mapping[int, bytes]
 
 
-def difference(premises: Premises, process: str, before: str | int, after: str | int) -> Difference:
+def difference(context: Context, process: str, before: str | int, after: str | int) -> Difference:
     """In what the state at the slot `after` differs from that at `before`, which may be the later one.
 
     Raises:
@@ -123,16 +123,15 @@ def difference(premises: Premises, process: str, before: str | int, after: str |
         IntegrityError: what is stored is damaged.
         Interrupted: the user wants to stop.
     """
-    from hb.wasm.engine import run_interruptibly
     from hb.wasm.tracing import compare_globals
 
-    pid, first = references.resolve(premises.open_store, process, before)
-    second = references.resolve(premises.open_store, pid, after)[1]
+    pid, first = references.resolve(context.session, process, before)
+    second = references.resolve(context.session, pid, after)[1]
 
-    def look(slot: int, stopped: Callable[[], bool]) -> _Stood:
-        return _stood(stand(premises, pid, slot, stopped))
+    def look(context: Context, slot: int) -> _Stood:
+        return _stood(worker_at(context, pid, slot))
 
-    one, other = run_interruptibly(lambda stop: (look(first, stop.is_set), look(second, stop.is_set)))
+    one, other = context.run(lambda inner: (look(inner, first), look(inner, second)))
     return Difference(
         process=pid,
         before=one.side,

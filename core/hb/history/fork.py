@@ -9,16 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
+from hb.compute import driver, spawning
 from hb.errors import IntegrityError, Refused
 from hb.history import references
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.definition import Origin
 from hb.records import lineage, links, names
-from hb.schedule import scheduler, spawning
+from hb.schedule import scheduler
 
 if TYPE_CHECKING:
-    from hb.compute.premises import Premises
+    from hb.compute.context import Context
     from hb.environment import Environment
     from hb.protocol.message import Message
     from hb.schedule.scheduler import Scheduled
@@ -34,7 +35,7 @@ class _Left(NamedTuple):
 
 
 def fork(
-    premises: Premises,
+    context: Context,
     process: str,
     slot: str | int,
     *,
@@ -59,22 +60,22 @@ def fork(
     """
     if name is not None:
         names.check(name)
-    pid, number = references.resolve(premises.open_store, process, slot)
-    with premises.open_store() as store:
+    pid, number = references.resolve(context.session, process, slot)
+    with context.session() as store:
         owner = lineage.owner(store, pid, number)
         if len(lineage.segments(store, owner)) > lineage.MOST_ORIGINS:
             raise Refused(f"a process comes from {lineage.MOST_ORIGINS} others at the most, and {owner} does already")
-    premises.compute(pid, number)
-    with premises.open_store() as store:
+    driver.compute(context, pid, number)
+    with context.session() as store:
         left = _left(store, owner, number)
-    scheduler_key = premises.scheduler_key()
+    scheduler_key = context.scheduler_key()
     taken = code = None
     if module is not None:
         from hb.history import upgrade
         from hb.records import images
 
         taken = images.take(module)
-        code = upgrade.code(premises, left.definition, left.origin, taken)
+        code = upgrade.code(context, left.definition, left.origin, taken)
     definition = sign(
         definitions.fork(
             left.definition,
@@ -89,10 +90,8 @@ def fork(
     opened, scheduled, _ = scheduler.open_schedule(
         message_id(definition), definition, key=scheduler_key, environment=environment, after=left.head
     )
-    made = spawning.store(
-        premises.open_store, definition, opened, scheduled, {} if taken is None else taken.stored, name
-    )
-    premises.announce()
+    made = spawning.keep(context.session, definition, opened, scheduled, {} if taken is None else taken.stored, name)
+    context.storage.announce()
     return made
 
 

@@ -16,8 +16,7 @@ from hb.records import keys, names
 from hb.schedule import scheduler
 
 if TYPE_CHECKING:
-    from hb.storage.store import Store
-    from hb.verify.evidence import OpenStore
+    from hb.storage.store import OpenStore, Store
 
 WINDOW_SLOTS = 4000
 WINDOW_BYTES = 16 << 20

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from hb.compute import comparison, fresh
 from hb.devices.device import Machine
 from hb.errors import IntegrityError
 from hb.history import references, upgrade
 from hb.protocol import definition as definitions
 from hb.protocol.message import loads_message
 from hb.records import cache, images, lineage, links
-from hb.verify import replay as replays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from threading import Event
 
-    from hb.compute.premises import Premises
+    from hb.compute.comparison import Difference
+    from hb.compute.context import Context
     from hb.protocol.message import Message
-    from hb.verify.evidence import OpenStore
-    from hb.verify.replay import Difference
     from hb.wasm.module import Module
 
 WINDOW_SLOTS = 1000
@@ -52,7 +50,7 @@ class Rerun(NamedTuple):
 
 
 def rerun(
-    premises: Premises,
+    context: Context,
     process: str,
     module: bytes,
     to: str | int = "now",
@@ -70,23 +68,21 @@ def rerun(
         IntegrityError: what is stored is damaged.
         Interrupted: the user wants to stop.
     """
-    from hb.wasm.engine import run_interruptibly
-
-    pid, last = references.resolve(premises.open_store, process, to)
+    pid, last = references.resolve(context.session, process, to)
     taken = images.take(module)
-    machine = premises.machine(taken.stored)
+    machine = context.machine(taken.stored)
 
-    def work(stop: Event) -> Rerun:
+    def work(context: Context) -> Rerun:
         new = machine.load_module(taken.runs)
-        before = _before(premises.open_store, pid, last, machine, stop.is_set)
-        after = _after(premises.open_store, pid, last, machine, new, stop.is_set)
-        return _compare(premises, pid, last, before, after, on_change, every=every)
+        before = _before(context, pid, last, machine)
+        after = _after(context, pid, last, machine, new)
+        return _compare(context, pid, last, before, after, on_change, every=every)
 
-    return run_interruptibly(work)
+    return context.run(work)
 
 
 def _compare(
-    premises: Premises,
+    context: Context,
     process: str,
     last: int,
     before: Iterator[Message],
@@ -101,7 +97,7 @@ def _compare(
         found = found._replace(
             gas_before=found.gas_before + change.gas_before, gas_after=found.gas_after + change.gas_after
         )
-        premises.on_slot(slot, last)
+        context.on_slot(slot, last)
         if change.differences:
             first = slot if found.first is None else found.first
             found = found._replace(changes=found.changes + 1, first=first)
@@ -111,30 +107,26 @@ def _compare(
     return found
 
 
-def _before(
-    open_store: OpenStore, process: str, last: int, machine: Machine, stopped: Callable[[], bool]
-) -> Iterator[Message]:
+def _before(context: Context, process: str, last: int, machine: Machine) -> Iterator[Message]:
     """The records of all slots up to `last`: those that are stored, or, where one is not, all computed again."""
-    with open_store() as store:
+    with context.session() as store:
         newest = cache.latest(store, process)
     if newest is None or newest < last:
-        for _, computed in replays.run(open_store, process, last, machine, stopped):
+        for _, computed in fresh.run(context.session, process, last, machine, context.cancellation):
             yield loads_message(computed.record)
         return
     for first in range(0, last + 1, WINDOW_SLOTS):
         end = min(last, first + WINDOW_SLOTS - 1)
-        with open_store() as store:
+        with context.session() as store:
             found = [record for _, record in links.records(store, process, first, end)]
         if len(found) != end - first + 1:
             raise IntegrityError("a slot record is gone", process=process, hint=f"`hb verify {process}` tells which")
         yield from found
 
 
-def _after(
-    open_store: OpenStore, process: str, last: int, machine: Machine, new: Module, stopped: Callable[[], bool]
-) -> Iterator[Message]:
+def _after(context: Context, process: str, last: int, machine: Machine, new: Module) -> Iterator[Message]:
     """The records of all slots up to `last`, as `new` makes them; a definition keeps its ID and the old image's."""
-    with open_store() as store:
+    with context.session() as store:
         ran = [lineage.get_definition(store, at.process) for at in lineage.segments(store, process)]
     for definition in ran:
         upgrade.check_code(machine.load_module(definitions.runs(definition)).info, new.info)
@@ -146,13 +138,13 @@ def _after(
         return {**{key: value for key, value in definition.items() if key not in _DEVICE_KEYS}, **code}
 
     other = Machine(lambda image: new)
-    for _, computed in replays.run(open_store, process, last, other, stopped, adapt):
+    for _, computed in fresh.run(context.session, process, last, other, context.cancellation, adapt):
         yield loads_message(computed.record)
 
 
 def _differences(old: Message, new: Message) -> list[Difference]:
     before, after = ({"results": _without_gas(record), "state": record["state"]} for record in (old, new))
-    return [found._replace(path=found.path.lstrip("/")) for found in replays.differences(before, after, "")]
+    return [found._replace(path=found.path.lstrip("/")) for found in comparison.differences(before, after, "")]
 
 
 def _without_gas(record: Message) -> Message:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from hb.history.views import SlotView
-    from hb.storage.store import Store
-    from hb.verify.evidence import OpenStore
+    from hb.storage.store import OpenStore, Store
 
 WINDOW_SLOTS = 1000
 WINDOW_BYTES = 4 << 20

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.compute import outcome, transition
-from hb.compute.standing import stand
+from hb.compute.standing import worker_at
 from hb.history import references
 from hb.protocol.message import dumps
 from hb.records import cache, lineage
 from hb.schedule import scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from hb.compute.premises import Premises
+    from hb.compute.context import Context
     from hb.devices.device import Base, Machine
     from hb.protocol.message import Message, Value
     from hb.records.cache import Image
@@ -85,7 +83,7 @@ class _Ran(NamedTuple):
     mirror: Mirror
 
 
-def trace(premises: Premises, process: str, reference: str | int, *, host_calls: int = HOST_CALLS) -> Trace:
+def trace(context: Context, process: str, reference: str | int, *, host_calls: int = HOST_CALLS) -> Trace:
     """Executes a slot once more and tells what happened; of the host calls in it, the first `host_calls` of each call.
 
     Raises:
@@ -93,23 +91,22 @@ def trace(premises: Premises, process: str, reference: str | int, *, host_calls:
         Interrupted: the user wants to stop.
         IntegrityError: what is stored is damaged, and the slot cannot be executed for it.
     """
-    from hb.wasm.engine import run_interruptibly
     from hb.wasm.tracing import Recorder
 
-    pid, slot = references.resolve(premises.open_store, process, reference)
+    pid, slot = references.resolve(context.session, process, reference)
     recorder = Recorder(min(host_calls, MOST_HOST_CALLS))
-    return run_interruptibly(lambda stop: _trace(premises, pid, slot, recorder, stop.is_set))
+    return context.run(lambda inner: _trace(inner, pid, slot, recorder))
 
 
-def _trace(premises: Premises, process: str, slot: int, recorder: Recorder, stopped: Callable[[], bool]) -> Trace:
+def _trace(context: Context, process: str, slot: int, recorder: Recorder) -> Trace:
     from hb.wasm.tracing import changed_globals, changed_pages
 
-    with premises.open_store() as store:
+    with context.session() as store:
         definition = lineage.get_definition(store, lineage.owner(store, process, slot))
         is_fork = slot > 0 and slot == lineage.first_slot(store, process)
         assignment = scheduler.get_assignment(store, process, slot)
-    machine = replace(premises.machine(None), make_instance=recorder.make_instance)
-    reach = partial(stand, premises, process, stopped=stopped, machine=machine)
+    machine = replace(context.machine(), make_instance=recorder.make_instance)
+    reach = partial(worker_at, context, process, machine=machine)
     if slot == 0:
         ran = _spawn(definition, assignment, machine, recorder)
     elif is_fork:
@@ -130,7 +127,7 @@ def _trace(premises: Premises, process: str, slot: int, recorder: Recorder, stop
         pages_before=ran.mirror.pages,
         pages_after=ran.instance.memory_pages,
         undone=undone,
-        differences=_differences(premises, process, slot, ran, undone=undone),
+        differences=_differences(context, process, slot, ran, undone=undone),
     )
 
 
@@ -174,11 +171,11 @@ def _changed_keys(before: Message, after: Message) -> list[KeyChange]:
     ]
 
 
-def _differences(premises: Premises, process: str, slot: int, ran: _Ran, *, undone: bool) -> list[Difference] | None:
+def _differences(context: Context, process: str, slot: int, ran: _Ran, *, undone: bool) -> list[Difference] | None:
     """In what the slot came out otherwise than it is stored; None where it is not."""
     from hb.wasm.engine import ENGINE
 
-    with premises.open_store() as store:
+    with context.session() as store:
         record = cache.read(store, process, slot)
         has_image = not undone and cache.image_digest(store, process, slot) is not None
         image = cache.read_image(store, process, slot) if has_image else None

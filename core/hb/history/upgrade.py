@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hb.compute.standing import stand
+from hb.compute.standing import worker_at
 from hb.devices.device import execution_for
 from hb.errors import IntegrityError, Refused
 from hb.protocol import definition as definitions
 from hb.protocol.message import normal_key
 
 if TYPE_CHECKING:
-    from threading import Event
-
-    from hb.compute.premises import Premises
+    from hb.compute.context import Context
     from hb.compute.worker import Worker
     from hb.devices.device import Machine
     from hb.protocol.definition import Origin
@@ -27,29 +25,27 @@ if TYPE_CHECKING:
 _ABI = {"ao": "the AO ABI", "function": "plain functions"}
 
 
-def code(premises: Premises, definition: Message, origin: Origin, taken: Taken) -> Message:
+def code(context: Context, definition: Message, origin: Origin, taken: Taken) -> Message:
     """The keys of a definition that has the process of `definition` go on with the image `taken`.
 
     Raises:
         Refused: the module is not acceptable, or what the process has at the slot of `origin` does not fit it.
-        Interrupted, IntegrityError: as `stand`.
+        Interrupted, IntegrityError: as `worker_at`.
     """
-    from hb.wasm.engine import run_interruptibly
+    machine = context.machine(taken.stored)
 
-    machine = premises.machine(taken.stored)
-
-    def work(stop: Event) -> Message:
+    def work(context: Context) -> Message:
         new = machine.load_module(taken.runs)
         old = machine.load_module(definitions.runs(definition))
         check_code(old.info, new.info)
         devices, passes = devices_for(definition, old.info, new.info)
         said = definitions.code(taken.image, devices, passes, taken.converted)
-        live = stand(premises, origin.process, origin.slot, stop.is_set, machine=machine)
+        live = worker_at(context, origin.process, origin.slot, machine=machine)
         check_fit(old, new, live.base["priv"].instance.memory_pages)
         _try(live, definition, said, machine)
         return said
 
-    return run_interruptibly(work)
+    return context.run(work)
 
 
 def check_code(old: ModuleInfo, new: ModuleInfo) -> None:

@@ -11,6 +11,7 @@ import _thread
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
+from hb.cancellation import NEVER, Cancellation
 from hb.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -97,19 +98,19 @@ def interrupts() -> int:
     return _Shared.interrupts
 
 
-def run_interruptibly(work: Callable[[threading.Event], Result]) -> Result:
+def run_interruptibly(work: Callable[[Cancellation], Result], outer: Cancellation = NEVER) -> Result:
     """What `work` returns or raises; it runs on a thread of its own, so that Ctrl-C reaches this one meanwhile.
 
-    `work` gets an event and must look at it between calls; when it is set, it raises `Interrupted` as soon as its
-    work so far is safe. On Ctrl-C the event is set and running calls are interrupted until `work` has ended. A second
-    Ctrl-C is raised at once and leaves `work` behind.
+    `work` gets a cancellation and must check it between calls. On Ctrl-C, and when `outer` is cancelled, it is
+    cancelled, and running calls are interrupted until `work` has ended. A second Ctrl-C is raised at once and leaves
+    `work` behind.
 
     Raises:
         Interrupted: Ctrl-C came, and `work` ended because of it.
     """
     # Plain locks and lists throughout: Ctrl-C raises between any two steps of this thread, and the events and threads
     # of `threading` are themselves Python, which it can leave locked for good.
-    stop, begun, ended = threading.Event(), threading.Lock(), threading.Lock()
+    cancellation, begun, ended = Cancellation(), threading.Lock(), threading.Lock()
     results: list[Result] = []
     failures: list[BaseException] = []
 
@@ -117,7 +118,8 @@ def run_interruptibly(work: Callable[[threading.Event], Result]) -> Result:
         if not begun.acquire(blocking=False):
             return
         try:
-            results.append(work(stop))
+            with outer.calling(cancellation.cancel), cancellation.calling(interrupt):
+                results.append(work(cancellation))
         except BaseException as failure:  # raised again on the caller's thread
             failures.append(failure)
         ended.release()
@@ -132,7 +134,7 @@ def run_interruptibly(work: Callable[[threading.Event], Result]) -> Result:
         # It may have come as the thread was started: whoever gets the lock decides whether the work begins.
         if begun.acquire(blocking=False):
             raise Interrupted("interrupted before it began") from interrupted
-        stop.set()
+        cancellation.cancel()
         while not (results or failures):
             interrupt()
             ended.acquire(timeout=_LOOK_S)

@@ -142,7 +142,7 @@ def work(stop):
     print("ready", flush=True)
     while {looks}:
         instance.call("Nothing", [])
-        if stop.is_set():
+        if stop.is_cancelled:
             raise Interrupted("stopped between calls")
     instance.call("Loop", [])
 try:
@@ -163,7 +163,7 @@ def test_work_gives_its_result_and_raises_its_own_errors_on_the_callers_thread()
         raise KeyError("its own")
 
     assert engine.run_interruptibly(
-        lambda stop: (stop.is_set(), threading.current_thread() is threading.main_thread())
+        lambda stop: (stop.is_cancelled, threading.current_thread() is threading.main_thread())
     ) == (
         False,
         False,
