@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from hb.protocol.message import Value, dumps
+from hb.protocol.message import Message, Value, dumps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +16,11 @@ class Difference(NamedTuple):
     path: str
     before: Value
     after: Value
+
+
+def without_gas(results: Message) -> Message:
+    """Return results without their gas, which only equal engines agree on."""
+    return {key: value for key, value in results.items() if key != "gas"}
 
 
 def differences(before: Value, after: Value, path: str) -> Iterator[Difference]:

@@ -15,6 +15,7 @@ from hb.files import archive
 from hb.files import opening as files
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import message_id
+from hb.protocol.message import loads_message
 from hb.records import cache, images, keys, lineage
 from hb.records.lineage import Segment
 from hb.schedule import scheduler
@@ -249,8 +250,8 @@ class _Stage:
 
     def _take_record(self, key: bytes, value: bytes) -> None:
         self._check_slot(key, self._slot, {archive.ASSIGNMENT})
-        record = cache.parse_record(value, self.process, self._slot)
-        if (strange := unlike_record(record)) is not None:
+        cache.parse_record(value, self.process, self._slot)
+        if (strange := unlike_record(loads_message(value))) is not None:
             raise self._wrong(f"the slot record has a key that none has: {strange[:80]!r}")
         self._put(keys.slot_record_key(self.process, self._slot), value)
 

@@ -140,7 +140,7 @@ class _Out:
         return end + 1
 
     def _write_memory(self, at: Segment, slot: int, record: bytes, raw: bytes | None) -> None:
-        named = cache.parse_record(record, at.process, slot).get("image")
+        named = cache.parse_record(record, at.process, slot).image
         if raw is None:
             if named is None and slot != at.first:
                 return

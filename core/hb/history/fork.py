@@ -100,7 +100,7 @@ def _left(store: Store, owner: str, slot: int) -> _Left:
     if record is None:
         raise IntegrityError("a slot that was just computed is gone", process=owner, slot=slot)
     return _Left(
-        Origin(owner, slot, str(record["hashpath"])),
+        Origin(owner, slot, record.hashpath),
         lineage.get_definition(store, owner),
         scheduler.head_after(scheduler.get_assignment(store, owner, slot)),
     )

@@ -6,14 +6,13 @@ slots that are not computed are, in memory, and each time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb.compute import comparison, fresh
 from hb.devices.device import Machine
 from hb.errors import IntegrityError
 from hb.history import references, upgrade
 from hb.protocol import definition as definitions
-from hb.protocol.message import loads_message
 from hb.records import cache, images, lineage, links
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from hb.compute.comparison import Difference
     from hb.compute.context import Context
     from hb.protocol.message import Message
+    from hb.records.cache import SlotRecord
     from hb.wasm.module import Module
 
 WINDOW_SLOTS = 1000
@@ -85,15 +85,15 @@ def _compare(
     context: Context,
     process: str,
     last: int,
-    before: Iterator[Message],
-    after: Iterator[Message],
+    before: Iterator[SlotRecord],
+    after: Iterator[SlotRecord],
     on_change: Callable[[Change], None],
     *,
     every: bool,
 ) -> Rerun:
     found = Rerun(process, last, 0, None, 0, 0)
     for slot, (old, new) in enumerate(zip(before, after, strict=True)):
-        change = Change(slot, _differences(old, new), _gas(old), _gas(new))
+        change = Change(slot, _differences(old, new), old.gas or 0, new.gas or 0)
         found = found._replace(
             gas_before=found.gas_before + change.gas_before, gas_after=found.gas_after + change.gas_after
         )
@@ -107,24 +107,24 @@ def _compare(
     return found
 
 
-def _before(context: Context, process: str, last: int, machine: Machine) -> Iterator[Message]:
+def _before(context: Context, process: str, last: int, machine: Machine) -> Iterator[SlotRecord]:
     """The records of all slots up to `last`: those that are stored, or, where one is not, all computed again."""
     with context.session() as store:
         newest = cache.latest(store, process)
     if newest is None or newest < last:
         for _, computed in fresh.run(context.session, process, last, machine, context.cancellation):
-            yield loads_message(computed.record)
+            yield cache.parse_record(computed.record, process, computed.slot)
         return
     for first in range(0, last + 1, WINDOW_SLOTS):
         end = min(last, first + WINDOW_SLOTS - 1)
         with context.session() as store:
-            found = [record for _, record in links.records(store, process, first, end)]
+            found = list(links.records(store, process, first, end))
         if len(found) != end - first + 1:
             raise IntegrityError("a slot record is gone", process=process, hint=f"`hb verify {process}` tells which")
         yield from found
 
 
-def _after(context: Context, process: str, last: int, machine: Machine, new: Module) -> Iterator[Message]:
+def _after(context: Context, process: str, last: int, machine: Machine, new: Module) -> Iterator[SlotRecord]:
     """The records of all slots up to `last`, as `new` makes them; a definition keeps its ID and the old image's."""
     with context.session() as store:
         ran = [lineage.get_definition(store, at.process) for at in lineage.segments(store, process)]
@@ -139,18 +139,13 @@ def _after(context: Context, process: str, last: int, machine: Machine, new: Mod
 
     other = Machine(lambda image: new)
     for _, computed in fresh.run(context.session, process, last, other, context.cancellation, adapt):
-        yield loads_message(computed.record)
+        yield cache.parse_record(computed.record, process, computed.slot)
 
 
-def _differences(old: Message, new: Message) -> list[Difference]:
-    before, after = ({"results": _without_gas(record), "state": record["state"]} for record in (old, new))
+def _differences(old: SlotRecord, new: SlotRecord) -> list[Difference]:
+    before, after = (_outcome(record) for record in (old, new))
     return [found._replace(path=found.path.lstrip("/")) for found in comparison.differences(before, after, "")]
 
 
-def _without_gas(record: Message) -> Message:
-    return {key: value for key, value in cast("Message", record["results"]).items() if key != "gas"}
-
-
-def _gas(record: Message) -> int:
-    gas = cast("Message", record["results"]).get("gas")
-    return gas if isinstance(gas, int) else 0
+def _outcome(record: SlotRecord) -> Message:
+    return {"results": comparison.without_gas(record.results), "state": record.state}

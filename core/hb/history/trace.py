@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.compute import outcome, transition
+from hb.compute.comparison import without_gas
 from hb.compute.standing import worker_at
 from hb.history import references
 from hb.protocol.message import dumps
@@ -176,16 +177,17 @@ def _differences(context: Context, process: str, slot: int, ran: _Ran, *, undone
     from hb.wasm.engine import ENGINE
 
     with context.session() as store:
-        record = cache.read(store, process, slot)
+        raw = cache.read_bytes(store, process, slot)
         has_image = not undone and cache.image_digest(store, process, slot) is not None
         image = cache.read_image(store, process, slot) if has_image else None
-    if record is None:
+    if raw is None:
         return None
-    stored, traced = record.get("results"), ran.after["results"]
-    if record.get("engine") != ENGINE:
-        # Gas of unequal engines is not equal, and nobody said that it is.
-        stored, traced = _without_gas(stored), _without_gas(traced)
-    pairs = (("results", stored, traced), ("state", record.get("state"), transition.public_state(ran.after)))
+    record = cache.parse_record(raw, process, slot)
+    stored, traced = record.results, ran.after["results"]
+    if record.engine != ENGINE:
+        # Only equal engines agree on gas.
+        stored, traced = without_gas(stored), without_gas(traced)
+    pairs = (("results", stored, traced), ("state", record.state, transition.public_state(ran.after)))
     found = [Difference(what, _shown(one), _shown(other)) for what, one, other in pairs if dumps(one) != dumps(other)]
     return found + ([] if image is None else _image_differences(image, ran.instance))
 
@@ -203,10 +205,6 @@ def _image_differences(image: Image, instance: Instance) -> list[Difference]:
             found.append(Difference(f"memory page {page}", stored, traced))
             break
     return found
-
-
-def _without_gas(results: Value) -> Value:
-    return {key: value for key, value in results.items() if key != "gas"} if isinstance(results, dict) else results
 
 
 def _shown(value: Value) -> str:

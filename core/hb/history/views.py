@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hb.protocol.definition import Origin
     from hb.protocol.message import Message, Value
+    from hb.records.cache import SlotRecord
     from hb.storage.store import Store
 
 _REFERENCE = r"now(?:~([0-9]{1,20}))?"
@@ -36,7 +37,7 @@ class StateView(NamedTuple):
     slot: int
     state: Message
     hashpath: str
-    record: Message
+    record: SlotRecord
 
 
 class ProcessView(NamedTuple):
@@ -139,7 +140,7 @@ def slot_views(store: Store, process: str, first: int, last: int) -> Iterator[Sl
     Raises:
         IntegrityError: what is stored of one of them is damaged.
     """
-    records = dict(links.records(store, process, first, last))
+    records = {record.slot: record for record in links.records(store, process, first, last)}
     images = {keys.slot_of(key) for key, _ in store.scan(*keys.memory_images(process, first, last))}
     for assignment in scheduler.assignments(store, process, first, last):
         slot = assignment["slot"]
@@ -147,7 +148,7 @@ def slot_views(store: Store, process: str, first: int, last: int) -> Iterator[Sl
         yield view(process, assignment, records.get(slot), image=slot in images)
 
 
-def view(process: str, assignment: Message, record: Message | None, *, image: bool) -> SlotView:
+def view(process: str, assignment: Message, record: SlotRecord | None, *, image: bool) -> SlotView:
     """A slot's assignment and, where there is one, its record as one value.
 
     Raises:
@@ -176,22 +177,13 @@ def view(process: str, assignment: Message, record: Message | None, *, image: bo
     if record is None:
         return seen
     links.check_assignment(record, seen.assignment, message_id(assignment, "every"), process)
-    return _with_record(seen, record, image=image)
-
-
-def _with_record(seen: SlotView, record: Message, *, image: bool) -> SlotView:
-
-    results, state, changed = record["results"], record["state"], record["changed"]
-    assert isinstance(results, dict)
-    assert isinstance(state, dict)
-    gas = results.get("gas")
     return seen._replace(
         computed=True,
-        hashpath=str(record["hashpath"]),
-        results=results,
-        state=state,
-        changed=bool(changed),
-        gas=gas if isinstance(gas, int) else None,
+        hashpath=record.hashpath,
+        results=record.results,
+        state=record.state,
+        changed=record.changed,
+        gas=record.gas,
         image=image,
     )
 
@@ -224,16 +216,14 @@ def find_state(store: Store, process: str, slot: int) -> StateView | None:
     record = links.read(store, process, slot)
     if record is None:
         return None
-    public, results = record["state"], record["results"]
-    assert isinstance(public, dict)
     state: Message = {
-        **public,
+        **record.state,
         "at-slot": slot,
         "device": definitions.PROCESS_DEVICE,
         "process": lineage.get_definition(store, lineage.owner(store, process, slot)),
-        "results": results,
+        "results": record.results,
     }
-    image = record.get("image") or cache.image_digest(store, process, slot)
+    image = record.image or cache.image_digest(store, process, slot)
     if image is not None:
         state["image"] = image
-    return StateView(process, slot, state, str(record["hashpath"]), record)
+    return StateView(process, slot, state, record.hashpath, record)

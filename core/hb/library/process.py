@@ -184,7 +184,7 @@ class Process:
             NotFound, Interrupted, IntegrityError: as `compute`.
         """
         record = self.home.node.state(self.id, slot).record
-        return Result(_message(record["results"]), _message(record["state"]))
+        return Result(record.results, record.state)
 
     def call(
         self,
@@ -396,8 +396,3 @@ class Process:
         key = self.home.signer(signer)
         sent = self.home.node.send(self.id, messages, signer=key, environment=environment)
         return [Sent(self, each.slot, each.message, each.assignment, each.fresh) for each in sent]
-
-
-def _message(value: Value) -> dict[str, Any]:
-    assert isinstance(value, dict)
-    return value

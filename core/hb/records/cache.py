@@ -8,7 +8,7 @@ Source: HyperBEAM's `dev_process_cache` (`write`, `read`, `latest`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from hb import ids
 from hb.errors import IntegrityError, Refused
@@ -16,7 +16,7 @@ from hb.protocol.message import Message, dumps, loads_stored
 from hb.records import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from hb.storage.store import Batch, Store
 
@@ -25,7 +25,35 @@ PAGE_BYTES = 65536
 MAX_PAGE_DIGITS, MAX_GLOBAL_BITS = 15, 128
 RawGlobals = list[list[str | int]]
 
-_RECORD: dict[str, type] = {
+_KINDS = {str: "text", bool: "true or false", dict: "a map", int: "an integer"}
+
+
+class SlotRecord(NamedTuple):
+    """What computing one slot gave. `docs/format.md` describes its stored bytes.
+
+    `assignment` is an ID. `changed` is False if the slot left memory, globals and public keys as they were. `previous`
+    is the digest of the record before, "" at slot 0. `state` holds the public keys. `image` is the digest of the memory
+    image, for a memory so small that every slot has one.
+    """
+
+    slot: int
+    assignment: str
+    changed: bool
+    engine: str
+    hashpath: str
+    previous: str
+    results: Message
+    state: Message
+    image: str | None = None
+
+    @property
+    def gas(self) -> int | None:
+        """What the message cost, in the units of `engine`; None if the results do not say."""
+        gas = self.results.get("gas")
+        return gas if isinstance(gas, int) else None
+
+
+_REQUIRED: dict[str, type] = {
     "assignment": str,
     "changed": bool,
     "engine": str,
@@ -35,7 +63,6 @@ _RECORD: dict[str, type] = {
     "slot": int,
     "state": dict,
 }
-_KINDS = {str: "text", bool: "true or false", dict: "a map", int: "an integer"}
 
 
 class Image(NamedTuple):
@@ -67,16 +94,6 @@ def write_image(batch: Batch, process: str, slot: int, image: bytes, pages: Mapp
         batch.puts[keys.page_key(digest)] = compress(content)
 
 
-def read(store: Store, process: str, slot: int) -> Message | None:
-    """The record of `slot`, or None where the slot is not computed.
-
-    Raises:
-        IntegrityError: the stored bytes are no slot record.
-    """
-    raw = read_bytes(store, process, slot)
-    return None if raw is None else parse(raw, "slot record", process, slot)
-
-
 def read_bytes(store: Store, process: str, slot: int) -> bytes | None:
     """The record of `slot` as it is stored and hashed."""
     return store.get(keys.slot_record_key(process, slot))
@@ -97,13 +114,6 @@ def latest(
         if required == "record" or read_bytes(store, process, slot) is not None:
             return slot
     return None
-
-
-def records(store: Store, process: str, first: int, last: int) -> Iterator[tuple[int, Message]]:
-    """The records of slots `first` to `last`, both included, in order; slots that are not computed are left out."""
-    for key, raw in store.scan(*keys.slot_records(process, first, last)):
-        slot = keys.slot_of(key)
-        yield slot, parse(raw, "slot record", process, slot)
 
 
 def image_digest(store: Store, process: str, slot: int) -> str | None:
@@ -196,23 +206,25 @@ def decompress(packed: bytes) -> bytes | None:
     return page if unpacker.eof and len(page) == PAGE_BYTES else None
 
 
-def parse_record(raw: bytes, process: str, slot: int) -> Message:
-    """The slot record in its stored bytes; each key that a record has is there, and of its type.
+def parse_record(raw: bytes, process: str, slot: int) -> SlotRecord:
+    """Return the slot record in its stored bytes. Keys that no record has are ignored; `hb verify` finds them.
 
     Raises:
-        IntegrityError: they are no slot record.
+        IntegrityError: they hold no slot record: a key is missing, or has a value of another type.
     """
-    record = parse(raw, "slot record", process, slot)
-    for key, kind in _RECORD.items():
-        if type(record.get(key)) is not kind:
+    fields = parse(raw, "slot record", process, slot)
+    for key, kind in _REQUIRED.items():
+        if type(fields.get(key)) is not kind:
             raise IntegrityError(
                 f"the slot record lacks its {key}",
                 process=process,
                 slot=slot,
                 expected=_KINDS[kind],
-                got=_kind(record, key),
+                got=_kind(fields, key),
             )
-    return record
+    image = fields.get("image")
+    values = cast("dict[str, Any]", {key: fields[key] for key in _REQUIRED})
+    return SlotRecord(**values, image=image if isinstance(image, str) else None)
 
 
 def _kind(record: Message, key: str) -> str:

@@ -272,7 +272,7 @@ def test_a_public_key_is_spelled_as_keys_are(shell) -> None:
     process = shell.spawn_text(wat, initial_state={"Total-Sum": 40})
     shell.call(process, "Add", 1)
     shell.call(process, "Add", 1)
-    assert shell.node.state(process).record["state"] == {"total-sum": 42}
+    assert shell.node.state(process).record.state == {"total-sum": 42}
 
 
 def test_floats_survive_as_they_are(shell) -> None:

@@ -26,13 +26,13 @@ def fails_once(
     """The results of the bad one of three messages, the others having gone well and left the only traces."""
     process = shell.spawn_text(wat, limits=limits)
     assert shell.call(process, "Good")["data"] == "fine"
-    pages = shell.node.state(process, 1).record.get("image")
+    pages = shell.node.state(process, 1).record.image
     slot = shell.send(process, bad, **fields)
     results = shell.results(process, slot)
     state = shell.node.state(process, slot)
     assert state.state["count"] == 2, "the spawn and the first message"
-    assert state.record["changed"] is False
-    assert state.record.get("image") == pages
+    assert state.record.changed is False
+    assert state.record.image == pages
     assert shell.call(process, "Good")["data"] == "fine"
     assert shell.node.state(process).state["count"] == 3
     return results

@@ -102,7 +102,7 @@ def test_the_first_slot_of_its_own_is_its_definition_with_the_state_before_it(sh
     shell.node.compute(forked)
     [own] = shell.node.history(forked, 4, 4)
     assert (own.results, own.changed, own.image) == ({}, False, True)
-    assert own.state == shell.node.state(process, 3).record["state"]
+    assert own.state == shell.node.state(process, 3).record.state
     assert shell.node.process(forked).origin == origin
     assert shell.node.process(process).origin is None
     state = shell.node.state(forked).state
