@@ -1,7 +1,9 @@
-"""A process's whole schedule run against other code: in which slots that would have given something else.
+"""Run a whole schedule against other code, and find the slots that come out differently.
 
-What comes of a slot is its state and its results; gas is counted, and is no difference. It must never write anything:
-slots that are not computed are, in memory, and each time.
+A slot differs if its state or its results differ. Gas is counted but is not a difference.
+
+Invariants:
+    Nothing is written here. Slots that are not computed are computed in memory, each time.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _DEVICE_KEYS = ("execution-device", "device-stack", "passes")
 
 
 class Change(NamedTuple):
-    """A slot that comes out otherwise, in what, and the gas that the old code and the new one used for it."""
+    """A slot that comes out differently: where it differs, and the gas that the old and the new code used."""
 
     slot: int
     differences: list[Difference]
@@ -39,7 +41,7 @@ class Change(NamedTuple):
 
 
 class Rerun(NamedTuple):
-    """What running a schedule against other code came to: the slots up to `last` were compared."""
+    """The outcome of running a schedule against other code. Slots up to `last` were compared."""
 
     process: str
     last: int
@@ -58,15 +60,16 @@ def rerun(
     on_change: Callable[[Change], None],
     every: bool = False,
 ) -> Rerun:
-    """Runs the schedule of a process up to slot `to` against `module`, from the definition on, and stores nothing.
+    """Run the schedule of a process up to slot `to` against `module`, starting from its definition. Store nothing.
 
-    `on_change` hears of the first slot that comes out otherwise, where it ends; with `every`, of each such slot.
+    Stop at the first slot that comes out differently, after calling `on_change` with it. With `every`, go on, and call
+    `on_change` for each such slot.
 
     Raises:
         NotFound: there is no such process or slot.
-        Refused: the module is not acceptable, has another ABI, or cannot begin from the definition.
+        Refused: the module is not acceptable, has another ABI, or cannot start from the definition.
         IntegrityError: what is stored is damaged.
-        Interrupted: the user wants to stop.
+        Interrupted: the caller was cancelled.
     """
     pid, last = references.resolve(context.session, process, to)
     taken = images.take(module)
@@ -108,7 +111,8 @@ def _compare(
 
 
 def _before(context: Context, process: str, last: int, machine: Machine) -> Iterator[SlotRecord]:
-    """The records of all slots up to `last`: those that are stored, or, where one is not, all computed again."""
+    """Yield the records of all slots up to `last`: the stored ones, or, if one is missing, all of them computed
+    again."""
     with context.session() as store:
         newest = cache.latest(store, process)
     if newest is None or newest < last:
@@ -125,7 +129,8 @@ def _before(context: Context, process: str, last: int, machine: Machine) -> Iter
 
 
 def _after(context: Context, process: str, last: int, machine: Machine, new: Module) -> Iterator[SlotRecord]:
-    """The records of all slots up to `last`, as `new` makes them; a definition keeps its ID and the old image's."""
+    """Yield the records of all slots up to `last`, as `new` makes them. Definitions keep their IDs and the old image's
+    ID."""
     with context.session() as store:
         ran = [lineage.get_definition(store, at.process) for at in lineage.segments(store, process)]
     for definition in ran:
