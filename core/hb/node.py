@@ -6,6 +6,7 @@ know what the bytes of a record are.
 
 from __future__ import annotations
 
+from time import sleep
 from typing import TYPE_CHECKING
 
 from hb import ids
@@ -25,8 +26,8 @@ from hb.schedule.scheduler import Scheduled
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from threading import Event
 
+    from hb.cancellation import Cancellation
     from hb.compute.driver import Workshop
     from hb.compute.premises import Premises
     from hb.config import Config
@@ -124,7 +125,7 @@ class Node:
 
         taken = images.take(image if isinstance(image, bytes) else self._stored_image(image))
         machine = self._machine(taken.stored)
-        module = run_interruptibly(lambda stop: machine.load_module(taken.runs))
+        module = run_interruptibly(lambda stop: machine.under(stop).load_module(taken.runs))
         executed_by, passes = execution_for(devices, module.info)
         scheduler_key = self._scheduler_key()
         definition = sign(
@@ -145,7 +146,7 @@ class Node:
         opened, scheduled, assignment = scheduler.open_schedule(
             message_id(definition), definition, key=scheduler_key, environment=environment
         )
-        run_interruptibly(lambda stop: transition.initialise(definition, assignment, machine))
+        run_interruptibly(lambda stop: transition.initialise(definition, assignment, machine.under(stop)))
         made = spawning.store(self._slice, definition, opened, scheduled, taken.stored, name)
         self._announce()
         return made
@@ -406,7 +407,7 @@ class Node:
             if len(wasm) > most:
                 raise intake.beyond(f"a module may have {most} bytes, got {len(wasm)}", "module-limit")
 
-        def load_module(image: str) -> Module:
+        def load_module(image: str, cancellation: Cancellation) -> Module:
             from hb.wasm import module
 
             if image not in self._modules:
@@ -415,21 +416,20 @@ class Node:
                 if wasm is None:
                     with self._slice() as store:
                         wasm = images.read(store, image, IntegrityError)
-                self._modules[image] = module.load(wasm, self.home.cache, limits)
+                self._modules[image] = module.load(wasm, self.home.cache, limits, cancellation)
             return self._modules[image]
 
         return Machine(load_module)
 
-    def _workshop(self, target: int, stop: Event) -> Workshop:
+    def _workshop(self, target: int, stop: Cancellation) -> Workshop:
         from hb.compute.driver import Workshop
 
         on_slot = self._on_slot
         return Workshop(
             open_store=self._slice,
             lock=lambda process: self.home.computing(process, None),
-            machine=self._machine(),
+            machine=self._machine().under(stop),
             on_slot=(lambda slot: None) if on_slot is None else (lambda slot: on_slot(slot, target)),
-            stopped=stop.is_set,
         )
 
     def _spawned_before(self, store: Store, process: str) -> Scheduled | None:
@@ -440,7 +440,7 @@ class Node:
 
         yield from selection.select(self._slice, process, start, end)
 
-    def _follow(self, process: str, first: int, on_slot: Callable[[SlotView], None], stop: Event) -> None:
+    def _follow(self, process: str, first: int, on_slot: Callable[[SlotView], None], stop: Cancellation) -> None:
         from hb.compute import driver as compute
 
         live = None
@@ -456,8 +456,8 @@ class Node:
             for view in self._history(process, first, reached):
                 on_slot(view)
             first = reached + 1
-            while not stop.is_set() and reached == newest and self.home.announced() == seen:
-                stop.wait(FOLLOW_SECONDS)
-            if stop.is_set():
+            while not stop.is_cancelled and reached == newest and self.home.announced() == seen:
+                sleep(FOLLOW_SECONDS)
+            if stop.is_cancelled:
                 compute.keep_image(shop, live)
                 raise Interrupted(f"stopped following at slot {reached}")

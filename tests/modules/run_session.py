@@ -10,10 +10,10 @@ import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING
 
 from hb import ids
+from hb.cancellation import Cancellation
 from hb.compute import driver as compute
 from hb.home import open_home
 from hb.node import Node
@@ -40,7 +40,7 @@ def load_script() -> ModuleType:
 
 def digests(home: Home, process: str, slots: int) -> list[tuple[int, str, str]]:
     """(gas, the digest of the slot's record, the digest of its memory image) of each slot, computed one by one."""
-    shop = Node(home)._workshop(slots, Event())
+    shop = Node(home)._workshop(slots, Cancellation())
     live = compute.open_worker(shop, process, 0)
     found = []
     for slot in range(slots + 1):

@@ -43,14 +43,13 @@ class Workshop:
     """What computing needs of the world.
 
     `open_store` opens the home for a short slice; `lock` keeps two computes of one process from doing the same work;
-    `on_slot` hears of each computed slot, `stopped` says whether the user wants to stop.
+    `on_slot` hears of each computed slot. The machine's cancellation stops the work between slots, too.
     """
 
     open_store: Callable[[], AbstractContextManager[Store]]
     lock: Callable[[str], AbstractContextManager[None]]
     machine: Machine
     on_slot: Callable[[int], None] = lambda slot: None
-    stopped: Callable[[], bool] = lambda: False
 
 
 @dataclass
@@ -100,7 +99,7 @@ def open_worker(shop: Workshop, process: str, limit: int) -> Worker:
         found = None if shared else _found(store, line[-1], limit)
     live = None
     for at in shared:
-        if shop.stopped():
+        if shop.machine.cancellation.is_cancelled:
             raise Interrupted(f"interrupted at slot {at.first} of {limit}")
         with shop.lock(at.process):
             live = _open(shop, at, at.last, live)
@@ -228,7 +227,7 @@ def _read_known(store: Store, process: str, first: int, last: int) -> tuple[dict
 
 def _steps(shop: Workshop, live: Worker, run: _Run) -> Iterator[Computed]:
     for assignment in scheduler.read_stretch(live.process, run.first, run.assignments):
-        if shop.stopped():
+        if shop.machine.cancellation.is_cancelled:
             raise Interrupted(f"interrupted at slot {live.slot}; all slots up to it are computed")
         yield live.step(assignment)
         shop.on_slot(live.slot)

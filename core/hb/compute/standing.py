@@ -8,12 +8,14 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from hb.cancellation import NEVER
 from hb.compute import driver as compute
 from hb.records import lineage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from hb.cancellation import Cancellation
     from hb.compute.premises import Premises
     from hb.compute.worker import Worker
     from hb.devices.device import Machine
@@ -24,7 +26,7 @@ def stand(
     premises: Premises,
     process: str,
     slot: int,
-    stopped: Callable[[], bool] = lambda: False,
+    cancellation: Cancellation = NEVER,
     *,
     machine: Machine | None = None,
 ) -> Worker:
@@ -49,9 +51,8 @@ def stand(
     shop = compute.Workshop(
         open_store=open_store,
         lock=lambda process: nullcontext(),  # two that store nothing are in nobody's way
-        machine=premises.machine(None) if machine is None else machine,
+        machine=(premises.machine(None) if machine is None else machine).under(cancellation),
         on_slot=lambda reached: premises.on_slot(reached, slot),
-        stopped=stopped,
     )
     live = compute.open_worker(shop, process, slot)
     compute.advance(shop, live, slot, last_image=False)

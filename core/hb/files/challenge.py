@@ -77,7 +77,7 @@ def challenge(witness: Witness, make_machine: Callable[[dict[str, bytes]], Machi
     if not found:
         given = {code.image: code.wasm for code in (witness.code, witness.origin) if code is not None}
         machine = make_machine(given)
-        found = run_interruptibly(lambda stop: _run(witness, machine))
+        found = run_interruptibly(lambda stop: _run(witness, machine.under(stop)))
     if not found and witness.claim is not None:
         found = _claim_findings(witness, witness.claim)
     hashpath = None

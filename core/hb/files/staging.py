@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from hb.cancellation import Cancellation
     from hb.devices.device import Machine
     from hb.files.archive import Record
     from hb.storage.store import Store
@@ -128,9 +129,7 @@ def _run_again(
             given[name] = images.read(staged.store, name, IntegrityError)
     machine = make_machine(given)
     return run_interruptibly(
-        lambda stop: replays.replay(
-            staged.open_store, staged.process, last, machine, on_slot=on_slot, stopped=stop.is_set
-        )
+        lambda stop: replays.replay(staged.open_store, staged.process, last, machine.under(stop), on_slot=on_slot)
     )
 
 
@@ -141,11 +140,11 @@ def bare_machine(given: dict[str, bytes]) -> Machine:
 
     compiled: dict[str, module.Module] = {}
 
-    def load_module(image: str) -> module.Module:
+    def load_module(image: str, cancellation: Cancellation) -> module.Module:
         if image not in compiled:
             if image not in given:
                 raise IntegrityError(f"the image {image} is not in the file")
-            compiled[image] = module.load(given[image])
+            compiled[image] = module.load(given[image], cancellation=cancellation)
         return compiled[image]
 
     return Machine(load_module)

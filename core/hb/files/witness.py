@@ -29,8 +29,8 @@ from hb.verify.evidence import DEFINITION
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-    from threading import Event
 
+    from hb.cancellation import Cancellation
     from hb.compute.premises import Premises
     from hb.compute.worker import Computed, Worker
     from hb.files.archive import Record
@@ -91,14 +91,14 @@ def make(premises: Premises, process: str, slot: str | int) -> Witness:
     code = _code(premises, pid)
     origin = code if before == pid else _code(premises, before)
 
-    def work(stop: Event) -> tuple[bytes | None, dict[str, bytes], bytes]:
-        machine = premises.machine(None)
+    def work(stop: Cancellation) -> tuple[bytes | None, dict[str, bytes], bytes]:
+        machine = premises.machine(None).under(stop)
         definition, assignment = loads_message(code.definition), _assignment(premises, pid, number)
         if not number:
             live, computed = worker.begin(pid, definition, assignment, machine)
             _check_same(premises, live, computed)
             return None, {}, live.image_now().record
-        live = stand(premises, before, number - 1, stop.is_set, machine=machine)
+        live = stand(premises, before, number - 1, stop, machine=machine)
         memory = live.image_now().record
         held = cache.parse_image(memory, before, number - 1).held
         pages = {digest: live.base["priv"].instance.page(page) for page, digest in held.items()}

@@ -20,8 +20,7 @@ from hb.records import lineage, names
 from hb.schedule import intake, scheduler
 
 if TYPE_CHECKING:
-    from threading import Event
-
+    from hb.cancellation import Cancellation
     from hb.compute.premises import Premises
     from hb.devices.device import Base
     from hb.environment import Environment
@@ -78,10 +77,10 @@ def call(
     asked = _asked(message, pid, signer, sender)
     intake.check_size(dumps(asked), limit_bytes)
     assignment = _assignment(asked, pid, before, environment, is_newest=is_newest)
-    machine = premises.machine(None)
 
-    def answer(stop: Event) -> Base:
-        live = stand(premises, pid, slot, stop.is_set, machine=machine)
+    def answer(stop: Cancellation) -> Base:
+        machine = premises.machine(None).under(stop)
+        live = stand(premises, pid, slot, stop, machine=machine)
         return transition.compute_slot(live.base, assignment, machine)
 
     after = run_interruptibly(answer)

@@ -14,8 +14,9 @@ from hb.history import references
 from hb.protocol.message import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
+    from hb.cancellation import Cancellation
     from hb.compute.premises import Premises
     from hb.compute.worker import Worker
     from hb.protocol.message import Message, Value
@@ -129,10 +130,10 @@ def difference(premises: Premises, process: str, before: str | int, after: str |
     pid, first = references.resolve(premises.open_store, process, before)
     second = references.resolve(premises.open_store, pid, after)[1]
 
-    def look(slot: int, stopped: Callable[[], bool]) -> _Stood:
-        return _stood(stand(premises, pid, slot, stopped))
+    def look(slot: int, cancellation: Cancellation) -> _Stood:
+        return _stood(stand(premises, pid, slot, cancellation))
 
-    one, other = run_interruptibly(lambda stop: (look(first, stop.is_set), look(second, stop.is_set)))
+    one, other = run_interruptibly(lambda stop: (look(first, stop), look(second, stop)))
     return Difference(
         process=pid,
         before=one.side,

@@ -6,9 +6,9 @@ slots that are not computed are, in memory, and each time.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from hb.devices.device import Machine
 from hb.errors import IntegrityError
 from hb.history import references, upgrade
 from hb.protocol import definition as definitions
@@ -18,9 +18,10 @@ from hb.verify import replay as replays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from threading import Event
 
+    from hb.cancellation import Cancellation
     from hb.compute.premises import Premises
+    from hb.devices.device import Machine
     from hb.protocol.message import Message
     from hb.verify.evidence import OpenStore
     from hb.verify.replay import Difference
@@ -74,12 +75,12 @@ def rerun(
 
     pid, last = references.resolve(premises.open_store, process, to)
     taken = images.take(module)
-    machine = premises.machine(taken.stored)
 
-    def work(stop: Event) -> Rerun:
+    def work(stop: Cancellation) -> Rerun:
+        machine = premises.machine(taken.stored).under(stop)
         new = machine.load_module(taken.runs)
-        before = _before(premises.open_store, pid, last, machine, stop.is_set)
-        after = _after(premises.open_store, pid, last, machine, new, stop.is_set)
+        before = _before(premises.open_store, pid, last, machine)
+        after = _after(premises.open_store, pid, last, machine, new)
         return _compare(premises, pid, last, before, after, on_change, every=every)
 
     return run_interruptibly(work)
@@ -111,14 +112,12 @@ def _compare(
     return found
 
 
-def _before(
-    open_store: OpenStore, process: str, last: int, machine: Machine, stopped: Callable[[], bool]
-) -> Iterator[Message]:
+def _before(open_store: OpenStore, process: str, last: int, machine: Machine) -> Iterator[Message]:
     """The records of all slots up to `last`: those that are stored, or, where one is not, all computed again."""
     with open_store() as store:
         newest = cache.latest(store, process)
     if newest is None or newest < last:
-        for _, computed in replays.run(open_store, process, last, machine, stopped):
+        for _, computed in replays.run(open_store, process, last, machine):
             yield loads_message(computed.record)
         return
     for first in range(0, last + 1, WINDOW_SLOTS):
@@ -130,9 +129,7 @@ def _before(
         yield from found
 
 
-def _after(
-    open_store: OpenStore, process: str, last: int, machine: Machine, new: Module, stopped: Callable[[], bool]
-) -> Iterator[Message]:
+def _after(open_store: OpenStore, process: str, last: int, machine: Machine, new: Module) -> Iterator[Message]:
     """The records of all slots up to `last`, as `new` makes them; a definition keeps its ID and the old image's."""
     with open_store() as store:
         ran = [lineage.get_definition(store, at.process) for at in lineage.segments(store, process)]
@@ -145,8 +142,8 @@ def _after(
         code = definitions.code(str(definition["image"]), devices, passes, None)
         return {**{key: value for key, value in definition.items() if key not in _DEVICE_KEYS}, **code}
 
-    other = Machine(lambda image: new)
-    for _, computed in replays.run(open_store, process, last, other, stopped, adapt):
+    other = replace(machine, load=lambda image, cancellation: new)
+    for _, computed in replays.run(open_store, process, last, other, adapt):
         yield loads_message(computed.record)
 
 

@@ -19,8 +19,7 @@ from hb.records import cache, lineage
 from hb.schedule import scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from hb.cancellation import Cancellation
     from hb.compute.premises import Premises
     from hb.devices.device import Base, Machine
     from hb.protocol.message import Message, Value
@@ -98,18 +97,18 @@ def trace(premises: Premises, process: str, reference: str | int, *, host_calls:
 
     pid, slot = references.resolve(premises.open_store, process, reference)
     recorder = Recorder(min(host_calls, MOST_HOST_CALLS))
-    return run_interruptibly(lambda stop: _trace(premises, pid, slot, recorder, stop.is_set))
+    return run_interruptibly(lambda stop: _trace(premises, pid, slot, recorder, stop))
 
 
-def _trace(premises: Premises, process: str, slot: int, recorder: Recorder, stopped: Callable[[], bool]) -> Trace:
+def _trace(premises: Premises, process: str, slot: int, recorder: Recorder, cancellation: Cancellation) -> Trace:
     from hb.wasm.tracing import changed_globals, changed_pages
 
     with premises.open_store() as store:
         definition = lineage.get_definition(store, lineage.owner(store, process, slot))
         is_fork = slot > 0 and slot == lineage.first_slot(store, process)
         assignment = scheduler.get_assignment(store, process, slot)
-    machine = replace(premises.machine(None), make_instance=recorder.make_instance)
-    reach = partial(stand, premises, process, stopped=stopped, machine=machine)
+    machine = replace(premises.machine(None), make_instance=recorder.make_instance, cancellation=cancellation)
+    reach = partial(stand, premises, process, cancellation=cancellation, machine=machine)
     if slot == 0:
         ran = _spawn(definition, assignment, machine, recorder)
     elif is_fork:

@@ -14,8 +14,7 @@ from hb.protocol import definition as definitions
 from hb.protocol.message import normal_key
 
 if TYPE_CHECKING:
-    from threading import Event
-
+    from hb.cancellation import Cancellation
     from hb.compute.premises import Premises
     from hb.compute.worker import Worker
     from hb.devices.device import Machine
@@ -36,15 +35,14 @@ def code(premises: Premises, definition: Message, origin: Origin, taken: Taken) 
     """
     from hb.wasm.engine import run_interruptibly
 
-    machine = premises.machine(taken.stored)
-
-    def work(stop: Event) -> Message:
+    def work(stop: Cancellation) -> Message:
+        machine = premises.machine(taken.stored).under(stop)
         new = machine.load_module(taken.runs)
         old = machine.load_module(definitions.runs(definition))
         check_code(old.info, new.info)
         devices, passes = devices_for(definition, old.info, new.info)
         said = definitions.code(taken.image, devices, passes, taken.converted)
-        live = stand(premises, origin.process, origin.slot, stop.is_set, machine=machine)
+        live = stand(premises, origin.process, origin.slot, stop, machine=machine)
         check_fit(old, new, live.base["priv"].instance.memory_pages)
         _try(live, definition, said, machine)
         return said

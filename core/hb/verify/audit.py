@@ -77,9 +77,8 @@ def _replay(premises: Premises, process: str, findings: Sequence[Finding]) -> Fi
             premises.open_store,
             process,
             last,
-            machine,
+            machine.under(stop),
             on_slot=premises.on_slot,
-            stopped=stop.is_set,
         )
     )
 

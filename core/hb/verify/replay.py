@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.compute import worker
-from hb.errors import HbError, Interrupted, Refused
+from hb.errors import BeyondThisMachine, HbError, Interrupted, Refused
 from hb.protocol.message import Message, Value, dumps, loads_message
 from hb.records import cache, keys, lineage
 from hb.schedule import scheduler
@@ -45,7 +45,6 @@ def replay(
     machine: Machine,
     *,
     on_slot: OnSlot,
-    stopped: Callable[[], bool],
 ) -> Finding | None:
     """The first slot up to `last` that comes out otherwise than it is stored, and in what; None if there is none.
 
@@ -56,7 +55,7 @@ def replay(
     stored: dict[int, tuple[bytes, bytes | None]] = {}
     known = -1
     try:
-        for live, computed in run(open_store, process, last, machine, stopped):
+        for live, computed in run(open_store, process, last, machine):
             if computed.slot > known:
                 known = min(last, known + WINDOW_SLOTS)
                 with open_store() as store:
@@ -65,6 +64,8 @@ def replay(
             on_slot(computed.slot, last)
             if finding is not None:
                 return finding
+    except BeyondThisMachine:
+        raise  # it says nothing about what is stored
     except Refused as error:
         return Finding(process, 0, REPLAY, "a module that runs", error.message)
     return None
@@ -75,7 +76,6 @@ def run(
     process: str,
     last: int,
     machine: Machine,
-    stopped: Callable[[], bool],
     adapt: Callable[[Message], Message] = lambda definition: definition,
 ) -> Iterator[tuple[Worker, Computed]]:
     """The slots of a process up to `last`, computed from the definition on: each with the worker that is at it.
@@ -105,7 +105,7 @@ def run(
                 start, end = live.slot + 1, min(last, at.last, live.slot + WINDOW_SLOTS)
                 following = scheduler.stretch(store, at.process, start, end, WINDOW_BYTES)
             for assignment in scheduler.read_stretch(at.process, start, following):
-                if stopped():
+                if machine.cancellation.is_cancelled:
                     raise Interrupted(f"interrupted at slot {live.slot} of {last}")
                 computed = live.step(assignment)
                 yield live, computed

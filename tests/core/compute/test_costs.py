@@ -12,12 +12,12 @@ import sys
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hb import ids
+from hb.cancellation import Cancellation
 from hb.compute import driver as compute
 from hb.node import build_message
 from hb.protocol import assignment, commitment, hashpath
@@ -128,7 +128,7 @@ def test_how_many_calls_a_slot_takes(shell) -> None:
     process = shell.spawn("counter.wasm")
     shell.send_all(process, increments(SLOTS))
     shell.node.compute(process, 0)
-    workshop = shell.node._workshop(SLOTS, Event())
+    workshop = shell.node._workshop(SLOTS, Cancellation())
     calls = Counter[str]()
 
     def count(frame: object, event: str, argument: object) -> None:

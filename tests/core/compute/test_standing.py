@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hb.cancellation import Cancellation
 from hb.compute import transition
 from hb.compute.standing import stand
 from hb.devices.device import Machine
@@ -56,11 +57,11 @@ def test_the_slots_on_the_way_are_told_of_and_the_given_machine_runs_them(shell,
     premises = shell.node.premises(lambda slot, last: heard.append((slot, last)))
     own = premises.machine(None)
 
-    def load_module(image: str):
+    def load(image: str, cancellation):
         loaded.append(image)
-        return own.load_module(image)
+        return own.load(image, cancellation)
 
-    live = stand(premises, counted, 5, machine=Machine(load_module))
+    live = stand(premises, counted, 5, machine=Machine(load))
     assert (state(live), heard) == (15, [(4, 5), (5, 5)])
     assert loaded == [shell.node.definition(counted)["image"]]
 
@@ -92,7 +93,9 @@ def test_a_record_that_was_altered_is_damage(shell, counted: str) -> None:
 
 
 def test_who_wants_to_stop_is_heard(shell, counted: str) -> None:
+    stop = Cancellation()
+    stop.cancel()
     with pytest.raises(Interrupted):
-        stand(shell.node.premises(), counted, 4, lambda: True)
+        stand(shell.node.premises(), counted, 4, stop)
     with pytest.raises(NotFound):
         stand(shell.node.premises(), "x" * 43, 0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aowat import FINE, ao_module
+from hb.cancellation import Cancellation
 from hb.errors import IntegrityError, Interrupted, NotFound, Refused
 from hb.history import fork as forks
 from hb.history.rerun import rerun
@@ -154,11 +155,9 @@ def test_damage_on_the_way_is_damage(shell, counted) -> None:
 
 
 def test_it_can_be_stopped(shell, counted, monkeypatch) -> None:
-    from threading import Event
-
-    stop = Event()
+    stop = Cancellation()
     monkeypatch.setattr("hb.wasm.engine.run_interruptibly", lambda work: work(stop))
-    premises = shell.node.premises(lambda slot, last: stop.set())
+    premises = shell.node.premises(lambda slot, last: stop.cancel())
     with pytest.raises(Interrupted, match="interrupted at slot 0 of 4"):
         rerun(premises, counted, module.from_text(TWICE), on_change=lambda change: None)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hb import ids
+from hb.cancellation import Cancellation
 from hb.errors import IntegrityError, Interrupted, NotFound, Refused
 from hb.history import selection
 from hb.node import build_message
@@ -406,15 +407,14 @@ def test_what_ran_is_not_run_past_a_damaged_schedule(home: Damaged) -> None:
 
 
 def test_running_again_can_be_stopped(home: Damaged) -> None:
-    node, heard = home.shell.node, []
+    node, stop = home.shell.node, Cancellation()
     with pytest.raises(Interrupted, match="interrupted at slot 0 of 4"):
         replays.replay(
             home.shell.home.slice,
             home.process,
             4,
-            node._machine(),
-            on_slot=lambda slot, last: heard.append(slot),
-            stopped=lambda: bool(heard),
+            node._machine().under(stop),
+            on_slot=lambda slot, last: stop.cancel(),
         )
 
 
