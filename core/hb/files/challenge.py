@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.compute import worker
-from hb.errors import IntegrityError, Refused, as_text
+from hb.errors import BeyondThisMachine, IntegrityError, Refused, as_text
 from hb.files import witness as witnesses
 from hb.files.witness import At, Code, Witness, claim_of
 from hb.protocol import assignment as assignments
@@ -245,6 +245,8 @@ def _run(witness: Witness, machine: Machine) -> list[Finding]:
         live, computed = _again(witness, machine)
     except IntegrityError as error:
         return [finding_of(error)]
+    except BeyondThisMachine:
+        raise  # it says nothing about the witness
     except Refused as error:
         return [Finding(witness.code.process, witness.result.slot, REPLAY, "a module that runs", error.message)]
     result = witness.result

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from hb.errors import HbError, HomeUnusable, Refused
+from hb.errors import BeyondThisMachine, HbError, HomeUnusable, Refused
 from hb.wasm import compiled, engine
 
 if TYPE_CHECKING:
@@ -140,14 +140,14 @@ def _answer(said: bytes, code: int, limits: CompileLimits) -> dict[str, Any]:
             raise Refused(answer["refused"], hint=answer["hint"])
         return answer
     if code == -signal.SIGXCPU:
-        raise Refused(
+        raise BeyondThisMachine(
             f"compiling the module takes more than the limit of {limits.seconds} s of processor time",
             hint=_hint("compile-seconds"),
         )
     text = said.decode("utf-8", "replace")
     # The compiler ends the program where it gets no memory; the system does where it has none.
     if code == -signal.SIGKILL or "memory allocation of" in text or "MemoryError" in text or "os error 12" in text:
-        raise Refused(
+        raise BeyondThisMachine(
             f"compiling the module takes more than the limit of {limits.megabytes} MB of memory",
             hint=_hint("compile-memory"),
         )
