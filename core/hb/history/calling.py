@@ -76,9 +76,9 @@ def call(
     asked = _asked(message, pid, signer, sender)
     intake.check_size(dumps(asked), limit_bytes)
     assignment = _assignment(asked, pid, before, environment, is_newest=is_newest)
-    machine = context.machine()
 
     def answer(context: Context) -> Base:
+        machine = context.machine()
         live = worker_at(context, pid, slot, machine=machine)
         return transition.compute_slot(live.base, assignment, machine)
 

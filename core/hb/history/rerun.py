@@ -8,10 +8,10 @@ Invariants:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb.compute import comparison, fresh
-from hb.devices.device import Machine
 from hb.errors import IntegrityError
 from hb.history import references, upgrade
 from hb.protocol import definition as definitions
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from hb.compute.comparison import Difference
     from hb.compute.context import Context
+    from hb.devices.device import Machine
     from hb.protocol.message import Message
     from hb.records.cache import SlotRecord
     from hb.wasm.module import Module
@@ -73,9 +74,9 @@ def rerun(
     """
     pid, last = references.resolve(context.session, process, to)
     taken = images.take(module)
-    machine = context.machine(taken.stored)
 
     def work(context: Context) -> Rerun:
+        machine = context.machine(taken.stored)
         new = machine.load_module(taken.runs)
         before = _before(context, pid, last, machine)
         after = _after(context, pid, last, machine, new)
@@ -116,7 +117,7 @@ def _before(context: Context, process: str, last: int, machine: Machine) -> Iter
     with context.session() as store:
         newest = cache.latest(store, process)
     if newest is None or newest < last:
-        for _, computed in fresh.run(context.session, process, last, machine, context.cancellation):
+        for _, computed in fresh.run(context.session, process, last, machine):
             yield cache.parse_record(computed.record, process, computed.slot)
         return
     for first in range(0, last + 1, WINDOW_SLOTS):
@@ -142,8 +143,8 @@ def _after(context: Context, process: str, last: int, machine: Machine, new: Mod
         code = definitions.code(str(definition["image"]), devices, passes, None)
         return {**{key: value for key, value in definition.items() if key not in _DEVICE_KEYS}, **code}
 
-    other = Machine(lambda image: new)
-    for _, computed in fresh.run(context.session, process, last, other, context.cancellation, adapt):
+    other = replace(machine, load=lambda image, cancellation: new)
+    for _, computed in fresh.run(context.session, process, last, other, adapt):
         yield cache.parse_record(computed.record, process, computed.slot)
 
 

@@ -33,9 +33,9 @@ def code(context: Context, definition: Message, origin: Origin, taken: Taken) ->
         Refused: the module is not acceptable, or does not fit the state at the slot of `origin`.
         Interrupted, IntegrityError: as `worker_at`.
     """
-    machine = context.machine(taken.stored)
 
     def work(context: Context) -> Message:
+        machine = context.machine(taken.stored)
         new = machine.load_module(taken.runs)
         old = machine.load_module(definitions.runs(definition))
         check_code(old.info, new.info)

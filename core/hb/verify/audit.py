@@ -71,15 +71,13 @@ def _replay(context: Context, process: str, findings: Sequence[Finding]) -> Find
     last = replays.reach(context.session, process, findings)
     if last is None:
         return None
-    machine = context.machine()
     return context.run(
         lambda inner: replays.replay(
             inner.session,
             process,
             last,
-            machine,
+            inner.machine(),
             on_slot=inner.on_slot,
-            cancellation=inner.cancellation,
         )
     )
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb import ids
-from hb.cancellation import NEVER, Cancellation
 from hb.compute import fresh
 from hb.compute.comparison import differences
-from hb.errors import HbError, Refused
+from hb.errors import BeyondThisMachine, HbError, Refused
 from hb.protocol.message import Message, Value, dumps, loads_message
 from hb.records import cache, keys
 from hb.verify.evidence import REPLAY, Finding
@@ -38,7 +37,6 @@ def replay(
     machine: Machine,
     *,
     on_slot: OnSlot,
-    cancellation: Cancellation = NEVER,
 ) -> Finding | None:
     """The first slot up to `last` that comes out otherwise than it is stored, and in what; None if there is none.
 
@@ -49,7 +47,7 @@ def replay(
     stored: dict[int, tuple[bytes, bytes | None]] = {}
     known = -1
     try:
-        for live, computed in fresh.run(open_store, process, last, machine, cancellation):
+        for live, computed in fresh.run(open_store, process, last, machine):
             if computed.slot > known:
                 known = min(last, known + WINDOW_SLOTS)
                 with open_store() as store:
@@ -58,6 +56,8 @@ def replay(
             on_slot(computed.slot, last)
             if finding is not None:
                 return finding
+    except BeyondThisMachine:
+        raise  # it says nothing about what is stored
     except Refused as error:
         return Finding(process, 0, REPLAY, "a module that runs", error.message)
     return None
