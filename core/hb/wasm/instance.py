@@ -21,12 +21,12 @@ import wasmtime
 from hb.binary.parse import NUMERIC, numeric_type
 from hb.cancellation import NEVER
 from hb.errors import Refused
-from hb.wasm import allocation, engine, epochs, fastcall, longjmp
+from hb.wasm import allocation, engine, epochs, fastcall, halves, longjmp
 from hb.wasm.engine import PAGE_BYTES
 from hb.wasm.host import OUT_OF_GAS, Failure, Host, HostTrap
 
 if TYPE_CHECKING:
-    from hb.binary.parse import Import
+    from hb.binary.parse import FunctionType, Import
     from hb.cancellation import Cancellation
     from hb.protocol.definition import Limits
     from hb.wasm.binding import Stop
@@ -41,7 +41,7 @@ HOST_CALL_GAS = 1000
 
 # A table's elements are host memory too: 8 bytes each.
 MAX_TABLE_ELEMENTS = 1_000_000
-_INSTANCES = 3  # the program's, and the two that its longjmp needs
+_INSTANCES = 3  # the program's, and the two that its longjmp needs; each import that is taken in halves needs one more
 _MAX_FUEL = 2**63 - 1
 _MAX_MEMORY_BYTES = 2**62
 
@@ -110,7 +110,7 @@ class Instance:
         self._imports = imports or {}
         self._fuel = min(limits.gas, _MAX_FUEL)
         self._calls: dict[str, fastcall.Call] = {}
-        self._in_call_back = False
+        self._halves: list[halves.Linked] = []
         self._exports: Mapping[str, Any] = {}
         self._memory: wasmtime.Memory | None = None
         self._place: fastcall.Memory | None = None
@@ -191,26 +191,6 @@ class Instance:
     def spend(self, gas: int) -> bool:
         """Take from the gas of the call that runs. If there is less, take all of it and return False."""
         return self._tank.take(gas)
-
-    def call_back(self, function: str, arguments: Sequence[Number]) -> tuple[Number, ...]:
-        """Call an exported function from within a host function, on the gas of the call that runs.
-
-        Raises:
-            HostTrap: it failed, there is none of that name and number of arguments, or the host is in such a call.
-        """
-        type_ = self.module.info.functions.get(function)
-        if self._in_call_back or type_ is None or len(type_.params) != len(arguments) or function not in self._exports:
-            raise HostTrap(Failure("trap", f"the host cannot call the program's {function!r} now"))
-        if function not in self._calls and (failure := self._prepare(function)) is not None:
-            raise HostTrap(failure)
-        self._in_call_back = True
-        try:
-            values, _, stop = self._calls[function](arguments, self._store.get_fuel())
-        finally:
-            self._in_call_back = False
-        if stop is not None:
-            raise HostTrap(_failure(stop))
-        return values
 
     def fresh(self) -> Instance:
         """Return another instance of the same module, with the same limits and imports, as it is when it starts."""
@@ -335,17 +315,16 @@ class Instance:
         self._store.set_limits(
             memory_size=min(limits.memory_pages * PAGE_BYTES, _MAX_MEMORY_BYTES),
             table_elements=MAX_TABLE_ELEMENTS,
-            instances=_INSTANCES,
+            instances=_INSTANCES + len(self._imports),
         )
 
     def _instantiate(self) -> Mapping[str, Any]:
         guard = self._guard
         guard.check()
         self._store.set_fuel(self._fuel)
-        invokes = longjmp.find(self.module.info)
-        linked = None if invokes is None else longjmp.Linked(self._store, invokes)
-        jumps = {} if linked is None else linked.imports
-        imports = [jumps.get(i.name) or self._host_function(i) for i in self.module.info.imports]
+        jumps = longjmp.link(self._store, self.module.info)
+        given = {} if jumps is None else jumps.imports
+        imports = [given.get(i.name) or self._host_function(i) for i in self.module.info.imports]
         guard.is_running = True
         try:
             with allocation.charged_to(self._account, self._store):
@@ -364,28 +343,39 @@ class Instance:
         if self.start_failure is not None:
             return {}
         exports = instance.exports(self._store)
-        if linked is not None:
-            linked.close_over(exports)
+        for linked in (jumps, *self._halves):
+            if linked is not None:
+                linked.close_over(exports)
         return exports
 
-    def _host_function(self, wanted: Import) -> wasmtime.Func:
+    def _host_function(self, wanted: Import) -> Any:
         name = f"{wanted.module}.{wanted.name}"
         function = self._imports.get((wanted.module, wanted.name))
         if function is None or wanted.kind != "function":
             raise Refused(f"the module imports {name}, which nothing provides")
         type_ = numeric_type(wanted.type)
+        if type_ is None or len(type_.results) > 1:
+            raise Refused(f"the module imports {name} as {wanted.type}, which no host function can be")
+        if not isinstance(function, halves.Halved):
+            return self._metered(type_, function, HOST_CALL_GAS)
+        instead = halves.without_setter(function, self.module.info)
+        if instead is not None:
+            return self._metered(type_, instead, HOST_CALL_GAS)
+        host_function = self._metered(halves.whole(type_), function, HOST_CALL_GAS - halves.gas(type_))
+        self._halves.append(halves.Linked(self._store, type_, host_function))
+        return self._halves[-1].function
+
+    def _metered(self, type_: FunctionType, function: HostFunction, gas: int) -> wasmtime.Func:
         # The table of host functions must not keep the store alive, which would keep them in it.
         find_instance = ref(self)
 
         def run(*arguments: Number) -> Any:
             instance = find_instance()
             assert instance is not None
-            if not instance.spend(HOST_CALL_GAS):
+            if not instance.spend(gas):
                 raise HostTrap(OUT_OF_GAS)
             return function(instance.host, *arguments)
 
-        if type_ is None or len(type_.results) > 1:
-            raise Refused(f"the module imports {name} as {wanted.type}, which no host function can be")
         return fastcall.host_function(self._store, type_, run)
 
     def _prepare(self, function: str) -> Failure | None:

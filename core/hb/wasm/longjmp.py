@@ -71,6 +71,12 @@ def provided(info: ModuleInfo) -> set[tuple[str, str]]:
     return {("env", name) for name in found.names} | ({("env", THROW)} if found.throws else set())
 
 
+def link(store: wasmtime.Store, info: ModuleInfo) -> Linked | None:
+    """Return the gate and the catcher for an instance of the module; None if it needs none."""
+    invokes = find(info)
+    return None if invokes is None else Linked(store, invokes)
+
+
 class Linked:
     """The gate and the catcher of one instance, in its store."""
 

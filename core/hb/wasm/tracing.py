@@ -14,6 +14,7 @@ from weakref import ref
 from hb.cancellation import NEVER
 from hb.wasm import fastcall
 from hb.wasm.engine import PAGE_BYTES
+from hb.wasm.halves import Halved
 from hb.wasm.host import HostTrap
 from hb.wasm.instance import HOST_CALL_GAS, Instance
 from hb.wasm.longjmp import MODULE_NAME as LONGJMP
@@ -198,7 +199,7 @@ class Watched(Instance):
                 recorder.host_call(call)
             return call.result
 
-        return run
+        return Halved(run) if isinstance(function, Halved) else run
 
     def fuel(self) -> int:
         """What is left of the gas of the call that runs."""
