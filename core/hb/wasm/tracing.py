@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 from hb.cancellation import NEVER
-from hb.wasm import fastcall
+from hb.capi import fastcall
 from hb.wasm.engine import PAGE_BYTES
 from hb.wasm.halves import Halved
 from hb.wasm.host import HostTrap
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hb.cancellation import Cancellation
+    from hb.capi.fastcall import Number
     from hb.protocol.definition import Limits
-    from hb.wasm.fastcall import Number
     from hb.wasm.host import Failure, Host
     from hb.wasm.instance import HostFunction, Outcome
     from hb.wasm.memory import Mirror
