@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     Number = int | float
 
-_SET_HIGH_HALF = "_emscripten_tempret_set"
-
 
 class Provided(NamedTuple):
     """A host function and its signature: a letter for each parameter, a colon, and one for the result if there is one.
@@ -69,18 +67,17 @@ def _type_texts(signature: str, pointer: str) -> tuple[str, str]:
 @lru_cache(maxsize=512)
 def _of_halves(entry: Provided) -> HostFunction:
     """The function for a module that takes and gives i64 in halves."""
+    from hb.wasm.halves import Halved
+
     params, result = entry.signature.split(":")
 
     def function(host: Host, *halves: Number) -> Number | None:
         rest = iter(halves)
         whole = [_joined(int(next(rest)), int(next(rest))) if letter == "j" else next(rest) for letter in params]
         value: Number | None = entry.function(host, *whole)
-        if result == "j":
-            assert isinstance(value, int)
-            host.call(_SET_HIGH_HALF, value >> 32)
         return value
 
-    return function
+    return Halved(function) if result == "j" else function
 
 
 def _joined(low: int, high: int) -> int:

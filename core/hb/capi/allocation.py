@@ -19,8 +19,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from hb.capi import binding
 from hb.errors import BeyondThisMachine, OutOfMemory
-from hb.wasm import binding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
