@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hb.errors import Refused
 
 if TYPE_CHECKING:
+    from hb.binary.parse import Import
     from hb.protocol.message import Message
     from hb.wasm.instance import HostFunction, Instance
     from hb.wasm.module import Module, ModuleInfo
@@ -77,8 +78,13 @@ Imports = Mapping[tuple[str, str], "HostFunction"]
 
 
 def no_imports(info: ModuleInfo) -> Imports:
-    """What most devices give a module: nothing."""
+    """Give the module nothing, as most devices do."""
     return {}
+
+
+def no_types(info: ModuleInfo, wanted: Import) -> tuple[str, ...]:
+    """Say that nothing is provided by that name."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,10 @@ class Device:
 
     `init` makes the state before slot 0. `restore` makes ready a base whose public keys, memory and globals are
     about to be put back from the cache. `compute` answers a request: it gives the base with the public keys as they
-    now are and the request's `results`, whose `type` is `error` where the program failed. `imports` are the host
-    functions that it gives a module that runs beside it, by (module, name). With `takes_spawn`, the message that spawns
-    the process is the first that its program answers, at slot 0.
+    now are and the request's `results`, whose `type` is `error` if the program failed. `imports` are the host
+    functions that it gives a module that runs beside it, by (module, name). `types_of` gives the types that it has for
+    an import's name, whatever type the module wants. With `takes_spawn`, the message that spawns the process is the
+    first that its program answers, at slot 0.
     """
 
     name: str
@@ -97,6 +104,7 @@ class Device:
     restore: Step = unchanged
     compute: Step = unchanged
     imports: Callable[[ModuleInfo], Imports] = no_imports
+    types_of: Callable[[ModuleInfo, Import], tuple[str, ...]] = no_types
     takes_spawn: bool = False
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from hb.devices import calendar
 from hb.devices.device import Device
-from hb.devices.imports import Provided, fit
+from hb.devices.imports import Provided, fit, types_of
 from hb.devices.wasi import EBADF, EINVAL, ENOENT, ENOSYS, STDIN, STREAMS, exited, random_get
 from hb.wasm.host import Failure, Host, HostTrap
 
@@ -73,6 +73,15 @@ def heap_max(host: Host) -> int:
     return host.limit_bytes
 
 
+def gas_used(host: Host) -> int:
+    """Return the gas that the message has used so far, of which the program gets the low 32 bits.
+
+    Source: AO's metering, whose loader provides it. Gas differs between releases of the engine, and so does the state
+    of a program that keeps it.
+    """
+    return host.gas_used
+
+
 def now_ms(host: Host) -> float:
     """The message's time, in milliseconds."""
     return float(host.now_ms)
@@ -110,6 +119,18 @@ def tzset(host: Host, timezone: int, daylight: int, standard_name: int, daylight
     host.write_int(daylight, 0, 4)
     host.write(standard_name, _ZONE)
     host.write(daylight_name, _ZONE)
+
+
+def tzset_by_pointers(host: Host, timezone: int, daylight: int, names: int) -> None:
+    """As `tzset`, for programs that hold two pointers to the names: allocate one name for both, the first time."""
+    host.write_int(timezone, 0, host.pointer_bytes)
+    host.write_int(daylight, 0, 4)
+    if host.read_int(names, host.pointer_bytes) == 0:
+        name = int(host.call("malloc", len(_ZONE))[0])
+        if name:
+            host.write(name, _ZONE)
+        for place in (names, names + host.pointer_bytes):
+            host.write_int(place, name, host.pointer_bytes)
 
 
 def strftime(host: Host, target: int, room: int, pattern: int, moment: int, *locale: int) -> int:
@@ -219,6 +240,11 @@ def getcwd(host: Host, target: int, room: int) -> int:
     return len(_WORKING_DIRECTORY)
 
 
+def _time(host: Host, address: int) -> int:
+    """Read the seconds at `address`. The programs that pass an address have a time of 32 bits, or read no more."""
+    return host.read_int(address, 4, signed=True)
+
+
 def _read_moment(host: Host, address: int) -> tuple[calendar.Moment, int]:
     size = host.pointer_bytes
     return calendar.moment_from(host.read(address, calendar.moment_bytes(size)), size)
@@ -262,11 +288,15 @@ _FUNCTIONS = {
     "emscripten_get_now": Provided(":f", now_ms),
     "emscripten_get_now_res": Provided(":f", lambda host: 1.0),
     "_emscripten_get_now_is_monotonic": Provided(":i", _one),
-    "_gmtime_js": Provided("jp:", gmtime),
-    "_localtime_js": Provided("jp:", localtime),
-    "_mktime_js": Provided("p:j", mktime),
-    "_timegm_js": Provided("p:j", mktime),
-    "_tzset_js": Provided("pppp:", tzset),
+    "_gmtime_js": Provided(
+        "jp:", gmtime, (Provided("pp:", lambda host, time, to: gmtime(host, _time(host, time), to)),)
+    ),
+    "_localtime_js": Provided(
+        "jp:", localtime, (Provided("pp:", lambda host, time, to: localtime(host, _time(host, time), to)),)
+    ),
+    "_mktime_js": Provided("p:j", mktime, (Provided("p:i", mktime),)),
+    "_timegm_js": Provided("p:j", mktime, (Provided("p:i", mktime),)),
+    "_tzset_js": Provided("pppp:", tzset, (Provided("ppp:", tzset_by_pointers),)),
     "strftime": Provided("pppp:p", strftime),
     "strftime_l": Provided("ppppp:p", strftime),
     # memory
@@ -279,6 +309,7 @@ _FUNCTIONS = {
     "_mmap_js": Provided("piiijpp:i", _no_mapping),
     "_munmap_js": Provided("ppiiij:i", _bad_descriptor),
     "_msync_js": Provided("ppiiij:i", _bad_descriptor),
+    "metering_gasUsed": Provided(":i", gas_used),
     # ends
     "exit": Provided("i:", end),
     "_abort_js": Provided(":", abort),
@@ -321,8 +352,16 @@ _PROVIDED = {("env", name): provided for name, provided in _FUNCTIONS.items()}
 _SYSTEM_CALL = "__syscall_"
 
 
+_CATCHES = frozenset({"__cxa_begin_catch", "__cxa_find_matching_catch_2", "__cxa_find_matching_catch_3"})
+
+
+def catches_by_host(info: ModuleInfo) -> bool:
+    """Whether the module has its host catch C++ exceptions. This host does not: a message that throws one fails."""
+    return any(each.module == "env" and each.name in _CATCHES for each in info.imports)
+
+
 def imports(info: ModuleInfo) -> Imports:
-    """The functions of `env` that the module imports. Every system call is there: ones unknown find no such file."""
+    """Return the functions of `env` that the module imports. An unknown system call finds no such file."""
     unknown: dict[tuple[str, str], HostFunction] = {
         (wanted.module, wanted.name): _no_such_file
         for wanted in info.imports
@@ -335,4 +374,4 @@ def imports(info: ModuleInfo) -> Imports:
     return {**unknown, **fit(info, _PROVIDED)}
 
 
-DEVICE = Device(name="emscripten@1.0", imports=imports)
+DEVICE = Device(name="emscripten@1.0", imports=imports, types_of=lambda info, wanted: types_of(info, wanted, _PROVIDED))

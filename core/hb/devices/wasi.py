@@ -13,7 +13,7 @@ import struct
 from typing import TYPE_CHECKING, NoReturn
 
 from hb.devices.device import Device
-from hb.devices.imports import Provided, fit
+from hb.devices.imports import Provided, fit, types_of
 from hb.wasm.host import Failure, Host, HostTrap
 
 if TYPE_CHECKING:
@@ -236,8 +236,8 @@ _PROVIDED = {("wasi_snapshot_preview1", name): provided for name, provided in _F
 
 
 def imports(info: ModuleInfo) -> Imports:
-    """The functions of `wasi_snapshot_preview1` that the module imports."""
+    """Return the functions of `wasi_snapshot_preview1` that the module imports."""
     return fit(info, _PROVIDED)
 
 
-DEVICE = Device(name="wasi@1.0", imports=imports)
+DEVICE = Device(name="wasi@1.0", imports=imports, types_of=lambda info, wanted: types_of(info, wanted, _PROVIDED))

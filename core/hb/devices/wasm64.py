@@ -74,7 +74,12 @@ def imports_of(info: ModuleInfo, devices: Sequence[str]) -> dict[tuple[str, str]
     imports: dict[tuple[str, str], HostFunction] = {}
     for name in devices:
         imports.update(get_device(name).imports(info))
-    check(info, imports.keys() | longjmp.provided(info), STATE_KEYS | private)
+    check(
+        info,
+        imports.keys() | longjmp.provided(info),
+        STATE_KEYS | private,
+        lambda wanted: [text for name in devices for text in get_device(name).types_of(info, wanted)],
+    )
     return imports
 
 

@@ -141,6 +141,11 @@ class Host:
         if not self._program.spend(gas):
             raise HostTrap(OUT_OF_GAS)
 
+    @property
+    def gas_used(self) -> int:
+        """The gas that the message has used so far."""
+        return self._program.gas_used
+
     def call(self, function: str, *arguments: int | float) -> tuple[int | float, ...]:
         """Calls back into the program, on the gas of the running call; gives the results.
 

@@ -152,6 +152,11 @@ class Instance:
         """Takes from the gas of the call that runs; where there is not so much, takes all and gives False."""
         return self._tank.take(gas)
 
+    @property
+    def gas_used(self) -> int:
+        """The gas that the running call has used so far, and what was spent before it."""
+        return self._fuel - self._store.get_fuel()
+
     def call_back(self, function: str, arguments: Sequence[Number]) -> tuple[Number, ...]:
         """Calls an exported function from within a host function, on the gas of the call that runs.
 

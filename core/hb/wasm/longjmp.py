@@ -13,6 +13,7 @@ Source: emscripten's `invoke_*` and `_emscripten_throw_longjmp`; WebAssembly 3.0
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +31,7 @@ MODULE_NAME = "hb.longjmp"
 """What a backtrace calls the two modules made here."""
 
 THROW = "_emscripten_throw_longjmp"
+_INVOKE = re.compile(r"invoke_[A-Za-z0-9_]*", re.ASCII)
 _SAVE = ("emscripten_stack_get_current", "stackSave")
 _RESTORE = ("_emscripten_stack_restore", "stackRestore")
 
@@ -49,7 +51,8 @@ class Invokes(NamedTuple):
 def find(info: ModuleInfo) -> Invokes | None:
     """What of a module's imports from `env` is provided here; None where that is nothing, or cannot be."""
     wanted = [i for i in info.imports if i.module == "env" and i.kind == "function"]
-    invokes = {i.name: numeric_type(i.type) for i in wanted if i.name.startswith("invoke_")}
+    # Names go into the text of a module.
+    invokes = {i.name: numeric_type(i.type) for i in wanted if _INVOKE.fullmatch(i.name)}
     throws = any(i.name == THROW for i in wanted)
     table = next((e.name for e in info.exports if e.kind == "table"), None)
     save = next((name for name in _SAVE if name in info.functions), None)
