@@ -38,7 +38,7 @@ def main() -> None:
     try:
         answer = _validated(wasm) if target < 0 else _compiled(wasm, target)
     except HbError as refusal:
-        if "allocate memory" in refusal.message:
+        if "allocate memory" in refusal.message or "out of memory" in refusal.message:
             raise MemoryError from refusal
         answer = {"refused": refusal.message, "hint": refusal.hint}
     sys.stdout.write(json.dumps(answer))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import wasmtime
 
 _LOOK_S = 0.05
+# The words of the engine, of Python, of the system, and of the engine's threads, which get no memory for their stacks.
+_OUT_OF_MEMORY = ("memory allocation of", "MemoryError", "os error 12", "out of memory", "ThreadPoolBuildError")
 _NO_ROOM = "the home's cache directory, or $TMPDIR, must be writable and have room"
 _MOST_SAID_BYTES = 64 << 20
 _VALIDATE = -1
@@ -175,12 +177,12 @@ def _answer(said: bytes, code: int, limits: CompileLimits) -> dict[str, Any]:
         )
     text = said.decode("utf-8", "replace")
     # Without memory, the compiler aborts its program. If the system runs out of memory, it kills the program.
-    if code == -signal.SIGKILL or "memory allocation of" in text or "MemoryError" in text or "os error 12" in text:
+    if code == -signal.SIGKILL or any(each in text for each in _OUT_OF_MEMORY):
         raise Refused(
             f"compiling the module takes more than the limit of {limits.megabytes} MB of memory",
             hint=_hint("compile-memory"),
         )
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("note:")]
     raise Refused(f"the compiler failed on the module (exit code {code}): {lines[-1][:300] if lines else 'no reason'}")
 
 

@@ -14,13 +14,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hb import ids
+from hb.binary import info as infos
 from hb.binary import rewrite
+from hb.binary.info import MemoryInfo, ModuleInfo
 from hb.binary.parse import Export, FunctionType, Import, parse
 from hb.errors import Refused
 from hb.wasm import compiled, native
-from hb.wasm import info as infos
 from hb.wasm.compiler import DEFAULT_LIMITS, CompileLimits, compile_apart, validate_apart
-from hb.wasm.info import MemoryInfo, ModuleInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

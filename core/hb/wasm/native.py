@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from hb.binary import info as infos
 from hb.binary import rewrite
 from hb.binary.parse import Outline, parse
 from hb.errors import Refused
-from hb.wasm import info as infos
 from hb.wasm.engine import get_engine
 
 if TYPE_CHECKING:
