@@ -37,7 +37,8 @@ class Reader:
     def malformed(self, what: str) -> Refused:
         return Refused(f"not a usable wasm module: {what} (at byte {self.position})")
 
-    def take(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes:
+        """Read `count` bytes."""
         if count > self.end - self.position:
             raise self.malformed(f"cut off: {count} bytes wanted, {self.end - self.position} left")
         start = self.position
@@ -76,7 +77,7 @@ class Reader:
         return count
 
     def name(self) -> str:
-        raw = self.take(self.count("bytes of a name", MAX_NAME_BYTES))
+        raw = self.read(self.count("bytes of a name", MAX_NAME_BYTES))
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
