@@ -24,6 +24,8 @@ from hb.errors import Refused
 MAGIC = b"\0asm"
 VERSION = b"\x01\0\0\0"
 
+MAX_SECTIONS = 1000
+"""An empty section takes two bytes of a module, and hundreds of bytes of an outline."""
 MAX_IMPORTS = 1000
 MAX_EXPORTS = 4000
 MAX_MUTABLE_GLOBALS = 1000
@@ -164,6 +166,7 @@ def parse(wasm: bytes, *, code: bool = True) -> Outline:
                 raise reader.malformed(f"the {_SECTION_NAMES[section.number]} section comes {again}")
             last = place
         outline.sections.append(section)
+        check_count(len(outline.sections), MAX_SECTIONS, "sections or more")
         _read_section(wasm, section, outline, code=code)
         reader.position = section.end
     return outline

@@ -26,7 +26,10 @@ _ERA_DAYS = 146097  # 400 years
 
 
 class Moment(NamedTuple):
-    """C's `struct tm`. Months, weekdays and days of the year count from 0, years from 1900; `offset` is in seconds."""
+    """C's `struct tm`. Months, weekdays and days of the year count from 0, and years from 1900.
+
+    `offset` is in seconds east of UTC.
+    """
 
     second: int
     minute: int

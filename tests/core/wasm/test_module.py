@@ -212,6 +212,13 @@ def test_more_than_an_instance_is_given_in_a_moment_is_refused_by_inspect_load_a
     assert refused.value.message == sentence
 
 
+def test_a_module_of_very_many_sections_is_refused_before_they_take_memory() -> None:
+    empty = section(0, b"\0")
+    inspect(HEADER + empty * 1000)
+    with pytest.raises(Refused, match="the module has 1001 sections or more; hb allows 1000"):
+        inspect(HEADER + empty * 5_000_000)
+
+
 def test_as_many_as_are_allowed_are_instantiated_in_a_moment() -> None:
     for wat in (
         functions(4000, exported=True),
