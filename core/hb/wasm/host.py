@@ -55,6 +55,10 @@ class Program(Protocol):
     def memory_address(self) -> int:
         """Where the memory lies."""
 
+    @property
+    def gas_used(self) -> int:
+        """The gas that the message has used so far."""
+
     def spend(self, gas: int) -> bool:
         """Take from the gas of the call that runs; return False if there is less."""
 
@@ -164,6 +168,11 @@ class Host:
         """
         if not self._program.spend(gas):
             raise HostTrap(OUT_OF_GAS)
+
+    @property
+    def gas_used(self) -> int:
+        """The gas that the message has used so far."""
+        return self._program.gas_used
 
     def unsigned(self, value: int) -> int:
         """Return an address or a size as unsigned: a program gives large ones as negative."""

@@ -174,6 +174,11 @@ class Instance:
         """Take from the gas of the call that runs. If there is less, take all of it and return False."""
         return self._tank.take(gas)
 
+    @property
+    def gas_used(self) -> int:
+        """The gas that the running call has used so far, and what was spent before it."""
+        return self._fuel - self._store.get_fuel()
+
     def fresh(self) -> Instance:
         """Return another instance of the same module, with the same limits and imports, as it is when it starts."""
         return Instance(

@@ -17,6 +17,7 @@ Source: emscripten's `invoke_*` and `_emscripten_throw_longjmp`; WebAssembly 3.0
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +35,7 @@ MODULE_NAME = "hb.longjmp"
 """The name that a backtrace has for modules that `hb` puts in between."""
 
 THROW = "_emscripten_throw_longjmp"
+_INVOKE = re.compile(r"invoke_[A-Za-z0-9_]*", re.ASCII)
 _SAVE = ("emscripten_stack_get_current", "stackSave")
 _RESTORE = ("_emscripten_stack_restore", "stackRestore")
 
@@ -56,7 +58,8 @@ class Invokes(NamedTuple):
 def find(info: ModuleInfo) -> Invokes | None:
     """Return what is provided of a module's imports from `env`; None if that is nothing, or an export is missing."""
     wanted = [i for i in info.imports if i.module == "env" and i.kind == "function"]
-    invokes = {i.name: numeric_type(i.type) for i in wanted if i.name.startswith("invoke_")}
+    # Names go into the text of a module.
+    invokes = {i.name: numeric_type(i.type) for i in wanted if _INVOKE.fullmatch(i.name)}
     throws = any(i.name == THROW for i in wanted)
     table = next((e.name for e in info.exports if e.kind == "table"), None)
     save = next((name for name in _SAVE if name in info.functions), None)
