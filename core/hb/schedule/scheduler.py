@@ -208,6 +208,17 @@ def parts(messages: Sequence[Prepared], most: int) -> Iterator[Sequence[Prepared
             start, size = end, 0
 
 
+def find_message(store: Store, name: str) -> Message | None:
+    """Return the message with the ID `name` from whichever schedule has it, or None.
+
+    Raises:
+        IntegrityError: the slot that it is said to have is another message's, or does not exist.
+    """
+    for key, raw in store.scan(*keys.message_slots(name)):
+        return cast("Message", indexed(store, keys.process_of(key), name, raw)[1]["body"])
+    return None
+
+
 def find_slot(store: Store, process: str, name: str) -> int | None:
     """The slot that the message with the ID `name` has in this process, or None.
 
