@@ -1,7 +1,7 @@
 """The verbs of a home's front door with the signer and the world spelled out: for tests of what is behind it.
 
-    node = Node(home)                    # home: hb.home.Home or hb.memory_home.MemoryHome
-    node.spawn(image, signer=key, environment=environment, anchor="a")
+node = Node(home)                    # home: hb.home.Home or hb.memory_home.MemoryHome
+node.spawn(image, signer=key, environment=environment, anchor="a")
 """
 
 from __future__ import annotations
