@@ -153,10 +153,10 @@ class Node:
     def send(
         self, process: str, messages: Sequence[Message], *, signer: Key | None, environment: Environment
     ) -> list[Scheduled]:
-        """Gives each message the next slot of a process, in order; each is on disk when this returns.
+        """Give each message the next slot of a process, in order. Each is on disk when this returns.
 
-        Unsigned messages get their target, a random anchor if they have none, and are signed by `signer`; those that
-        carry commitments are taken as they are, if they verify. All are looked at before any is scheduled.
+        An unsigned message gets its target, a random anchor if it has none, and the signature of `signer`. One with
+        commitments is taken as it is, if they verify. All are checked before any is scheduled.
 
         Raises:
             Refused: a message is not acceptable; none of them was scheduled.
@@ -170,22 +170,24 @@ class Node:
         if len(messages) > most:
             raise intake.beyond(f"{most} messages may be sent at once, got {len(messages)}", "batch-messages")
 
-        def prepare(target: str) -> list[Prepared]:
+        def prepare() -> list[Prepared]:
             return [
-                intake.prepare(message, target, signer, place, limit, environment)
+                intake.prepare(message, definition, signer, place, limit, environment)
                 for place, message in enumerate(messages, 1)
             ]
 
         def schedule(store: Store, target: str, part: Sequence[Prepared]) -> list[Scheduled]:
             return scheduler.schedule(store, target, part, key=key, environment=environment)
 
+        # One short message is signed sooner than the store is opened again. Nothing else is, while others wait.
+        is_short = len(messages) == 1 and intake.is_short(messages[0])
         with self._slice() as store:
             target = names.resolve(store, process)
-            scheduler.check_scheduler(lineage.get_definition(store, target), target, key)
-            # One is signed sooner than the store is opened again.
-            answers = schedule(store, target, prepare(target)) if len(messages) == 1 else []
-        if len(messages) > 1:
-            for part in scheduler.parts(prepare(target), SCHEDULE_MESSAGES):
+            definition = lineage.get_definition(store, target)
+            scheduler.check_scheduler(definition, target, key)
+            answers = schedule(store, target, prepare()) if is_short else []
+        if not is_short:
+            for part in scheduler.parts(prepare(), SCHEDULE_MESSAGES):
                 with self._slice() as store:
                     answers += schedule(store, target, part)
         self._announce()

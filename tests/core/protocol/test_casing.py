@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hb.devices.ao_json import header_case
 from hb.protocol import casing
-from hb.protocol.ao_json import header_case
 from hb.protocol.message import dumps, loads, loads_message, normal_key, normalise_message
 from protocol_vectors import vectors
 
