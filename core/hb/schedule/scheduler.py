@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from hb import ids
 from hb.errors import IntegrityError, NotFound, Refused
 from hb.protocol import assignment as assignments_
+from hb.protocol import bounds
 from hb.protocol.commitment import Encoded, Key, encoded, message_id, sign_around
 from hb.protocol.message import Message, dumps
 from hb.protocol.packing import pack, unpack
@@ -151,16 +152,21 @@ def check_scheduler(definition: Message, process: str, key: Key) -> None:
 def open_schedule(
     process: str, definition: Message, *, key: Key, environment: Environment, after: Head = NO_HEAD
 ) -> tuple[Batch, Scheduled, Message]:
-    """The batch that opens the schedule of a new process with its definition in its first slot, and that assignment.
+    """Return the batch that opens the schedule of a new process, what it schedules, and that assignment.
 
-    `after` is where the part of another schedule ends that a fork goes on from.
+    The first slot has the definition. `after` is where the schedule ends that a fork goes on from.
+
+    Raises:
+        Refused: the definition holds more than a message may.
     """
+    stored = dumps(pack(definition))
+    bounds.check(stored, "a definition", values=bounds.MESSAGE_VALUES, depth=2 * bounds.MAX_DEPTH)
     batch = Batch(expects={keys.head_key(process): None}, sync=True)
     timestamp_ms = timestamp_after(after, environment)
     assignment, head = _assign(
         process, after, encoded(definition), message_id(definition), timestamp_ms, key, environment
     )
-    scheduled = _put(batch, process, head, message_id(definition), assignment, dumps(pack(definition)))
+    scheduled = _put(batch, process, head, message_id(definition), assignment, stored)
     batch.puts[keys.head_key(process)] = head.encode()
     return batch, scheduled, assignment
 
