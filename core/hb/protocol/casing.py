@@ -8,7 +8,6 @@ Invariants:
     The table never changes: what was signed with it must keep its ID.
 
 Source: Erlang/OTP `string:lowercase`, `string:titlecase`, by which HyperBEAM's `hb_ao:normalize_key` spells keys.
-`tests/vectors/casing.json` is what Erlang gives for every code point.
 """
 
 from __future__ import annotations

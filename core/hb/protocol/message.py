@@ -24,7 +24,6 @@ from hb.errors import Refused
 from hb.protocol import bounds
 from hb.protocol.bounds import MAX_DEPTH
 from hb.protocol.values import (
-    ID_KEY_BYTES,
     PRIVATE_PREFIX,
     Atom,
     Message,
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "ID_KEY_BYTES",
     "MAX_DEPTH",
     "PRIVATE_PREFIX",
     "Atom",
