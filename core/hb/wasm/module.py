@@ -14,6 +14,7 @@ from hb import ids
 from hb.binary import rewrite
 from hb.binary.parse import NUMERIC, Export, FunctionType, Import, Outline, memory_text, parse, section_name
 from hb.errors import Refused
+from hb.protocol import casing
 from hb.wasm import compiled
 from hb.wasm.compiler import DEFAULT_LIMITS, SMALL_BYTES, CompileLimits, compile_apart
 from hb.wasm.engine import get_engine
@@ -124,9 +125,9 @@ def check(info: ModuleInfo, provided_imports: Collection[tuple[str, str]], reser
         raise Refused(f"the module has state that cannot be saved: {', '.join(info.unsaveable)}")
     lowered: dict[str, str] = {}
     for name in info.globals:
-        if name.lower() in reserved:
+        if casing.lower(name) in reserved:
             raise Refused(f"the module exports a mutable global called {name!r}, a name that is reserved in a state")
-        other = lowered.setdefault(name.lower(), name)
+        other = lowered.setdefault(casing.lower(name), name)
         if other != name:
             raise Refused(
                 f"the module exports the mutable globals {other!r} and {name!r}, which are the same key of a state"
