@@ -73,5 +73,5 @@ def steps(home: Home) -> Iterator[list[Scheduled]]:
 
 def records(home: Home) -> dict[bytes, bytes]:
     """Every record of the store."""
-    with home.slice() as store:
+    with home.storage.session() as store:
         return dict(store.scan(b"", b"\xff"))

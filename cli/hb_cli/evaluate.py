@@ -6,7 +6,7 @@ What `hb eval` and `hb repl` have in common. Must hold no AO logic beyond that m
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb.errors import Interrupted, Refused
 from hb_cli import arguments, output, results
@@ -64,7 +64,7 @@ def evaluate(
     except Interrupted as error:
         hint = f"the message keeps its slot, {scheduled.slot}: whatever computes this process next computes it first"
         raise Interrupted(error.message, hint=hint) from error
-    return Evaluated(scheduled, cast("Message", record["results"]), cast("Message", record["state"]))
+    return Evaluated(scheduled, record.results, record.state)
 
 
 def show(session: Session, evaluated: Evaluated) -> None:

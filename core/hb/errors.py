@@ -15,6 +15,11 @@ Invariants:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class HbError(Exception):
     """A failure with a sentence for its reader: what happened, what was expected, what was found.
@@ -30,6 +35,10 @@ class HbError(Exception):
 
 class Refused(HbError):
     """The input was not accepted: a module, a message, a file, a value beyond a limit. Nothing was changed."""
+
+
+class BeyondThisMachine(Refused):
+    """A program needs more than the settings of this machine allow. It is no outcome: elsewhere it may run."""
 
 
 class BadSignature(Refused):
@@ -52,8 +61,20 @@ class HomeUnusable(HbError):
     """The operating system would not let the home be read or written: no permission, disk full, I/O error."""
 
 
+class OutOfMemory(HbError):
+    """The operating system gave no memory where a program's limits allow it. It is no outcome; nothing was stored."""
+
+
 class Conflict(HbError):
     """A batch found another value under a key than it expected. Nothing of it was written."""
+
+
+class Unfinished(HbError):
+    """Work that is done in parts failed after some of them. `done` holds what the finished parts gave."""
+
+    def __init__(self, message: str, *, done: Sequence[object], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.done = done
 
 
 class Interrupted(HbError):

@@ -16,23 +16,19 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hb import ids
 from hb.errors import HomeUnusable, IntegrityError, NoHome, Refused
-from hb.records import keys
+from hb.records import formats, keys
 from hb.storage import lock
+from hb.storage.directory import DirectoryStorage
 from hb.storage.store import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hb.config import Config
     from hb.protocol.commitment import Key
-    from hb.storage.leveldb import LevelStore
 
 HOME_NAME = ".hb"
 DEFAULT_KEY = "default"
@@ -55,11 +51,6 @@ class Home:
         return self.path / "keys"
 
     @property
-    def store(self) -> Path:
-        """The directory of the store."""
-        return self.path / "store"
-
-    @property
     def cache(self) -> Path:
         """The directory of compiled modules."""
         return self.path / "cache"
@@ -70,9 +61,9 @@ class Home:
         return self.path / "typed"
 
     @property
-    def lock(self) -> Path:
-        """The file that `slice` locks."""
-        return self.path / "lock"
+    def storage(self) -> DirectoryStorage:
+        """Its storage: the way into its store."""
+        return DirectoryStorage(self.path, lambda store: formats.check(store, f"the home {self.path}"))
 
     def settings(self) -> Config:
         """What its config.toml says.
@@ -105,60 +96,6 @@ class Home:
 
         return keyring.create(self.keys, name)
 
-    def announce(self) -> None:
-        """Lets those who follow a process know that something was scheduled."""
-        os.utime(self.lock)
-
-    def last_use(self) -> int:
-        """A number that is another one after somebody has opened the store, this program among them."""
-        try:
-            return self.store.stat().st_mtime_ns
-        except OSError as error:
-            raise HomeUnusable(f"cannot look at {self.store}: {error.strerror}") from error
-
-    def announced(self) -> int:
-        """A number that is another one after each `announce`."""
-        return self.lock.stat().st_mtime_ns
-
-    @contextmanager
-    def slice(self, timeout_s: float | None = None) -> Iterator[LevelStore]:
-        """The store, for the length of a `with` block in which nobody else has it.
-
-        Keep it short: one batch or one read. A slice within a slice of the same home waits for itself.
-
-        Raises:
-            HomeBusy: others held the home for longer than `timeout_s` seconds (None: wait for as long as it takes).
-            NoHome: the home is gone.
-            Refused: the store has a newer format than this hb knows.
-            IntegrityError: the store is damaged.
-            HomeUnusable: the operating system would not let it be opened.
-        """
-        from hb.storage.leveldb import open_store
-
-        with lock.hold(self.lock, timeout_s), open_store(self.store) as store:
-            _check_format(store, self.path)
-            yield store
-
-    @contextmanager
-    def computing(self, process: str, timeout_s: float | None = None) -> Iterator[None]:
-        """Be the only one to compute `process`, for the length of a `with` block.
-
-        It only spares double work: two who compute the same slots come to the same bytes.
-
-        Raises:
-            HomeBusy: another one computed it for longer than `timeout_s` seconds.
-            HomeUnusable: the operating system would not let the lock be made.
-            IntegrityError: `process`, which a home may have from a stranger, is no ID.
-        """
-        if not ids.is_id(process):
-            raise IntegrityError("what should be a process is no ID", got=process[:80])
-        try:
-            self.cache.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise HomeUnusable(f"cannot make {self.cache}: {error.strerror}") from error
-        with lock.hold(self.cache / f"computing-{process}.lock", timeout_s):
-            yield
-
 
 def find(
     start: Path, explicit: Path | None = None, env_home: str | None = None, user_data: Path | None = None
@@ -180,7 +117,7 @@ def find(
 
 
 def open_home(path: Path) -> Home:
-    """The home at `path`, with its parts looked at; its store is opened, and its format checked, by `Home.slice`.
+    """The home at `path`, with its parts looked at; a session of its storage opens the store.
 
     Raises:
         NoHome: there is none.
@@ -191,24 +128,24 @@ def open_home(path: Path) -> Home:
     home = Home(path)
     if not stat.S_ISDIR(_mode(path, follow=True)):
         raise NoHome(f"no home at {path}", hint="make one: hb init")
-    store_mode = _mode(home.store)
+    store_mode = _mode(home.storage.store)
     if not store_mode:
         if not _mode(home.config) and not _mode(home.keys):
             raise NoHome(f"{path} is a directory, but not a home", hint="make one: hb init")
         raise IntegrityError(f"the home {path} has lost its store", hint="put it back from a copy of the home")
     for part, is_right, wanted in (
-        (home.store, stat.S_ISDIR, "a directory"),
+        (home.storage.store, stat.S_ISDIR, "a directory"),
         (home.keys, stat.S_ISDIR, "a directory"),
         (home.cache, stat.S_ISDIR, "a directory"),
         (home.config, stat.S_ISREG, "a plain file"),
-        (home.lock, stat.S_ISREG, "a plain file"),
+        (home.storage.lock, stat.S_ISREG, "a plain file"),
     ):
         mode = _mode(part)
         if mode and not is_right(mode):
             raise Refused(f"{part} must be {wanted}, in the home itself")
-    if not _mode(home.store / "CURRENT"):
+    if not _mode(home.storage.store / "CURRENT"):
         raise IntegrityError(
-            f"the store {home.store} has lost its CURRENT file",
+            f"the store {home.storage.store} has lost its CURRENT file",
             hint="put it back from a copy of the home; nothing was changed",
         )
     return home
@@ -273,18 +210,22 @@ def _fill(home: Home, seed: bytes | None) -> None:
     from hb import config, keyring
     from hb.storage.leveldb import open_store
 
-    for directory in (home.keys, home.store, home.cache):
+    for directory in (home.keys, home.storage.store, home.cache):
         directory.mkdir(mode=0o700)
-    for file, content in ((home.config, config.template()), (home.lock, b""), (lock.queue_of(home.lock), b"")):
+    for file, content in (
+        (home.config, config.template()),
+        (home.storage.lock, b""),
+        (lock.queue_of(home.storage.lock), b""),
+    ):
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(descriptor)
     keyring.create(home.keys, DEFAULT_KEY, seed=seed)
-    with open_store(home.store, create=True) as store:
+    with open_store(home.storage.store, create=True) as store:
         store.commit(Batch(puts={keys.FORMAT_KEY: keys.FORMAT}, sync=True))
-    for directory in (home.store, home.keys, home.path):
+    for directory in (home.storage.store, home.keys, home.path):
         _sync(directory)
 
 
@@ -295,20 +236,6 @@ def _sync(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _check_format(store: LevelStore, path: Path) -> None:
-    found = store.get(keys.FORMAT_KEY)
-    if found == keys.FORMAT:
-        return
-    if found is not None and found.isdigit() and int(found[:9]) > int(keys.FORMAT):
-        raise Refused(
-            f"the home {path} has format {found[:9].decode()}; this hb knows {keys.FORMAT.decode()}",
-            hint="use a newer hb",
-        )
-    raise IntegrityError(
-        f"the home {path} has no format that an hb ever wrote", expected=keys.FORMAT, got=found and found[:80]
-    )
 
 
 def _mode(path: Path, *, follow: bool = False) -> int:

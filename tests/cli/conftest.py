@@ -248,7 +248,7 @@ class Shell:
         """Every record of the home's store."""
         from hb.home import open_home
 
-        with open_home(self.home).slice() as store:
+        with open_home(self.home).storage.session() as store:
             return dict(store.scan(b"", b"\xff" * 100))
 
 

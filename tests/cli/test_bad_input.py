@@ -138,7 +138,7 @@ def test_an_ambiguous_prefix_lists_the_candidates(home: Shell) -> None:
         if not pid.startswith("-"):
             break
     twin = pid[:4] + "A" * 39
-    with opened.slice() as store:
+    with opened.storage.session() as store:
         definition = store.get(keys.definition_key(pid))
         assert definition is not None
         store.commit(Batch(puts={keys.definition_key(twin): definition}))
@@ -200,7 +200,7 @@ def _set(key: bytes, value: bytes) -> Callable[[Shell], None]:
         from hb.home import open_home
         from hb.storage.store import Batch
 
-        with open_home(shell.home).slice() as store:
+        with open_home(shell.home).storage.session() as store:
             store.commit(Batch(puts={key: value}, sync=True))
 
     return change
@@ -356,7 +356,7 @@ def test_a_small_disk_that_is_full(shell: Shell) -> None:
 def test_a_home_that_others_hold_for_too_long(counter: Shell) -> None:
     from hb.home import open_home
 
-    with open_home(counter.home).slice():
+    with open_home(counter.home).storage.session():
         check(counter.hb("--lock-timeout", "0.2", "send", "counter", "Increment"), 11)
         check(counter.hb("state", "counter", "--lock-timeout", "0"), 11)
     assert counter.ok("send", "counter", "Increment").out == "1\n"

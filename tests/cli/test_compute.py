@@ -65,7 +65,7 @@ def test_several_programs_stop_at_what_one_of_them_cannot_compute(home: Shell) -
     for name in ("good", "bad"):
         pids.append(home.ok("spawn", home.samples / "counter.wasm", "--name", name).out.strip())
         home.ok("send", name, "--batch", "-", stdin='{"action": "Increment"}\n' * 3)
-    with open_home(home.home).slice() as store:
+    with open_home(home.home).storage.session() as store:
         store.commit(Batch(puts={keys.assignment_key(pids[1], 2): b"{}"}))
     outcome = home.hb("compute", "good", "bad", "--jobs", "2")
     assert outcome.code == 14

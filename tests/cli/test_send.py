@@ -270,7 +270,7 @@ def test_what_is_scheduled_stays_so_when_nobody_reads_the_slot(counter: Shell) -
 def test_ctrl_c_while_others_hold_the_home_sends_nothing(counter: Shell) -> None:
     from hb.home import open_home
 
-    with open_home(counter.home).slice():
+    with open_home(counter.home).storage.session():
         process = counter.start("send", "counter", "Increment")
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1.5)

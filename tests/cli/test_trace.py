@@ -73,7 +73,7 @@ def test_what_comes_out_otherwise_than_it_is_stored_is_damage(counter: Shell) ->
     process = counter.ok("trace", "counter").json()["process"]
     from hb.home import open_home
 
-    with open_home(counter.home).slice() as store:
+    with open_home(counter.home).storage.session() as store:
         key = keys.slot_record_key(process, 1)
         record = loads_message(store.get(key) or b"")
         store.commit(Batch(puts={key: dumps({**record, "state": {"counter": 7}})}))

@@ -11,7 +11,7 @@ from hb.storage.store import Batch
 
 
 def alter(shell, *, puts=None, deletes=()) -> None:
-    with open_home(shell.home).slice() as store:
+    with open_home(shell.home).storage.session() as store:
         store.commit(Batch(puts=puts or {}, deletes=set(deletes)))
 
 

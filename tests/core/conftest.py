@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from hb.wasm import module
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hb.compute.context import Context
     from hb.home import Home
     from hb.protocol.commitment import Key
     from hb.protocol.message import Message
@@ -36,6 +38,10 @@ class Shell:
     def node(self) -> Node:
         """A node that remembers nothing, as each command has one."""
         return Node(self.home)
+
+    def context(self, **changes: object) -> Context:
+        """What verbs need of the world, with some of it changed."""
+        return replace(self.node.context, **changes)  # type: ignore[arg-type]
 
     def spawn(self, sample: str, **options: object) -> str:
         image = (SAMPLES / sample).read_bytes()
@@ -64,7 +70,7 @@ class Shell:
 
     def records(self) -> dict[bytes, bytes]:
         """Every byte of the store, by key."""
-        with self.home.slice() as store:
+        with self.home.storage.session() as store:
             return dict(store.scan(b"", b"\xff"))
 
 

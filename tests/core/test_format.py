@@ -123,7 +123,7 @@ def test_records_made_by_hand_are_read_and_gone_on_from(shell, process) -> None:
     shell.node.compute(process)
     made = hand_made_records(shell.records(), process)
     shell.send(process, "Put", 9)
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(deletes=set(made)))
         store.commit(Batch(puts=made))
     assert shell.node.state("by-hand", 2).state["total"] == 7
@@ -136,7 +136,7 @@ def test_a_record_made_by_hand_that_is_wrong_is_found_when_its_slot_is_computed_
     key = slot_key(b"s", process, 1)
     wrong = canonical({**json.loads(made[key]), "state": {"total": 8}})
     gone = {slot_key(b"v", process, slot) for slot in range(3)} | {slot_key(b"s", process, 2)}
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(puts={key: wrong}, deletes=gone))
     with pytest.raises(IntegrityError, match="came out differently"):
         shell.node.compute(process)

@@ -21,6 +21,7 @@ from hb.errors import HbError, HomeBusy, HomeUnusable, IntegrityError, NoHome, R
 from hb.home import Home
 from hb.records.keys import EVERYTHING
 from hb.storage.leveldb import open_store
+from hb.storage.storage import Patience
 from hb.storage.store import Batch
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class TestCreate:
         assert [file.stat().st_mode & 0o077 for file in (made.path, *made.path.iterdir())] == [0] * 7
         assert config.load(made.config) == config.Config()
         assert keyring.names(made.keys) == ["default"]
-        with made.slice() as store:
+        with made.storage.session() as store:
             assert dict(store.scan(*EVERYTHING)) == {b"format": b"1"}
 
     def test_nothing_else_is_left_beside_it(self, tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ class TestCreate:
         assert listing(tmp_path) == before
 
     def test_a_damaged_home_is_not_made_anew(self, made: Home) -> None:
-        shutil.rmtree(made.store)
+        shutil.rmtree(made.storage.store)
         before = listing(made.path)
         with pytest.raises(IntegrityError, match="has lost its store"):
             home.create(made.path)
@@ -156,7 +157,7 @@ class TestCreate:
                 maker.send_signal(signal.SIGKILL)
             half, whole = (half, whole + 1) if path.exists() else (half + 1, whole)
             made = home.create(path)
-            with made.slice(5.0):
+            with made.storage.session(Patience(5.0)):
                 assert keyring.names(made.keys) == ["default"]
         assert half > 0
 
@@ -174,8 +175,8 @@ class TestOpen:
     @pytest.mark.parametrize(
         ("damage", "sentence"),
         [
-            (lambda it: (it.store / "CURRENT").unlink(), "has lost its CURRENT file"),
-            (lambda it: shutil.rmtree(it.store), "has lost its store"),
+            (lambda it: (it.storage.store / "CURRENT").unlink(), "has lost its CURRENT file"),
+            (lambda it: shutil.rmtree(it.storage.store), "has lost its store"),
         ],
     )
     def test_a_home_without_its_store_is_damage_and_stays_as_it_is(
@@ -185,13 +186,13 @@ class TestOpen:
         before = listing(made.path)
         with pytest.raises(IntegrityError, match=sentence):
             home.open_home(made.path)
-        with pytest.raises(IntegrityError), made.slice():
+        with pytest.raises(IntegrityError), made.storage.session():
             pass
         assert listing(made.path) == before
 
     @pytest.mark.parametrize("part", ["store", "keys", "cache", "lock", "config"])
     def test_a_part_that_is_a_link_to_somewhere_else_is_refused(self, made: Home, tmp_path: Path, part: str) -> None:
-        place: Path = getattr(made, part)
+        place: Path = made.path / {"config": "config.toml"}.get(part, part)
         place.rename(tmp_path / "elsewhere")
         place.symlink_to(tmp_path / "elsewhere")
         with pytest.raises(Refused, match=f"{place} must be a"):
@@ -199,81 +200,82 @@ class TestOpen:
 
     def test_a_home_without_cache_or_lock_or_config_is_fine(self, made: Home) -> None:
         made.cache.rmdir()
-        made.lock.unlink()
+        made.storage.lock.unlink()
         made.config.unlink()
-        with home.open_home(made.path).slice():
+        with home.open_home(made.path).storage.session():
             pass
-        with made.computing("P" * 43):
+        with made.storage.lease("P" * 43):
             pass
 
 
 class TestSlice:
     def test_writes_in_one_slice_are_there_in_the_next(self, made: Home) -> None:
-        with made.slice() as store:
+        with made.storage.session() as store:
             store.commit(Batch(puts={b"n/a": b"1"}))
-        with made.slice(5.0) as store:
+        with made.storage.session(Patience(5.0)) as store:
             assert store.get(b"n/a") == b"1"
 
     @pytest.mark.parametrize("found", [b"2", b"10", b"999999999999999999999"])
     def test_a_newer_format_is_refused(self, made: Home, found: bytes) -> None:
-        with open_store(made.store) as store:
+        with open_store(made.storage.store) as store:
             store.commit(Batch(puts={b"format": found}))
-        with pytest.raises(Refused, match="this hb knows 1") as refused, made.slice():
+        with pytest.raises(Refused, match="this hb knows 1") as refused, made.storage.session():
             pass
         assert refused.value.hint == "use a newer hb"
 
     @pytest.mark.parametrize("found", [None, b"", b"0", b"one", b"\xff" * 200])
     def test_a_format_that_never_was_is_damage(self, made: Home, found: bytes | None) -> None:
-        with open_store(made.store) as store:
+        with open_store(made.storage.store) as store:
             store.commit(Batch(deletes={b"format"}) if found is None else Batch(puts={b"format": found}))
-        with pytest.raises(IntegrityError, match="no format that an hb ever wrote"), made.slice():
+        with pytest.raises(IntegrityError, match="no format that an hb ever wrote"), made.storage.session():
             pass
 
     def test_is_busy_while_another_slice_is_open(self, made: Home) -> None:
         opened, done = threading.Event(), threading.Event()
 
         def other() -> None:
-            with made.slice():
+            with made.storage.session():
                 opened.set()
                 done.wait(10)
 
         thread = threading.Thread(target=other)
         thread.start()
         opened.wait(10)
-        with pytest.raises(HomeBusy, match=r"was busy for 0\.05 s"), made.slice(0.05):
+        with pytest.raises(HomeBusy, match=r"was busy for 0\.05 s"), made.storage.session(Patience(0.05)):
             pass
         done.set()
-        with made.slice(10.0):
+        with made.storage.session(Patience(10.0)):
             pass
         thread.join()
 
     def test_slices_of_many_processes_lose_nothing(self, made: Home) -> None:
         program = (
             "import sys; from pathlib import Path; from hb.home import open_home; from hb.storage.store import Batch\n"
+            "from hb.storage.storage import Patience\n"
             "for number in range(25):\n"
-            "    with open_home(Path(sys.argv[1])).slice(30.0) as store:\n"
+            "    with open_home(Path(sys.argv[1])).storage.session(Patience(30.0)) as store:\n"
             "        count = store.get(b'count') or b'0'\n"
             "        next_one = b'%d' % (int(count) + 1)\n"
             "        store.commit(Batch(puts={b'count': next_one, b'by/' + next_one: sys.argv[2].encode()}))\n"
         )
         many = [subprocess.Popen([sys.executable, "-c", program, str(made.path), str(who)]) for who in range(4)]
         assert [one.wait(60) for one in many] == [0] * 4
-        with made.slice() as store:
+        with made.storage.session() as store:
             assert store.get(b"count") == b"100"
             assert sum(1 for _ in store.scan(b"by/", b"by0")) == 100
 
     def test_a_home_that_went_away_is_no_home(self, made: Home) -> None:
         shutil.rmtree(made.path)
-        with pytest.raises(NoHome), made.slice():
+        with pytest.raises(NoHome), made.storage.session():
             pass
         assert not made.path.exists()
 
 
 def test_computes_of_one_process_take_turns_and_others_go_on(made: Home) -> None:
-    with made.computing("P" * 43):
-        with pytest.raises(HomeBusy), made.computing("P" * 43, 0.02):
+    with made.storage.lease("P" * 43):
+        with pytest.raises(HomeBusy), made.storage.lease("P" * 43, Patience(0.02)):
             pass
-        with made.computing("Q" * 43, 0.02), made.slice(0.5):
+        with made.storage.lease("Q" * 43, Patience(0.02)), made.storage.session(Patience(0.5)):
             pass
 
 
@@ -290,7 +292,7 @@ def as_nobody(path: Path, answers: object) -> None:
     os.setgid(NOBODY)
     os.setuid(NOBODY)
     said: list[tuple[str, str]] = []
-    for attempt in (home.open_home, home.create, lambda it: Home(it).slice(1.0).__enter__()):
+    for attempt in (home.open_home, home.create, lambda it: Home(it).storage.session(Patience(1.0)).__enter__()):
         try:
             attempt(path)
         except HbError as error:
@@ -322,7 +324,7 @@ def test_without_permission_it_says_so(open_path: Path, there: str) -> None:
 def test_opening_a_home_loads_no_cryptography_and_no_toml(made: Home) -> None:
     program = (
         "import sys; from pathlib import Path; from hb.home import open_home; from hb import config\n"
-        "with open_home(Path(sys.argv[1])).slice(1.0): config.load(open_home(Path(sys.argv[1])).config)\n"
+        "with open_home(Path(sys.argv[1])).storage.session(): config.load(open_home(Path(sys.argv[1])).config)\n"
         "print(*sorted({'nacl', 'tomllib', 'wasmtime', 'rich', 'typer'} & sys.modules.keys()))"
     )
     ran = subprocess.run([sys.executable, "-c", program, str(made.path)], capture_output=True, text=True, check=True)

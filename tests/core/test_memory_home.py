@@ -6,6 +6,7 @@ import pytest
 
 from hb.errors import HomeBusy, Refused
 from hb.memory_home import MemoryHome
+from hb.storage.storage import Patience
 from hb.storage.store import Batch
 
 
@@ -20,18 +21,23 @@ def test_it_has_a_key_of_every_name_that_a_key_can_have() -> None:
 
 def test_who_holds_the_store_or_a_process_keeps_others_waiting() -> None:
     home = MemoryHome(b"seed")
-    with home.slice(), pytest.raises(HomeBusy), home.slice(0):
+    with home.storage.session(), pytest.raises(HomeBusy), home.storage.session(Patience(0)):
         pass
-    with home.computing("a"), home.computing("b"), pytest.raises(HomeBusy), home.computing("a", 0.01):
+    with (
+        home.storage.lease("a"),
+        home.storage.lease("b"),
+        pytest.raises(HomeBusy),
+        home.storage.lease("a", Patience(0.01)),
+    ):
         pass
-    with home.slice(0) as store, home.computing("a", 0):
+    with home.storage.session(Patience(0)) as store, home.storage.lease("a", Patience(0)):
         store.commit(Batch(puts={b"k": b"v"}))
-    with home.slice(0) as store:
+    with home.storage.session(Patience(0)) as store:
         assert store.get(b"k") == b"v"
 
 
 def test_what_is_announced_is_noticed() -> None:
     home = MemoryHome(b"seed")
-    before = home.announced()
-    home.announce()
-    assert home.announced() != before
+    before = home.storage.signal()
+    home.storage.announce()
+    assert home.storage.signal() != before

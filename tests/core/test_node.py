@@ -158,7 +158,7 @@ def test_a_process_is_found_by_id_name_and_unique_prefix(shell) -> None:
 def test_a_prefix_that_several_have_lists_them(shell) -> None:
     process = shell.spawn("counter.wasm")
     twin = process[:10] + "A" * 33
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         copies = {key: store.get(key) for key in (keys.definition_key(process), keys.head_key(process))}
         store.commit(Batch(puts={key.replace(process.encode(), twin.encode()): raw for key, raw in copies.items()}))
     with pytest.raises(Refused, match="beginning of 2 process IDs") as refusal:
@@ -208,7 +208,7 @@ except Interrupted:
         follower.kill()
         follower.wait()
         follower.stdout.close()
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         from hb.records import cache
 
         assert cache.latest(store, process, required="image") == 5

@@ -10,7 +10,6 @@ import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING
 
 from hb import ids
@@ -40,12 +39,12 @@ def load_script() -> ModuleType:
 
 def digests(home: Home, process: str, slots: int) -> list[tuple[int, str, str]]:
     """(gas, the digest of the slot's record, the digest of its memory image) of each slot, computed one by one."""
-    shop = Node(home)._workshop(slots, Event())
-    live = compute.open_worker(shop, process, 0)
+    context = Node(home).context
+    live = compute.open_worker(context, process, 0, context.machine())
     found = []
     for slot in range(slots + 1):
-        compute.advance(shop, live, slot, last_image=False)
-        with home.slice() as store:
+        compute.advance(context, live, slot, last_image=False)
+        with home.storage.session() as store:
             record = cache.read_bytes(store, process, slot)
         assert record is not None
         results = json.loads(record)["results"]

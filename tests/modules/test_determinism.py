@@ -40,7 +40,7 @@ def in_one_go(home: Home, module: Path) -> list[str]:
     script = load_script()
     process = script.schedule_here(home, module.read_bytes(), script.read_session()[:SLOTS])
     Node(home).compute(process)
-    with home.slice() as store:
+    with home.storage.session() as store:
         records = [cache.read_bytes(store, process, slot) for slot in range(SLOTS + 1)]
     return [ids.digest(record) for record in records if record is not None]
 

@@ -18,22 +18,22 @@ def test_an_aos_process_is_forked_and_both_go_on(make_shell, fetch) -> None:
         shell.eval(process, line)
     owner = keyring.load(shell.home.keys, "default")
     how = {"signer": owner, "environment": shell.environment, "anchor": "f"}
-    plain = forks.fork(shell.node.premises(), process, 2, **how).process
+    plain = forks.fork(shell.node.context, process, 2, **how).process
     # The same code by another ID: a custom section more.
     section = b"\x00\x05\x04more"
-    other = forks.fork(shell.node.premises(), process, 2, module=wasm + section, **how).process
-    with shell.home.slice() as store:
+    other = forks.fork(shell.node.context, process, 2, module=wasm + section, **how).process
+    with shell.home.storage.session() as store:
         before = dict(store.scan(*keys.EVERYTHING))
     assert shell.eval(plain, "x = x * 100; return x") == "200"
     assert shell.eval(other, "x = x * 10; return x") == "20"
     assert shell.eval(process, "return x") == "3"
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         after = dict(store.scan(*keys.EVERYTHING))
     assert {key: after[key] for key in before if not key.startswith(b"h/")} == {
         key: raw for key, raw in before.items() if not key.startswith(b"h/")
     }
     for forked in (plain, other):
         assert list(shell.node.verify(forked, replay=True)) == []
-    found = rerun(shell.node.premises(), other, wasm + section, on_change=lambda change: None)
+    found = rerun(shell.node.context, other, wasm + section, on_change=lambda change: None)
     assert (found.changes, found.last) == (0, 4)
     assert found.gas_before == found.gas_after > 0

@@ -20,10 +20,10 @@ def test_an_aos_slot_from_the_inside(make_shell: Callable[..., Shell], fetch) ->
     process = shell.spawn((fetch("modules") / AOS).read_bytes(), limits=Limits(1_000_000_000, 16_384, 1 << 20))
     assert shell.eval(process, "x = 1 print('seen') return x") is not None
     assert shell.call(process, "Eval", "while true do x = x + 1 end")["kind"] == "out-of-gas"
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         before = dict(store.scan(b"", b"\xff"))
-    spawned, evaluated, endless = (trace(shell.node.premises(), process, slot) for slot in range(3))
-    with shell.home.slice() as store:
+    spawned, evaluated, endless = (trace(shell.node.context, process, slot) for slot in range(3))
+    with shell.home.storage.session() as store:
         assert dict(store.scan(b"", b"\xff")) == before
     assert [found.differences for found in (spawned, evaluated, endless)] == [[], [], []]
 

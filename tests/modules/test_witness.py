@@ -26,31 +26,31 @@ def test_an_aos_slot_made_in_one_home_holds_in_an_empty_one(
         shell.call(process, "Eval", code)
     path = tmp_path / "w.witness"
     for slot in (0, 2, 3):
-        made = witness.make(shell.node.premises(), process, slot)
+        made = witness.make(shell.node.context, process, slot)
         witness.write(witness.attest(made, shell.home.key("default")), path)
-        found = challenge.challenge_file(path, empty.node.premises().machine)
+        found = challenge.challenge_file(path, empty.node.context.machine)
         assert found.findings == []
         assert (found.process, found.slot) == (process, slot)
         assert found.attested_by == [shell.home.key("default").address]
-    with empty.home.slice() as store:
+    with empty.home.storage.session() as store:
         assert [key for key, _ in store.scan(b"", b"\xff")] == [b"format"]
 
     assert made.base is not None
     digest = sorted(made.pages)[1]
     altered = made._replace(pages={**made.pages, digest: made.pages[digest][:-1] + bytes([made.pages[digest][-1] ^ 1])})
     witness.write(altered, path)
-    [finding] = challenge.challenge_file(path, empty.node.premises().machine).findings
+    [finding] = challenge.challenge_file(path, empty.node.context.machine).findings
     assert finding.what.endswith("a memory page is not what its digest says")
 
     witness.write(made, path)
     alter_each(path, lambda: refuses(lambda: witness.read(path)))
     history = tmp_path / "f.history"
-    transfer.export(shell.node.premises(), process, "now", history)
-    alter_each(history, lambda: refuses(lambda: transfer.import_history(empty.node.premises(), history)))
-    with empty.home.slice() as store:
+    transfer.export(shell.node.context, process, "now", history)
+    alter_each(history, lambda: refuses(lambda: transfer.import_history(empty.node.context, history)))
+    with empty.home.storage.session() as store:
         assert [key for key, _ in store.scan(b"", b"\xff")] == [b"format"]
 
-    done = transfer.import_history(empty.node.premises(), history, name="theirs", replay=True)
+    done = transfer.import_history(empty.node.context, history, name="theirs", replay=True)
     assert (done.slots, done.records) == (4, 4)
     assert empty.eval("theirs", "return x") == "2"
     assert list(empty.node.verify("theirs", replay=True)) == []

@@ -204,7 +204,7 @@ class Bench:
 
     def newest(self) -> int:
         """The newest slot of the counter."""
-        with self.home.slice() as store:
+        with self.home.storage.session() as store:
             raw = store.get(keys.head_key(self.pid))
         return int(json.loads(raw or b"{}")["slot"])
 

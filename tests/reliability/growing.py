@@ -72,10 +72,10 @@ def grow(directory: Path, slots: int) -> Iterator[str]:
 
 def _row(home: Home, node: Node, process: str, slots: int, rates: tuple[float, float]) -> str:
     signer, environment = keyring.load(home.keys, homes.DEFAULT_KEY), system_environment()
-    resident, disk = _resident_bytes(), _disk_bytes(home.store)
+    resident, disk = _resident_bytes(), _disk_bytes(home.storage.store)
 
     def open_home() -> None:
-        with homes.open_home(home.path).slice():
+        with homes.open_home(home.path).storage.session():
             pass
 
     def send() -> None:

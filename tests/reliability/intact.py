@@ -31,7 +31,7 @@ DERIVED = (b"s/", b"v/", b"g/")
 
 def records(home: Path) -> Records:
     """Every record of a home's store."""
-    with open_home(home).slice() as store:
+    with open_home(home).storage.session() as store:
         return dict(store.scan(*keys.EVERYTHING))
 
 
@@ -49,7 +49,7 @@ def uninterrupted(schedule: Records, directory: Path) -> Records:
     """What computing makes of a schedule that nobody disturbs, in a new home at `directory`, which is removed."""
     home = create(directory)
     try:
-        with home.slice() as store:
+        with home.storage.session() as store:
             store.commit(Batch(puts=schedule))
         for process in heads(schedule):
             Node(home).compute(process)

@@ -402,7 +402,7 @@ def test_the_program_says_what_is_damaged_and_ends_with_14(
         shutil.copytree(on_disk.home, directory)
         home = homes.open_home(directory)
         key = keys.slot_record_key(Node(home).resolve("counter"), 3)
-        with home.slice() as store:
+        with home.storage.session() as store:
             store.commit(Batch(puts={key: records[key].replace(b'"counter":6', b'"counter":7')}))
     else:
         pattern = {"table": "*.ldb", "log": "*.log", "manifest": "MANIFEST-*", "current": "CURRENT"}[damage]

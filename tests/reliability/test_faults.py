@@ -16,12 +16,14 @@ import scenario
 from disk import fill, quick_directory, small_disk
 from faulty import FaultyStore
 from hb import home as homes
-from hb import node as nodes
 from hb.compute import driver as compute
 from hb.errors import HomeUnusable
 from hb.home import Home
 from hb.node import Node
 from hb.records import keys
+from hb.schedule import sending
+from hb.storage.directory import DirectoryStorage
+from hb.storage.storage import FOREVER, Patience
 from hb.storage.store import MemoryStore
 
 if TYPE_CHECKING:
@@ -34,22 +36,31 @@ NEVER = 10**6
 
 
 @dataclass(frozen=True)
+class FaultyStorage(DirectoryStorage):
+    faults: FaultyStore
+
+    @contextmanager
+    def session(self, patience: Patience = FOREVER) -> Iterator[FaultyStore]:  # type: ignore[override]
+        with super().session(patience) as store:
+            self.faults.inner = store
+            yield self.faults
+
+
+@dataclass(frozen=True)
 class FaultyHome(Home):
     """A home whose store fails at one write, counted over all its slices."""
 
     faults: FaultyStore
 
-    @contextmanager
-    def slice(self, timeout_s: float | None = None) -> Iterator[FaultyStore]:  # type: ignore[override]
-        with Home(self.path).slice(timeout_s) as store:
-            self.faults.inner = store
-            yield self.faults
+    @property
+    def storage(self) -> FaultyStorage:
+        return FaultyStorage(self.path, super().storage.check_format, self.faults)
 
 
 @pytest.fixture(autouse=True)
 def _small_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches and computes are written in parts of two slots, so that there are writes between the first and the last."""
-    monkeypatch.setattr(nodes, "SCHEDULE_MESSAGES", 2)
+    monkeypatch.setattr(sending, "PART_MESSAGES", 2)
     monkeypatch.setattr(compute, "RUN_SLOTS", 2)
 
 

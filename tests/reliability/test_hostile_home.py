@@ -118,11 +118,11 @@ def test_a_link_where_a_lock_or_what_was_typed_goes_is_not_followed(made: Home, 
 @pytest.mark.parametrize("told", ["x/../../../outside/new", "../outside/new", "/etc/passwd", "\x1b]0;x\x07", "\udcff"])
 def test_a_name_that_stands_for_a_path_leads_nowhere(made: Home, outside: Path, told: str) -> None:
     (made.cache / "computing-x").mkdir()
-    with made.slice() as store:
+    with made.storage.session() as store:
         store.commit(Batch(puts={keys.name_key("evil"): told.encode("utf-8", "surrogateescape")}))
     with pytest.raises((IntegrityError, NotFound)):
         Node(made).compute("evil")
-    with pytest.raises(IntegrityError), made.computing(told):
+    with pytest.raises(IntegrityError), made.storage.lease(told):
         pytest.fail("it was locked")
     assert contents(outside) == {str(outside / "precious"): b"precious"}
     for command in (["list"], ["inspect", "evil"], ["compute", "evil"]):

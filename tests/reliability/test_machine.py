@@ -338,10 +338,10 @@ class Home(RuleBasedStateMachine):
         process = self.pick(place)
         slot %= len(process.slots)
         how: dict[str, Any] = {"signer": signer, "environment": self.environment, "anchor": str(next(self.anchors))}
-        made = forks.fork(self.node.premises(), process.pid, slot, **how)
+        made = forks.fork(self.node.context, process.pid, slot, **how)
         owner = process.owner(slot)
         owner.reach(slot)
-        again = forks.fork(self.node.premises(), owner.pid, slot, **how)
+        again = forks.fork(self.node.context, owner.pid, slot, **how)
         assert (made.slot, made.fresh, made.message) == (slot + 1, True, made.process)
         assert again == made._replace(fresh=False)
         program = owner.slots[slot].program
@@ -472,7 +472,7 @@ class Home(RuleBasedStateMachine):
             for number in range(slot if loser is process else loser.first, len(loser.slots))
             for make in (keys.slot_record_key, keys.memory_image_key)
         }
-        with self.node.home.slice() as store:
+        with self.node.home.storage.session() as store:
             store.commit(Batch(deletes=lost))
         self.gone |= lost
         for loser in losing:
@@ -496,7 +496,7 @@ class Home(RuleBasedStateMachine):
             keys.message_slot_key(process.slots[slot].message, process.pid), keys.head_key(process.pid),
         )[which]  # fmt: skip
         before = self.records()
-        with self.node.home.slice() as store:
+        with self.node.home.storage.session() as store:
             store.commit(Batch(deletes={key}) if change is None else Batch(puts={key: change}))
         assert list(self.node.verify(process.pid))
         assert self.node.repair(process.pid)
@@ -578,7 +578,7 @@ class Home(RuleBasedStateMachine):
         assert self.records() == before
 
     def records(self) -> dict[bytes, bytes]:
-        with self.node.home.slice() as store:
+        with self.node.home.storage.session() as store:
             return dict(store.scan(*keys.EVERYTHING))
 
 

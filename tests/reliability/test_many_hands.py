@@ -19,6 +19,8 @@ from hb import keyring
 from hb.environment import system_environment
 from hb.home import Home
 from hb.node import Node, build_message
+from hb.storage.directory import DirectoryStorage
+from hb.storage.storage import FOREVER, Patience
 from hb.wasm.module import from_text
 from reliability import intact, waiting
 from reliability.waiting import COUNTER, hb, start
@@ -120,9 +122,15 @@ class WatchedHome(Home):
     slices: list[Slice] = []  # noqa: RUF012  # one home a test, cleared there
     computed = 0
 
+    @property
+    def storage(self) -> WatchedStorage:
+        return WatchedStorage(self.path, super().storage.check_format)
+
+
+class WatchedStorage(DirectoryStorage):
     @contextmanager
-    def slice(self, timeout_s: float | None = None) -> Iterator[LevelStore]:
-        with super().slice(timeout_s) as store:
+    def session(self, patience: Patience = FOREVER) -> Iterator[LevelStore]:
+        with super().session(patience) as store:
             # What the thread works, not what the clock says: other programs want the machine, too.
             started, before = time.thread_time(), WatchedHome.computed
             yield store

@@ -52,9 +52,9 @@ def attest(
     from hb.files import challenge, witness
 
     with progress.Bar() as bar:
-        premises = context.open_node(session, home, bar.advance).premises(bar.advance)
-        made = witness.read(Path(target)) if slot is None else witness.make(premises, target, slot)
-        signed = challenge.attest(made, key, premises.machine)
+        engine = context.open_node(session, home, bar.advance).context
+        made = witness.read(Path(target)) if slot is None else witness.make(engine, target, slot)
+        signed = challenge.attest(made, key, engine.machine)
     path = Path(file or target)
     witness.write(signed, path)
     if session.for_person:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -79,7 +80,7 @@ def call(
         if data is not None:
             message["data"] = arguments.binary(arguments.text_or_file(data, limit_bytes=limit_bytes, what="data"))
         answer = calling.call(
-            node.premises(bar.advance),
+            replace(node.context, on_slot=bar.advance),
             pid,
             slot,
             message,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -43,7 +44,7 @@ def diff(
     session = context.session_of(ctx)
     node = context.open_node(session)
     with progress.Bar() as bar:
-        found = difference.difference(node.premises(bar.advance), process, before, after)
+        found = difference.difference(replace(node.context, on_slot=bar.advance), process, before, after)
     if session.for_person:
         from hb_cli.views import diff as diff_view
 

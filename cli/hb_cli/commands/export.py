@@ -56,17 +56,17 @@ def export(
         raise arguments.misuse("a witness is of one --slot, and has no --images")
     path = Path(file)
     with progress.Bar() as bar:
-        premises = context.open_node(session, on_slot=bar.advance).premises(bar.advance)
+        engine = context.open_node(session, on_slot=bar.advance).context
         if witness:
             from hb.files import witness as witnesses
 
-            made = witnesses.make(premises, process, slot or "now")
+            made = witnesses.make(engine, process, slot or "now")
             witnesses.write(made, path)
             told: dict[str, object] = {"process": made.code.process, "slot": made.result.slot}
         else:
             from hb.files import transfer
 
-            done = transfer.export(premises, process, slot or "now", path, every_image=images)
+            done = transfer.export(engine, process, slot or "now", path, every_image=images)
             told = {
                 "process": done.process,
                 "slots": done.slots,

@@ -63,7 +63,7 @@ def fork(
     with progress.Bar() as bar:
         node = context.open_node(session, home, bar.advance)
         made = forks.fork(
-            node.premises(),
+            node.context,
             process,
             slot,
             signer=context.signer(home, as_key),

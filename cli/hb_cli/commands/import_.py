@@ -54,8 +54,8 @@ def import_(
         pass  # a home is not made for a file that is none
     with progress.Bar() as bar:
         home = context.writable_home(session)
-        premises = context.open_node(session, home).premises(bar.advance)
-        done = transfer.import_history(premises, Path(file), name=name, replay=replay)
+        engine = context.open_node(session, home, bar.advance).context
+        done = transfer.import_history(engine, Path(file), name=name, replay=replay)
     _tell(session, done, name)
 
 

@@ -146,7 +146,7 @@ def _filter(home: Home, senders: list[str] | None, actions: list[str] | None, fa
 def _slots(node: Node, process: str, chosen: _Chosen) -> Iterator[SlotView]:
     from hb.history import references, selection
 
-    open_store = node.premises().open_store
+    open_store = node.context.session
     pid, start = references.resolve(open_store, process, "0" if chosen.first is None else chosen.first)
     end = references.resolve(open_store, pid, "now" if chosen.last is None else chosen.last)[1]
     if chosen.since_ms is not None:
@@ -158,12 +158,12 @@ def _follow(session: Session, node: Node, home: Home, process: str, chosen: _Cho
     """Shows slots as they are computed, until there are enough, or Ctrl-C: that is how it ends, and no error."""
     from hb.history import references, selection
 
-    open_store = node.premises().open_store
+    open_store = node.context.session
     pid, start = references.resolve(open_store, process, "0" if chosen.first is None else chosen.first)
     if chosen.since_ms is not None:
         start = max(start, selection.first_since(open_store, pid, chosen.since_ms))
     first = None if chosen.first is None and chosen.since_ms is None else start
-    slots = selection.follow(open_store, pid, first, chosen.filter, home.last_use)
+    slots = selection.follow(open_store, pid, first, chosen.filter, node.context.storage.signal)
     if session.for_person:
         session.note("following; Ctrl-C ends it")
     try:

@@ -9,9 +9,9 @@ import typer
 from hb_cli import arguments, context, exits, options, output, progress
 
 if TYPE_CHECKING:
+    from hb.compute.comparison import Difference
     from hb.history.rerun import Change, Rerun
     from hb.protocol.message import Message
-    from hb.verify.replay import Difference
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -64,7 +64,7 @@ def replay(
             show(change)
 
         found = reruns.rerun(
-            context.open_node(session, home).premises(bar.advance), process, wasm, last, on_change=tell, every=every
+            context.open_node(session, home, bar.advance).context, process, wasm, last, on_change=tell, every=every
         )
     _sum_up(found, for_person=session.for_person)
     return exits.DIFFERS if found.changes else exits.DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -54,7 +55,7 @@ def trace(
     session = context.session_of(ctx)
     node = context.open_node(session)
     with progress.Bar() as bar:
-        found = tracing.trace(node.premises(bar.advance), process, reference, host_calls=host_calls)
+        found = tracing.trace(replace(node.context, on_slot=bar.advance), process, reference, host_calls=host_calls)
     if session.for_person:
         from hb_cli.views import trace as trace_view
 

@@ -140,7 +140,7 @@ class _Check:
         from hb.files import staging
 
         try:
-            return self.node.premises().machine
+            return self.node.context.machine
         except HbError:
             return staging.bare_machine
 

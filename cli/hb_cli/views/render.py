@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group
@@ -214,7 +214,7 @@ def slot_line(view: SlotView) -> Text:
 
 def state(view: StateView, name: str) -> RenderableType:
     """The state of a process at a slot: its public keys, the slot's results, and what it follows from."""
-    public, found = cast("Message", view.record["state"]), cast("Message", view.record["results"])
+    public, found = view.record.state, view.record.results
     body: list[RenderableType] = [_tree(public)] if public else [Text("no public keys", _DIM)]
     if found:
         gas = found.get("gas")

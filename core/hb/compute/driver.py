@@ -20,9 +20,9 @@ from hb.schedule import scheduler
 from hb.storage.store import Batch, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
+    from hb.compute.context import Context
     from hb.compute.worker import Computed, Worker
     from hb.devices.device import Machine
     from hb.protocol.message import Message
@@ -36,21 +36,6 @@ RUN_SECONDS = 1.0
 
 READ_BYTES = 16 << 20
 """So many bytes of assignments, and of records that there are already, are read at once at the most, and one more."""
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What computing needs of the world.
-
-    `open_store` opens the home for a short slice; `lock` keeps two computes of one process from doing the same work;
-    `on_slot` hears of each computed slot, `stopped` says whether the user wants to stop.
-    """
-
-    open_store: Callable[[], AbstractContextManager[Store]]
-    lock: Callable[[str], AbstractContextManager[None]]
-    machine: Machine
-    on_slot: Callable[[int], None] = lambda slot: None
-    stopped: Callable[[], bool] = lambda: False
 
 
 @dataclass
@@ -68,7 +53,7 @@ class _Run:
         return self.size_bytes >= RUN_BYTES or monotonic() - self.since >= RUN_SECONDS
 
 
-def compute(shop: Workshop, process: str, slot: int) -> None:
+def compute(context: Context, process: str, slot: int) -> None:
     """Sees to it that the state of `slot`, which is scheduled, is in the cache.
 
     Raises:
@@ -76,23 +61,23 @@ def compute(shop: Workshop, process: str, slot: int) -> None:
         IntegrityError: the schedule or the cache is damaged, or a slot computed again came out differently.
         Interrupted: the user wants to stop; what was computed until then is stored.
     """
-    with shop.open_store() as store:
+    with context.session() as store:
         if cache.is_computed(store, process, slot):
             return
-    with shop.lock(process):
-        with shop.open_store() as store:
+    with context.lease(process):
+        with context.session() as store:
             if cache.is_computed(store, process, slot):
                 return
-        advance(shop, open_worker(shop, process, slot), slot, last_image=True)
+        advance(context, open_worker(context, process, slot, context.machine()), slot, last_image=True)
 
 
-def open_worker(shop: Workshop, process: str, limit: int) -> Worker:
+def open_worker(context: Context, process: str, limit: int, machine: Machine) -> Worker:
     """A worker at the latest restorable slot at or below `limit`, or a new one at the first, which is then stored.
 
     Where `limit` is a slot that a fork shares, the worker is that of the process that has it. Of a fork with nothing
     restorable, what it comes from is computed up to where it left, one process after the other.
     """
-    with shop.open_store() as store:
+    with context.session() as store:
         line = [at for at in lineage.segments(store, process) if at.first <= limit]
         restorable = cache.latest(store, process, limit=limit, required="image")
         newest = -1 if restorable is None else restorable
@@ -100,12 +85,12 @@ def open_worker(shop: Workshop, process: str, limit: int) -> Worker:
         found = None if shared else _found(store, line[-1], limit)
     live = None
     for at in shared:
-        if shop.stopped():
+        if context.cancellation.is_cancelled:
             raise Interrupted(f"interrupted at slot {at.first} of {limit}")
-        with shop.lock(at.process):
-            live = _open(shop, at, at.last, live)
-            advance(shop, live, at.last, last_image=False)
-    return _open(shop, line[-1], limit, live, found)
+        with context.lease(at.process):
+            live = _open(context, machine, at, at.last, live)
+            advance(context, live, at.last, last_image=False)
+    return _open(context, machine, line[-1], limit, live, found)
 
 
 class _Found(NamedTuple):
@@ -129,28 +114,33 @@ def _found(store: Store, at: lineage.Segment, limit: int) -> _Found:
 
 
 def _open(
-    shop: Workshop, at: lineage.Segment, limit: int, before: Worker | None, found: _Found | None = None
+    context: Context,
+    machine: Machine,
+    at: lineage.Segment,
+    limit: int,
+    before: Worker | None,
+    found: _Found | None = None,
 ) -> Worker:
     """A worker of the process whose own slots these are; `before` is one at the slot that they go on from."""
     process = at.process
     if found is None:
-        with shop.open_store() as store:
+        with context.session() as store:
             found = _found(store, at, limit)
     definition, restorable, first = found
     if restorable is not None:
-        return worker.resume(process, definition, *restorable, shop.machine)
+        return worker.resume(process, definition, *restorable, machine)
     assert first is not None
     if at.first == 0:
-        live, computed = worker.begin(process, definition, first, shop.machine)
+        live, computed = worker.begin(process, definition, first, machine)
     elif before is None:
         raise IntegrityError("a memory image that was there is gone", process=process)
     else:
         _check_origin(before, process, definition)
-        live, computed = before.branch(process, definition, first, shop.machine)
+        live, computed = before.branch(process, definition, first, machine)
     run = _Run()
     _keep(run, process, computed)
-    _write(shop, run)
-    shop.on_slot(at.first)
+    _write(context, run)
+    context.on_slot(at.first, limit)
     return live
 
 
@@ -167,35 +157,35 @@ def _check_origin(live: Worker, process: str, definition: Message) -> None:
         )
 
 
-def advance(shop: Workshop, live: Worker, slot: int, *, last_image: bool) -> None:
+def advance(context: Context, live: Worker, slot: int, *, last_image: bool) -> None:
     """Computes on until the worker is at `slot`; the last state gets a memory image if `last_image`.
 
     Raises:
         IntegrityError: as `compute`.
         Interrupted: as `compute`; the worker is of no further use.
     """
-    run = _next_run(shop, live, slot, _Run())
+    run = _next_run(context, live, slot, _Run())
     while live.slot < slot:
         try:
-            for computed in _steps(shop, live, run):
+            for computed in _steps(context, live, run, slot):
                 _keep(run, live.process, computed)
         except BaseException:
-            _write(shop, run)
+            _write(context, run)
             raise
         if live.slot >= slot:
             break
-        run = _next_run(shop, live, slot, run)
+        run = _next_run(context, live, slot, run)
     if last_image:
         _put_image(run.batch, live)
     run.batch.sync = True
-    _write(shop, run)
+    _write(context, run)
 
 
-def keep_image(shop: Workshop, live: Worker) -> None:
+def keep_image(context: Context, live: Worker) -> None:
     """Stores a memory image of the slot that the worker is at, unless it has one."""
     run = _Run(batch=Batch(sync=True))
     _put_image(run.batch, live)
-    _write(shop, run)
+    _write(context, run)
 
 
 def _put_image(batch: Batch, live: Worker) -> None:
@@ -204,10 +194,10 @@ def _put_image(batch: Batch, live: Worker) -> None:
         cache.write_image(batch, live.process, last.slot, last.record, last.pages)
 
 
-def _next_run(shop: Workshop, live: Worker, slot: int, done: _Run) -> _Run:
+def _next_run(context: Context, live: Worker, slot: int, done: _Run) -> _Run:
     """Writes what was computed and reads on, in one slice."""
     first, last = live.slot + 1, min(slot, live.slot + RUN_SLOTS)
-    with shop.open_store() as store:
+    with context.session() as store:
         _commit(store, done)
         known, last = _read_known(store, live.process, first, last)
         following = scheduler.stretch(store, live.process, first, last, READ_BYTES)
@@ -226,12 +216,12 @@ def _read_known(store: Store, process: str, first: int, last: int) -> tuple[dict
     return known, last
 
 
-def _steps(shop: Workshop, live: Worker, run: _Run) -> Iterator[Computed]:
+def _steps(context: Context, live: Worker, run: _Run, last: int) -> Iterator[Computed]:
     for assignment in scheduler.read_stretch(live.process, run.first, run.assignments):
-        if shop.stopped():
+        if context.cancellation.is_cancelled:
             raise Interrupted(f"interrupted at slot {live.slot}; all slots up to it are computed")
         yield live.step(assignment)
-        shop.on_slot(live.slot)
+        context.on_slot(live.slot, last)
         if run.is_full():
             break
 
@@ -255,10 +245,11 @@ def _keep(run: _Run, process: str, computed: Computed) -> None:
         run.size_bytes += sum(map(len, computed.image.pages.values()))
 
 
-def _write(shop: Workshop, run: _Run) -> None:
+def _write(context: Context, run: _Run) -> None:
     if run.batch.puts:
-        with shop.open_store() as store:
+        with context.session() as store:
             _commit(store, run)
+        context.storage.announce()
 
 
 def _commit(store: Store, run: _Run) -> None:

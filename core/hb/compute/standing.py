@@ -6,64 +6,68 @@ It must never write: whatever is computed on the way there, or done with the wor
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hb.compute import driver as compute
-from hb.records import lineage
+from hb.compute import driver
+from hb.storage.storage import FOREVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-    from hb.compute.premises import Premises
+    from hb.compute.context import Context
     from hb.compute.worker import Worker
     from hb.devices.device import Machine
+    from hb.storage.storage import Patience, Storage
     from hb.storage.store import Batch, Store
 
 
-def stand(
-    premises: Premises,
-    process: str,
-    slot: int,
-    stopped: Callable[[], bool] = lambda: False,
-    *,
-    machine: Machine | None = None,
-) -> Worker:
-    """A worker at `slot`, which is scheduled: from the latest image before it, and by the messages since.
+def worker_at(context: Context, process: str, slot: int, *, machine: Machine | None = None) -> Worker:
+    """Return a worker at `slot`, which is scheduled. Nothing that it computes on the way is stored.
 
-    `machine` runs the modules (None: the premises' own). `premises.on_slot` hears of the slots on the way. To be called
-    on the thread of `hb.wasm.engine.run_interruptibly`, as all that the worker does.
+    It resumes from the newest memory image before the slot. `machine` runs the modules; by default the context's own.
+    Call it inside `context.run`, like everything that is done with the worker.
 
     Raises:
         NotFound: there is no such process.
-        IntegrityError: what is stored is damaged, or a slot on the way came out otherwise than it is stored.
-        Interrupted: the user wants to stop.
+        IntegrityError: what is stored is damaged, or a slot on the way differs from its stored record.
+        Interrupted: the caller was cancelled.
     """
-
-    known: dict[str, lineage.Lineage] = {}
-
-    @contextmanager
-    def open_store() -> Iterator[Store]:
-        with premises.open_store() as store:
-            yield lineage.View(_Unwritten(store), known)
-
-    shop = compute.Workshop(
-        open_store=open_store,
-        lock=lambda process: nullcontext(),  # two that store nothing are in nobody's way
-        machine=premises.machine(None) if machine is None else machine,
-        on_slot=lambda reached: premises.on_slot(reached, slot),
-        stopped=stopped,
-    )
-    live = compute.open_worker(shop, process, slot)
-    compute.advance(shop, live, slot, last_image=False)
+    unwritten = replace(context, storage=_Unwritten(context.storage), lineages={})
+    live = driver.open_worker(unwritten, process, slot, context.machine() if machine is None else machine)
+    driver.advance(unwritten, live, slot, last_image=False)
     return live
 
 
 class _Unwritten:
-    """A store to which nothing that is committed comes."""
+    """A storage that keeps nothing of what is written to it."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.signal = storage.signal
+        self.scratch = storage.scratch
+
+    @contextmanager
+    def session(self, patience: Patience = FOREVER) -> Iterator[Store]:
+        """Open the store to read; batches are dropped."""
+        with self._storage.session(patience) as store:
+            yield _ReadOnly(store)
+
+    def lease(self, process: str, patience: Patience = FOREVER) -> AbstractContextManager[None]:
+        """Wait for nobody: two callers that store nothing are in nobody's way."""
+        return nullcontext()
+
+    def announce(self) -> None:
+        """Tell nobody: nothing was written."""
+
+
+class _ReadOnly:
+    """A store that drops every batch."""
 
     def __init__(self, store: Store) -> None:
         self.get = store.get
         self.scan = store.scan
 
     def commit(self, batch: Batch) -> None:
-        """Drops the batch."""
+        """Drop the batch."""

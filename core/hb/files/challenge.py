@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.compute import worker
-from hb.errors import IntegrityError, Refused, as_text
+from hb.errors import BeyondThisMachine, IntegrityError, Refused, as_text
 from hb.files import witness as witnesses
 from hb.files.witness import At, Code, Witness, claim_of
 from hb.protocol import assignment as assignments
@@ -77,7 +77,7 @@ def challenge(witness: Witness, make_machine: Callable[[dict[str, bytes]], Machi
     if not found:
         given = {code.image: code.wasm for code in (witness.code, witness.origin) if code is not None}
         machine = make_machine(given)
-        found = run_interruptibly(lambda stop: _run(witness, machine))
+        found = run_interruptibly(lambda stop: _run(witness, machine.under(stop)))
     if not found and witness.claim is not None:
         found = _claim_findings(witness, witness.claim)
     hashpath = None
@@ -245,6 +245,8 @@ def _run(witness: Witness, machine: Machine) -> list[Finding]:
         live, computed = _again(witness, machine)
     except IntegrityError as error:
         return [finding_of(error)]
+    except BeyondThisMachine:
+        raise  # it says nothing about the witness
     except Refused as error:
         return [Finding(witness.code.process, witness.result.slot, REPLAY, "a module that runs", error.message)]
     result = witness.result

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import IntegrityError, Refused
-from hb.files import archive, scratch
+from hb.files import archive
 from hb.files import opening as files
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import message_id
+from hb.protocol.message import loads_message
 from hb.records import cache, images, keys, lineage
 from hb.records.lineage import Segment
 from hb.schedule import scheduler
+from hb.storage import scratch
 from hb.storage.store import Batch
 from hb.verify import process as checks
 from hb.verify import replay as replays
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from hb.cancellation import Cancellation
     from hb.devices.device import Machine
     from hb.files.archive import Record
-    from hb.storage.store import Store
-    from hb.verify.evidence import Finding, OnSlot, OpenStore
+    from hb.storage.store import OpenStore, Store
+    from hb.verify.evidence import Finding, OnSlot
 
 BATCH_BYTES = 8 << 20
 
@@ -58,14 +61,11 @@ def staged(path: Path) -> Iterator[Staged]:
         IntegrityError: it is cut or altered, or not in the order that a history has.
         HomeUnusable: it cannot be read, or there is no room to lay it out.
     """
-    from hb.storage.leveldb import open_store
-
     with ExitStack() as stack:
         with files.reading(path) as opened:
             if opened.form != archive.HISTORY:
                 raise Refused("it is a witness, and no history", hint=f"`hb verify {path}` challenges it")
-            directory = stack.enter_context(scratch.directory())
-            store = stack.enter_context(open_store(directory / "store", create=True))
+            store = stack.enter_context(scratch.store())
             stage = _Stage(store)
             stage.take(opened.records())
             found = Staged(store, stage.process, tuple(stage.line))
@@ -128,8 +128,8 @@ def _run_again(
             given[name] = images.read(staged.store, name, IntegrityError)
     machine = make_machine(given)
     return run_interruptibly(
-        lambda stop: replays.replay(
-            staged.open_store, staged.process, last, machine, on_slot=on_slot, stopped=stop.is_set
+        lambda cancellation: replays.replay(
+            staged.open_store, staged.process, last, machine.under(cancellation), on_slot=on_slot
         )
     )
 
@@ -141,14 +141,14 @@ def bare_machine(given: dict[str, bytes]) -> Machine:
 
     compiled: dict[str, module.Module] = {}
 
-    def load_module(image: str) -> module.Module:
+    def load(image: str, cancellation: Cancellation) -> module.Module:
         if image not in compiled:
             if image not in given:
                 raise IntegrityError(f"the image {image} is not in the file")
-            compiled[image] = module.load(given[image])
+            compiled[image] = module.load(given[image], cancellation=cancellation)
         return compiled[image]
 
-    return Machine(load_module)
+    return Machine(load)
 
 
 def _check_line(found: Staged) -> None:
@@ -252,8 +252,8 @@ class _Stage:
 
     def _take_record(self, key: bytes, value: bytes) -> None:
         self._check_slot(key, self._slot, {archive.ASSIGNMENT})
-        record = cache.parse_record(value, self.process, self._slot)
-        if (strange := unlike_record(record)) is not None:
+        cache.parse_record(value, self.process, self._slot)
+        if (strange := unlike_record(loads_message(value))) is not None:
             raise self._wrong(f"the slot record has a key that none has: {strange[:80]!r}")
         self._put(keys.slot_record_key(self.process, self._slot), value)
 

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hb.compute.premises import Premises
+    from hb.compute.context import Context
     from hb.files.archive import Writer
     from hb.files.staging import Staged
     from hb.records.lineage import Segment
-    from hb.storage.store import Store
-    from hb.verify.evidence import Finding, OpenStore
+    from hb.storage.store import OpenStore, Store
+    from hb.verify.evidence import Finding
 
 WINDOW_SLOTS = 500
 WINDOW_BYTES = 8 << 20
@@ -63,7 +63,7 @@ class Imported(NamedTuple):
 # -- out
 
 
-def export(premises: Premises, process: str, to: str | int, path: Path, *, every_image: bool = False) -> Exported:
+def export(context: Context, process: str, to: str | int, path: Path, *, every_image: bool = False) -> Exported:
     """Writes the history of a process up to the slot `to` to a file.
 
     It has the records of the slots that are computed, and of memory images those that a store cannot be without, and
@@ -76,13 +76,13 @@ def export(premises: Premises, process: str, to: str | int, path: Path, *, every
         IntegrityError: what is stored is damaged.
         HomeUnusable: the file cannot be written.
     """
-    pid, last = references.resolve(premises.open_store, process, to)
-    with premises.open_store() as store:
+    pid, last = references.resolve(context.session, process, to)
+    with context.session() as store:
         pid = lineage.owner(store, pid, last)
         line = [at._replace(last=min(at.last, last)) for at in lineage.segments(store, pid)]
         newest = cache.latest(store, pid, limit=last, required="image")
     with files.writing(path, archive.HISTORY) as writer:
-        out = _Out(premises, writer, newest, every_image=every_image)
+        out = _Out(context, writer, newest, every_image=every_image)
         for at in line:
             out.write_process(at, last)
     return Exported(pid, last + 1, out.computed, out.images, writer.length)
@@ -91,11 +91,11 @@ def export(premises: Premises, process: str, to: str | int, path: Path, *, every
 class _Out:
     """A history on its way out."""
 
-    def __init__(self, premises: Premises, writer: Writer, newest: int | None, *, every_image: bool) -> None:
+    def __init__(self, context: Context, writer: Writer, newest: int | None, *, every_image: bool) -> None:
         self.computed = 0
         self.images = 0
-        self._premises = premises
-        self._open_store = premises.open_store
+        self._context = context
+        self._open_store = context.session
         self._writer = writer
         self._newest = newest
         self._every_image = every_image
@@ -136,11 +136,11 @@ class _Out:
                 self.computed += 1
                 self._writer.put(archive.RECORD, key, record)
                 self._write_memory(at, slot, record, memories.get(slot))
-            self._premises.on_slot(slot, last)
+            self._context.on_slot(slot, last)
         return end + 1
 
     def _write_memory(self, at: Segment, slot: int, record: bytes, raw: bytes | None) -> None:
-        named = cache.parse_record(record, at.process, slot).get("image")
+        named = cache.parse_record(record, at.process, slot).image
         if raw is None:
             if named is None and slot != at.first:
                 return
@@ -168,7 +168,7 @@ class _Out:
 # -- in
 
 
-def import_history(premises: Premises, path: Path, *, name: str | None = None, replay: bool = True) -> Imported:
+def import_history(context: Context, path: Path, *, name: str | None = None, replay: bool = True) -> Imported:
     """Takes in the history in a file, all of it verified, and with `replay` run again, before anything is stored.
 
     Of a process that is here already, the slots and records are added that are not here, where all that both have are
@@ -184,17 +184,17 @@ def import_history(premises: Premises, path: Path, *, name: str | None = None, r
         HomeUnusable, Interrupted: as other verbs.
     """
     with staging.staged(path) as staged:
-        for finding in staging.check(staged, premises.machine, replay=replay, on_slot=premises.on_slot):
+        for finding in staging.check(staged, context.machine, replay=replay, on_slot=context.on_slot):
             raise _unsound(finding, path)
-        plans = [_plan(premises.open_store, staged, at) for at in staged.line]
+        plans = [_plan(context.session, staged, at) for at in staged.line]
         if name is not None:
-            with premises.open_store() as store:
+            with context.session() as store:
                 names.give(store, Batch(), name, staged.process)
         source = lineage.View(staged.store)
         for plan in plans:
-            with premises.lock(plan.process):
-                _store(premises, source, plan, name if plan.process == staged.process else None)
-        premises.announce()
+            with context.lease(plan.process):
+                _store(context, source, plan, name if plan.process == staged.process else None)
+        context.storage.announce()
     slots, records = (sum(plan.added()[part] for plan in plans) for part in (0, 1))
     return Imported(staged.process, plans[-1].head is None, slots, records, max(plans[-1].here, plans[-1].last))
 
@@ -272,7 +272,7 @@ def _diverged(how: str, process: str, slot: int) -> Refused:
     )
 
 
-def _store(premises: Premises, source: Store, plan: _Plan, name: str | None) -> None:
+def _store(context: Context, source: Store, plan: _Plan, name: str | None) -> None:
     """Stores what the plan says, a stretch of slots in each slice."""
     batch = Batch(sync=True)
     if plan.head is None:
@@ -281,19 +281,19 @@ def _store(premises: Premises, source: Store, plan: _Plan, name: str | None) -> 
     spans = [span for span in ((plan.slot, plan.last), (plan.record, plan.computed)) if span[0] <= span[1]]
     slot, end = min(spans, default=(0, -1))[0], max((last for _, last in spans), default=-1)
     while slot <= end:
-        last = _put_window(premises, source, batch, plan, slot)
+        last = _put_window(context, source, batch, plan, slot)
         if last >= plan.slot:
             batch.expects[keys.head_key(plan.process)] = head
             head = batch.puts[keys.head_key(plan.process)] = _head(source, plan.process, last)
-        _commit(premises, batch, name, plan.process)
+        _commit(context, batch, name, plan.process)
         batch, name, slot = Batch(sync=True), None, last + 1
-        premises.on_slot(last, end)
+        context.on_slot(last, end)
     if name is not None:
-        _commit(premises, batch, name, plan.process)
+        _commit(context, batch, name, plan.process)
 
 
-def _commit(premises: Premises, batch: Batch, name: str | None, process: str) -> None:
-    with premises.open_store() as store:
+def _commit(context: Context, batch: Batch, name: str | None, process: str) -> None:
+    with context.session() as store:
         if name is not None:
             names.give(store, batch, name, process)
         store.commit(batch)
@@ -308,7 +308,7 @@ def _put_definition(source: Store, batch: Batch, process: str) -> None:
         batch.puts[keys.image_key(name)] = images.read(source, name, IntegrityError)
 
 
-def _put_window(premises: Premises, source: Store, batch: Batch, plan: _Plan, first: int) -> int:
+def _put_window(context: Context, source: Store, batch: Batch, plan: _Plan, first: int) -> int:
     """Puts a stretch of slots into the batch; returns the last. Their pages, which go by content, are stored here."""
     process = plan.process
     assignments = scheduler.stretch(source, process, first, min(plan.last, first + WINDOW_SLOTS - 1), WINDOW_BYTES)
@@ -324,7 +324,7 @@ def _put_window(premises: Premises, source: Store, batch: Batch, plan: _Plan, fi
         batch.puts.update(source.scan(*keys.slot_records(*span)))
         memories = dict(source.scan(*keys.memory_images(*span)))
         batch.puts.update(memories)
-        _store_pages(premises.open_store, source, memories, process)
+        _store_pages(context.session, source, memories, process)
     return last
 
 

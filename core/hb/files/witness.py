@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.compute import worker
-from hb.compute.standing import stand
+from hb.compute import driver, worker
+from hb.compute.standing import worker_at
 from hb.errors import IntegrityError, Refused
 from hb.files import archive
 from hb.files import opening as files
@@ -29,9 +29,8 @@ from hb.verify.evidence import DEFINITION
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-    from threading import Event
 
-    from hb.compute.premises import Premises
+    from hb.compute.context import Context
     from hb.compute.worker import Computed, Worker
     from hb.files.archive import Record
     from hb.protocol.message import Message
@@ -73,7 +72,7 @@ class Witness(NamedTuple):
 # -- made
 
 
-def make(premises: Premises, process: str, slot: str | int) -> Witness:
+def make(context: Context, process: str, slot: str | int) -> Witness:
     """The witness of a slot, which is computed if it was not. A slot that a fork shares is its owner's.
 
     Raises:
@@ -81,24 +80,22 @@ def make(premises: Premises, process: str, slot: str | int) -> Witness:
         IntegrityError: what is stored is damaged, or the slot came out otherwise than it is stored.
         Interrupted: the user wants to stop.
     """
-    from hb.wasm.engine import run_interruptibly
-
-    pid, number = references.resolve(premises.open_store, process, slot)
-    premises.compute(pid, number)
-    with premises.open_store() as store:
+    pid, number = references.resolve(context.session, process, slot)
+    driver.compute(context, pid, number)
+    with context.session() as store:
         pid = lineage.owner(store, pid, number)
         before = lineage.owner(store, pid, number - 1) if number else pid
-    code = _code(premises, pid)
-    origin = code if before == pid else _code(premises, before)
+    code = _code(context, pid)
+    origin = code if before == pid else _code(context, before)
 
-    def work(stop: Event) -> tuple[bytes | None, dict[str, bytes], bytes]:
-        machine = premises.machine(None)
-        definition, assignment = loads_message(code.definition), _assignment(premises, pid, number)
+    def work(context: Context) -> tuple[bytes | None, dict[str, bytes], bytes]:
+        machine = context.machine()
+        definition, assignment = loads_message(code.definition), _assignment(context, pid, number)
         if not number:
             live, computed = worker.begin(pid, definition, assignment, machine)
-            _check_same(premises, live, computed)
+            _check_same(context, live, computed)
             return None, {}, live.image_now().record
-        live = stand(premises, before, number - 1, stop.is_set, machine=machine)
+        live = worker_at(context, before, number - 1, machine=machine)
         memory = live.image_now().record
         held = cache.parse_image(memory, before, number - 1).held
         pages = {digest: live.base["priv"].instance.page(page) for page, digest in held.items()}
@@ -106,16 +103,16 @@ def make(premises: Premises, process: str, slot: str | int) -> Witness:
             computed = live.step(assignment)
         else:
             live, computed = live.branch(pid, definition, assignment, machine)
-        _check_same(premises, live, computed)
+        _check_same(context, live, computed)
         return memory, pages, (computed.image or live.image_now()).record
 
-    memory, pages, after = run_interruptibly(work)
-    base = None if memory is None else _at(premises, before, number - 1, memory)
-    return Witness(code, _at(premises, pid, number, after), base, pages, None if origin is code else origin)
+    memory, pages, after = context.run(work)
+    base = None if memory is None else _at(context, before, number - 1, memory)
+    return Witness(code, _at(context, pid, number, after), base, pages, None if origin is code else origin)
 
 
-def _code(premises: Premises, process: str) -> Code:
-    with premises.open_store() as store:
+def _code(context: Context, process: str) -> Code:
+    with context.session() as store:
         definition = lineage.get_definition(store, process)
         raw = store.get(keys.definition_key(process))
         image = definitions.runs(definition)
@@ -124,13 +121,13 @@ def _code(premises: Premises, process: str) -> Code:
     return Code(process, raw, image, wasm)
 
 
-def _assignment(premises: Premises, process: str, slot: int) -> Message:
-    with premises.open_store() as store:
+def _assignment(context: Context, process: str, slot: int) -> Message:
+    with context.session() as store:
         return scheduler.get_assignment(store, process, slot)
 
 
-def _at(premises: Premises, process: str, slot: int, memory: bytes) -> At:
-    with premises.open_store() as store:
+def _at(context: Context, process: str, slot: int, memory: bytes) -> At:
+    with context.session() as store:
         links.read(store, process, slot)
         assignment, record = store.get(keys.assignment_key(process, slot)), cache.read_bytes(store, process, slot)
     if assignment is None or record is None:
@@ -138,8 +135,8 @@ def _at(premises: Premises, process: str, slot: int, memory: bytes) -> At:
     return At(slot, assignment, record, memory)
 
 
-def _check_same(premises: Premises, live: Worker, computed: Computed) -> None:
-    with premises.open_store() as store:
+def _check_same(context: Context, live: Worker, computed: Computed) -> None:
+    with context.session() as store:
         stored = cache.read_bytes(store, live.process, computed.slot)
     differing = replays.compare(live, computed, None if stored is None else (stored, None))
     if differing is not None:

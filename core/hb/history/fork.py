@@ -1,7 +1,7 @@
-"""Forks: processes that share another's history up to a slot, and go their own way from there.
+"""Forks: processes that share another's history up to a slot and continue on their own.
 
-A fork's first slot has its definition as its message, and the state of the slot before it. Nothing of the origin is
-copied or written to, but for slots of it that were not computed yet. What is made is one batch.
+The message in a fork's first own slot is its definition. That slot has the state of the slot before it. Nothing of the
+origin is copied. Slots of the origin that were not computed are computed; otherwise the origin does not change.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
+from hb.compute import driver, spawning
 from hb.errors import IntegrityError, Refused
 from hb.history import references
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.definition import Origin
 from hb.records import lineage, links, names
-from hb.schedule import scheduler, spawning
+from hb.schedule import scheduler
 
 if TYPE_CHECKING:
-    from hb.compute.premises import Premises
+    from hb.compute.context import Context
     from hb.environment import Environment
     from hb.protocol.message import Message
     from hb.schedule.scheduler import Scheduled
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 
 class _Left(NamedTuple):
-    """What a fork goes on from: the origin's definition, the slot, its hashpath, and where the schedule was there."""
+    """Where a fork leaves: the origin's slot and hashpath, its definition, and the head of its schedule at that
+    slot."""
 
     origin: Origin
     definition: Message
@@ -34,7 +36,7 @@ class _Left(NamedTuple):
 
 
 def fork(
-    premises: Premises,
+    context: Context,
     process: str,
     slot: str | int,
     *,
@@ -45,36 +47,36 @@ def fork(
     anchor: str | None = None,
     name: str | None = None,
 ) -> Scheduled:
-    """Makes a process that shares the history of `process` up to `slot`, which is computed if it was not.
+    """Make a process that shares the history of `process` up to `slot`. The slot is computed if it was not.
 
-    Its definition is signed by `signer` and is the message in its first slot, the one after `slot`. From there on it
-    runs `module`, if that is given: the bytes of an image. A fork that is repeated with the same anchor is the same
-    process, and is not made twice.
+    Its definition is signed by `signer` and is the message in its first own slot, the one after `slot`. If `module` is
+    given, the bytes of an image, the fork runs it from there on. A fork that is repeated with the same anchor is the
+    same process, and is not made twice.
 
     Raises:
         NotFound: there is no such process or slot.
-        Refused: a tag or the name is not acceptable, or the module is not, or cannot take over the state, or the
-            process comes from as many others as one can.
-        Interrupted, IntegrityError: as `compute`.
+        Refused: a tag, the name or the module is not acceptable, the module cannot take over the state, or the process
+            has as many ancestors as one may have.
+        Interrupted, IntegrityError: as `driver.compute`.
     """
     if name is not None:
         names.check(name)
-    pid, number = references.resolve(premises.open_store, process, slot)
-    with premises.open_store() as store:
+    pid, number = references.resolve(context.session, process, slot)
+    with context.session() as store:
         owner = lineage.owner(store, pid, number)
         if len(lineage.segments(store, owner)) > lineage.MOST_ORIGINS:
             raise Refused(f"a process comes from {lineage.MOST_ORIGINS} others at the most, and {owner} does already")
-    premises.compute(pid, number)
-    with premises.open_store() as store:
+    driver.compute(context, pid, number)
+    with context.session() as store:
         left = _left(store, owner, number)
-    scheduler_key = premises.scheduler_key()
+    scheduler_key = context.scheduler_key()
     taken = code = None
     if module is not None:
         from hb.history import upgrade
         from hb.records import images
 
         taken = images.take(module)
-        code = upgrade.code(premises, left.definition, left.origin, taken)
+        code = upgrade.code(context, left.definition, left.origin, taken)
     definition = sign(
         definitions.fork(
             left.definition,
@@ -89,10 +91,8 @@ def fork(
     opened, scheduled, _ = scheduler.open_schedule(
         message_id(definition), definition, key=scheduler_key, environment=environment, after=left.head
     )
-    made = spawning.store(
-        premises.open_store, definition, opened, scheduled, {} if taken is None else taken.stored, name
-    )
-    premises.announce()
+    made = spawning.keep(context.session, definition, opened, scheduled, {} if taken is None else taken.stored, name)
+    context.storage.announce()
     return made
 
 
@@ -101,7 +101,7 @@ def _left(store: Store, owner: str, slot: int) -> _Left:
     if record is None:
         raise IntegrityError("a slot that was just computed is gone", process=owner, slot=slot)
     return _Left(
-        Origin(owner, slot, str(record["hashpath"])),
+        Origin(owner, slot, record.hashpath),
         lineage.get_definition(store, owner),
         scheduler.head_after(scheduler.get_assignment(store, owner, slot)),
     )

@@ -25,9 +25,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hb import home as homes
+from hb.compute.modules import Compiled
 from hb.errors import NoHome
 from hb.library.home import Clock, FrozenHome, Home, wat
 from hb.library.process import Process, Sent, message
@@ -35,9 +35,6 @@ from hb.library.result import Result
 from hb.library.verified import VerifiedFile, verify_file
 from hb.memory_home import MemoryHome
 from hb.node import Node
-
-if TYPE_CHECKING:
-    from hb.wasm.module import Module
 
 __all__ = [
     "Clock",
@@ -59,10 +56,8 @@ FROZEN_MS = 1_700_000_000_000
 """The time in a frozen home, until it is advanced: 2023-11-14 22:13:20 UTC."""
 
 IN_MEMORY = ":memory:"
-_COMPILED_MODULES = 32
-"""So many compiled modules are kept for the homes in memory of this program."""
 
-_compiled: dict[str, Module] = {}
+_COMPILED = Compiled()
 
 
 def open(  # noqa: A001
@@ -124,6 +119,4 @@ def _default_path() -> Path:
 
 
 def _node_in_memory(seed: bytes, cache: str | os.PathLike[str] | None) -> Node:
-    if len(_compiled) > _COMPILED_MODULES:
-        _compiled.clear()
-    return Node(MemoryHome(seed, cache=None if cache is None else Path(cache)), modules=_compiled)
+    return Node(MemoryHome(seed, cache=None if cache is None else Path(cache)), modules=_COMPILED)

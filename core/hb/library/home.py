@@ -121,9 +121,7 @@ class Home:
         """
         from hb.files import transfer
 
-        return Process(
-            self, transfer.import_history(self.node.premises(), Path(path), name=name, replay=replay).process
-        )
+        return Process(self, transfer.import_history(self.node.context, Path(path), name=name, replay=replay).process)
 
     def processes(self) -> list[Process]:
         """All processes, the one that was spawned first first."""

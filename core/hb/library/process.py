@@ -184,7 +184,7 @@ class Process:
             NotFound, Interrupted, IntegrityError: as `compute`.
         """
         record = self.home.node.state(self.id, slot).record
-        return Result(_message(record["results"]), _message(record["state"]))
+        return Result(record.results, record.state)
 
     def call(
         self,
@@ -215,7 +215,7 @@ class Process:
         from hb.history import calling
 
         answer = calling.call(
-            self.home.node.premises(),
+            self.home.node.context,
             self.id,
             slot,
             message(action, *parameters, data=data, tags=tags, anchor=anchor),
@@ -252,7 +252,7 @@ class Process:
         """
         from hb.history import trace
 
-        return trace.trace(self.home.node.premises(), self.id, slot, host_calls=host_calls)
+        return trace.trace(self.home.node.context, self.id, slot, host_calls=host_calls)
 
     def diff(self, before: int | str, after: int | str = "now") -> Difference:
         """In what the states at two slots differ: public keys, globals, memory to the byte, results, gas.
@@ -266,7 +266,7 @@ class Process:
         """
         from hb.history import difference
 
-        return difference.difference(self.home.node.premises(), self.id, before, after)
+        return difference.difference(self.home.node.context, self.id, before, after)
 
     def replay(
         self, module: bytes | str | os.PathLike[str], to: int | str = "now", *, every: bool = False
@@ -285,8 +285,8 @@ class Process:
         from hb.history import rerun
 
         changes: list[Change] = []
-        premises, other = self.home.node.premises(), self.home.module(module)
-        rerun.rerun(premises, self.id, other, to, on_change=changes.append, every=every)
+        context, other = self.home.node.context, self.home.module(module)
+        rerun.rerun(context, self.id, other, to, on_change=changes.append, every=every)
         return changes
 
     def export(self, path: str | os.PathLike[str], to: int | str = "now", *, every_image: bool = False) -> None:
@@ -301,7 +301,7 @@ class Process:
         """
         from hb.files import transfer
 
-        transfer.export(self.home.node.premises(), self.id, to, Path(path), every_image=every_image)
+        transfer.export(self.home.node.context, self.id, to, Path(path), every_image=every_image)
 
     def witness(
         self, path: str | os.PathLike[str], slot: int | str = "now", *, attest: Sequence[str | Key] = ()
@@ -321,10 +321,10 @@ class Process:
         """
         from hb.files import challenge, witness
 
-        premises = self.home.node.premises()
-        made = witness.make(premises, self.id, slot)
+        context = self.home.node.context
+        made = witness.make(context, self.id, slot)
         for each in attest:
-            made = challenge.attest(made, self.home.signer(each), premises.machine)
+            made = challenge.attest(made, self.home.signer(each), context.machine)
         witness.write(made, Path(path))
 
     def fork(
@@ -356,7 +356,7 @@ class Process:
 
         environment = self.home.environment(timestamp_ms, block_height)
         scheduled = fork(
-            self.home.node.premises(),
+            self.home.node.context,
             self.id,
             slot,
             signer=self.home.signer(signer),
@@ -396,8 +396,3 @@ class Process:
         key = self.home.signer(signer)
         sent = self.home.node.send(self.id, messages, signer=key, environment=environment)
         return [Sent(self, each.slot, each.message, each.assignment, each.fresh) for each in sent]
-
-
-def _message(value: Value) -> dict[str, Any]:
-    assert isinstance(value, dict)
-    return value

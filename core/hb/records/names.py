@@ -93,6 +93,7 @@ def give(store: Store, batch: Batch, name: str, process: str) -> None:
     """
     check(name)
     holder = store.get(keys.name_key(name))
+    batch.expects[keys.name_key(name)] = holder
     if holder is not None and holder != process.encode():
         raise Refused(f"the name {name!r} is taken by process {_decode(name, holder)}", hint="give another --name")
     batch.puts[keys.name_key(name)] = process.encode()

@@ -12,13 +12,14 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 from weakref import WeakSet
 
 from hb.errors import Conflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 
 _FEW = 64
@@ -68,6 +69,10 @@ class Store(Protocol):
             ValueError: a key is both put and deleted; nothing was written.
             HomeUnusable: the operating system would not let it be written; no part of the batch shows by itself.
         """
+
+
+OpenStore: TypeAlias = "Callable[[], AbstractContextManager[Store]]"
+"""Opens the store for a few reads and at most one batch."""
 
 
 class MemoryStore:

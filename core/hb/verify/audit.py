@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb import ids
+from hb.compute import driver
 from hb.records import lineage, names
 from hb.verify import process as checks
 from hb.verify import repair as mending
@@ -17,69 +18,66 @@ from hb.verify import replay as replays
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hb.compute.premises import Premises
-    from hb.verify.evidence import Finding, OpenStore
+    from hb.compute.context import Context
+    from hb.storage.store import OpenStore
+    from hb.verify.evidence import Finding
 
 
-def verify(premises: Premises, process: str, *, replay: bool, shared: bool = True) -> Iterator[Finding]:
+def verify(context: Context, process: str, *, replay: bool, shared: bool = True) -> Iterator[Finding]:
     """Everything that is wrong with what is stored of a process; without `shared`, but for what a fork only shares.
 
     Raises:
         NotFound: there is no such process.
         Interrupted: the user wants to stop.
     """
-    pid = _resolve(premises.open_store, process)
+    pid = _resolve(context.session, process)
     findings = []
-    for finding in checks.check_process(premises.open_store, pid, premises.on_slot, shared=shared):
+    for finding in checks.check_process(context.session, pid, context.on_slot, shared=shared):
         findings.append(finding)
         yield finding
     if replay:
-        differing = _replay(premises, pid, findings)
+        differing = _replay(context, pid, findings)
         if differing is not None:
             yield differing
 
 
-def repair(premises: Premises, process: str, *, replay: bool) -> list[str]:
+def repair(context: Context, process: str, *, replay: bool) -> list[str]:
     """Makes again what is damaged of a process; returns what was done, a line each.
 
     Raises:
         Refused: something is damaged that follows from nothing else; nothing was mended.
         NotFound, Interrupted: as `verify`; what was forgotten is computed when it is next asked for.
     """
-    pid = _resolve(premises.open_store, process)
-    findings = list(verify(premises, pid, replay=replay))
+    pid = _resolve(context.session, process)
+    findings = list(verify(context, pid, replay=replay))
     mending.refuse_unless_derived(findings)
-    with premises.open_store() as store:
+    with context.session() as store:
         own = lineage.first_slot(store, pid)
     mending.refuse_unless_own(findings, pid, own, replayed=replay)
-    done = mending.mend_links(premises.open_store, pid, findings)
+    done = mending.mend_links(context.session, pid, findings)
     first = mending.first_unsound(findings)
     if first is not None:
         first = max(first, own)
-        with premises.lock(pid):
-            newest = mending.forget(premises.open_store, pid, first, findings)
+        with context.lease(pid):
+            newest = mending.forget(context.session, pid, first, findings)
         done.append(f"deleted what was computed from slot {first} on")
         if newest >= first:
-            premises.compute(pid, newest)
+            driver.compute(context, pid, newest)
             done.append(f"computed slots {first} to {newest} again")
     return done
 
 
-def _replay(premises: Premises, process: str, findings: Sequence[Finding]) -> Finding | None:
-    from hb.wasm.engine import run_interruptibly
-
-    last = replays.reach(premises.open_store, process, findings)
+def _replay(context: Context, process: str, findings: Sequence[Finding]) -> Finding | None:
+    last = replays.reach(context.session, process, findings)
     if last is None:
         return None
-    machine = premises.machine(None)
-    return run_interruptibly(
-        lambda stop: replays.replay(
-            premises.open_store,
+    return context.run(
+        lambda inner: replays.replay(
+            inner.session,
             process,
             last,
-            machine,
-            on_slot=premises.on_slot,
-            stopped=stop.is_set,
+            inner.machine(),
+            on_slot=inner.on_slot,
         )
     )
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from hb import ids
 from hb.errors import IntegrityError, Refused
 from hb.records import keys, names
-from hb.verify.evidence import NAME, STORE, Finding, OpenStore
+from hb.verify.evidence import NAME, STORE, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hb.storage.store import Store
+    from hb.storage.store import OpenStore, Store
 
 
 def check_names(open_store: OpenStore) -> Iterator[Finding]:

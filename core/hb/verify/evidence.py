@@ -6,15 +6,16 @@ Source: docs/format.md, which says what each record holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import BadSignature, HomeUnusable, IntegrityError, Refused, as_text
 from hb.protocol.commitment import verify
 from hb.protocol.message import Message, dumps, loads_message
 from hb.records import cache, keys, lineage
-from hb.storage.store import Store
+
+if TYPE_CHECKING:
+    from hb.storage.store import OpenStore, Store
 
 WINDOW_SLOTS = 200
 WINDOW_BYTES = 8 << 20
@@ -30,7 +31,6 @@ _RECORD_KEYS = frozenset(
 )
 _DERIVED = (RECORD, MEMORY_IMAGE, PAGE, INDEX, HEAD, NAME, REPLAY)
 
-OpenStore = Callable[[], AbstractContextManager[Store]]
 OnSlot = Callable[[int, int], None]
 
 

@@ -32,7 +32,6 @@ from hb.verify.evidence import (
     STORE,
     Finding,
     OnSlot,
-    OpenStore,
     Stored,
     Unreadable,
     differs,
@@ -46,7 +45,7 @@ from hb.verify.walk import Walk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hb.storage.store import Store
+    from hb.storage.store import OpenStore, Store
 
 WINDOW_KEYS = 10_000
 

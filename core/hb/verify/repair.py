@@ -19,8 +19,7 @@ from hb.verify.evidence import HEAD, INDEX, NAME, PAGE, PREVIOUS, Finding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from hb.storage.store import Store
-    from hb.verify.evidence import OpenStore
+    from hb.storage.store import OpenStore, Store
 
 BATCH_KEYS = 1000
 """So many keys are deleted at once, at the most."""

@@ -6,36 +6,28 @@ write anything.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hb import ids
-from hb.compute import worker
-from hb.errors import HbError, Interrupted, Refused
+from hb.compute import fresh
+from hb.compute.comparison import differences
+from hb.errors import BeyondThisMachine, HbError, Refused
 from hb.protocol.message import Message, Value, dumps, loads_message
-from hb.records import cache, keys, lineage
-from hb.schedule import scheduler
-from hb.verify.evidence import REPLAY, WINDOW_BYTES, Finding
+from hb.records import cache, keys
+from hb.verify.evidence import REPLAY, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable
 
     from hb.compute.worker import Computed, StoredImage, Worker
     from hb.devices.device import Machine
-    from hb.storage.store import Store
-    from hb.verify.evidence import OnSlot, OpenStore
+    from hb.storage.store import OpenStore, Store
+    from hb.verify.evidence import OnSlot
 
 WINDOW_SLOTS = 100
 _SHOWN = 300
 _OUTCOME = ("results", "state")
 _REST = ("changed", "image", "hashpath", "assignment", "slot", "engine")
-
-
-class Difference(NamedTuple):
-    """A path at which two values differ, and what is there in both; None where there is nothing."""
-
-    path: str
-    before: Value
-    after: Value
 
 
 def replay(
@@ -45,7 +37,6 @@ def replay(
     machine: Machine,
     *,
     on_slot: OnSlot,
-    stopped: Callable[[], bool],
 ) -> Finding | None:
     """The first slot up to `last` that comes out otherwise than it is stored, and in what; None if there is none.
 
@@ -56,7 +47,7 @@ def replay(
     stored: dict[int, tuple[bytes, bytes | None]] = {}
     known = -1
     try:
-        for live, computed in run(open_store, process, last, machine, stopped):
+        for live, computed in fresh.run(open_store, process, last, machine):
             if computed.slot > known:
                 known = min(last, known + WINDOW_SLOTS)
                 with open_store() as store:
@@ -65,52 +56,11 @@ def replay(
             on_slot(computed.slot, last)
             if finding is not None:
                 return finding
+    except BeyondThisMachine:
+        raise  # it says nothing about what is stored
     except Refused as error:
         return Finding(process, 0, REPLAY, "a module that runs", error.message)
     return None
-
-
-def run(
-    open_store: OpenStore,
-    process: str,
-    last: int,
-    machine: Machine,
-    stopped: Callable[[], bool],
-    adapt: Callable[[Message], Message] = lambda definition: definition,
-) -> Iterator[tuple[Worker, Computed]]:
-    """The slots of a process up to `last`, computed from the definition on: each with the worker that is at it.
-
-    Of a fork, the processes that it comes from are run first; their workers have their IDs. What runs is what `adapt`
-    makes of a definition.
-
-    Raises:
-        Refused: a definition cannot be run.
-        Interrupted: the user wants to stop.
-        IntegrityError: the schedule, or a definition, cannot be read.
-    """
-    with open_store() as store:
-        line = lineage.segments(store, process)
-    live: Worker | None = None
-    for at in line:
-        with open_store() as store:
-            definition = adapt(lineage.get_definition(store, at.process))
-            first = scheduler.get_assignment(store, at.process, at.first)
-        if live is None:
-            live, computed = worker.begin(at.process, definition, first, machine)
-        else:
-            live, computed = live.branch(at.process, definition, first, machine)
-        yield live, computed
-        while live.slot < min(last, at.last):
-            with open_store() as store:
-                start, end = live.slot + 1, min(last, at.last, live.slot + WINDOW_SLOTS)
-                following = scheduler.stretch(store, at.process, start, end, WINDOW_BYTES)
-            for assignment in scheduler.read_stretch(at.process, start, following):
-                if stopped():
-                    raise Interrupted(f"interrupted at slot {live.slot} of {last}")
-                computed = live.step(assignment)
-                yield live, computed
-        if live.slot >= last:
-            return
 
 
 def _stored(store: Store, process: str, first: int, last: int) -> dict[int, tuple[bytes, bytes | None]]:
@@ -171,18 +121,6 @@ def _without_gas(record: Message) -> Message:
     if not isinstance(results, dict):
         return record
     return {**record, "results": {key: value for key, value in results.items() if key != "gas"}}
-
-
-def differences(before: Value, after: Value, path: str) -> Iterator[Difference]:
-    """Where two values differ, key by key, in the order of the keys; lists are compared as wholes."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in sorted(before.keys() | after.keys()):
-            if key in before and key in after:
-                yield from differences(before[key], after[key], f"{path}/{key}")
-            else:
-                yield Difference(f"{path}/{key}", before.get(key), after.get(key))
-    elif before is not after and (before is None or after is None or dumps(before) != dumps(after)):
-        yield Difference(path, before, after)
 
 
 def _first_difference(expected: Value, got: Value, path: str) -> tuple[str, str, str]:

@@ -27,7 +27,6 @@ from hb.verify.evidence import (
     PAGE,
     RECORD,
     Finding,
-    OpenStore,
     Stored,
     Unreadable,
     Window,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 
     from hb.protocol.message import Message
     from hb.records.lineage import Segment
+    from hb.storage.store import OpenStore
 
 WINDOW_PAGES = 64
 KNOWN_PAGES = 500_000

@@ -12,7 +12,6 @@ import sys
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -128,7 +127,7 @@ def test_how_many_calls_a_slot_takes(shell) -> None:
     process = shell.spawn("counter.wasm")
     shell.send_all(process, increments(SLOTS))
     shell.node.compute(process, 0)
-    workshop = shell.node._workshop(SLOTS, Event())
+    context = shell.node.context
     calls = Counter[str]()
 
     def count(frame: object, event: str, argument: object) -> None:
@@ -136,7 +135,7 @@ def test_how_many_calls_a_slot_takes(shell) -> None:
 
     sys.setprofile(count)
     try:
-        compute.compute(workshop, process, SLOTS)
+        compute.compute(context, process, SLOTS)
     finally:
         sys.setprofile(None)
     assert calls["call"] / SLOTS <= 118, "calls of Python functions"

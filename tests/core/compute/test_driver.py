@@ -8,7 +8,7 @@ from hb.errors import IntegrityError, NotFound, Refused
 from hb.node import build_message
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.message import loads
-from hb.records import cache, keys
+from hb.records import cache, keys, links
 from hb.storage.store import Batch
 
 
@@ -39,11 +39,11 @@ def test_hashpaths_link_every_slot_to_the_definition_and_the_assignments(shell) 
     shell.node.compute(process)
     from hb.schedule import scheduler
 
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         expected = hashpaths.base(shell_definition(store, process))
-        for slot, record in cache.records(store, process, 0, 5):
-            expected = hashpaths.step(expected, scheduler.get_assignment(store, process, slot))
-            assert record["hashpath"] == expected
+        for record in links.records(store, process, 0, 5):
+            expected = hashpaths.step(expected, scheduler.get_assignment(store, process, record.slot))
+            assert record.hashpath == expected
 
 
 def shell_definition(store, process):
@@ -57,7 +57,7 @@ def test_each_record_names_the_digest_of_the_one_before(shell) -> None:
     shell.send(process, "ReadNothing")
     shell.send(process, "AlsoNothing")
     shell.node.compute(process)
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         raw = [cache.read_bytes(store, process, slot) for slot in range(3)]
     assert [loads(record)["previous"] for record in raw] == ["", ids.digest(raw[0]), ids.digest(raw[1])]
 
@@ -176,7 +176,7 @@ def test_a_slot_that_is_computed_again_must_come_out_the_same(shell) -> None:
     for _ in range(4):
         shell.send(process, "Increment")
     shell.node.compute(process)
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         record = loads(cache.read_bytes(store, process, 2))
         batch = Batch(
             deletes={keys.slot_record_key(process, 4)} | {keys.memory_image_key(process, n) for n in range(1, 5)}
@@ -206,7 +206,7 @@ def test_computing_goes_on_from_the_latest_image_and_not_from_the_start(shell) -
 def test_a_damaged_page_is_found_when_it_is_needed(shell) -> None:
     process = shell.spawn_text(HOSTILE)
     shell.call(process, "Touch", 5)
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         (key, _raw), *_ = store.scan(b"g/", b"g0")
         store.commit(Batch(puts={key: cache.compress(b"x" * cache.PAGE_BYTES)}))
     shell.send(process, "Read")
@@ -218,7 +218,7 @@ def test_a_gap_in_the_schedule_is_damage(shell) -> None:
     process = shell.spawn("counter.wasm")
     for _ in range(3):
         shell.send(process, "Increment")
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(deletes={keys.assignment_key(process, 2)}))
     with pytest.raises(IntegrityError, match="an assignment is gone") as damage:
         shell.node.compute(process)
@@ -229,7 +229,7 @@ def test_an_assignment_of_another_slot_is_damage(shell) -> None:
     process = shell.spawn("counter.wasm")
     for _ in range(3):
         shell.send(process, "Increment")
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(puts={keys.assignment_key(process, 2): store.get(keys.assignment_key(process, 3))}))
     with pytest.raises(IntegrityError, match="not this slot's"):
         shell.node.compute(process)
@@ -272,7 +272,7 @@ def test_a_public_key_is_spelled_as_keys_are(shell) -> None:
     process = shell.spawn_text(wat, initial_state={"Total-Sum": 40})
     shell.call(process, "Add", 1)
     shell.call(process, "Add", 1)
-    assert shell.node.state(process).record["state"] == {"total-sum": 42}
+    assert shell.node.state(process).record.state == {"total-sum": 42}
 
 
 def test_floats_survive_as_they_are(shell) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hb.cancellation import Cancellation
 from hb.compute import transition
-from hb.compute.standing import stand
+from hb.compute.standing import worker_at
 from hb.devices.device import Machine
 from hb.errors import IntegrityError, Interrupted, NotFound
 from hb.protocol.message import dumps, loads
@@ -31,9 +32,9 @@ def test_a_worker_is_at_the_slot_and_nothing_is_stored(shell, counted: str, comp
     if computed is not None:
         shell.node.compute(counted, computed)
     before = shell.records()
-    premises = shell.node.premises()
+    context = shell.node.context
     for slot in (0, 2, 5):
-        live = stand(premises, counted, slot)
+        live = worker_at(context, counted, slot)
         assert (live.slot, state(live)) == (slot, 10 + slot)
     assert shell.records() == before
 
@@ -41,8 +42,8 @@ def test_a_worker_is_at_the_slot_and_nothing_is_stored(shell, counted: str, comp
 def test_what_is_done_there_is_not_kept(shell, counted: str) -> None:
     shell.node.compute(counted)
     before = shell.records()
-    live = stand(shell.node.premises(), counted, 2)
-    with shell.home.slice() as store:
+    live = worker_at(shell.node.context, counted, 2)
+    with shell.home.storage.session() as store:
         assignment = scheduler.get_assignment(store, counted, 3)
         stored = cache.read_bytes(store, counted, 3)
     assert live.step(assignment).record == stored
@@ -53,14 +54,14 @@ def test_what_is_done_there_is_not_kept(shell, counted: str) -> None:
 def test_the_slots_on_the_way_are_told_of_and_the_given_machine_runs_them(shell, counted: str) -> None:
     shell.node.compute(counted, 3)
     heard, loaded = [], []
-    premises = shell.node.premises(lambda slot, last: heard.append((slot, last)))
-    own = premises.machine(None)
+    context = shell.context(on_slot=lambda slot, last: heard.append((slot, last)))
+    own = context.machine()
 
-    def load_module(image: str):
+    def load(image: str, cancellation):
         loaded.append(image)
-        return own.load_module(image)
+        return own.load(image, cancellation)
 
-    live = stand(premises, counted, 5, machine=Machine(load_module))
+    live = worker_at(context, counted, 5, machine=Machine(load))
     assert (state(live), heard) == (15, [(4, 5), (5, 5)])
     assert loaded == [shell.node.definition(counted)["image"]]
 
@@ -71,9 +72,9 @@ def test_a_memory_is_what_it_was(shell) -> None:
         shell.send(process, "Mint", 1, amount)
     shell.node.compute(process, 2)
     for slot, expected in enumerate((0, 100, 120, 123)):
-        live = stand(shell.node.premises(), process, slot)
+        live = worker_at(shell.node.context, process, slot)
         assert live.base["priv"].instance.call("Balance", [1]).values == (expected,)
-    stood = stand(shell.node.premises(), process, 3)
+    stood = worker_at(shell.node.context, process, 3)
     state = shell.node.state(process, 3)
     assert (stood.hashpath, stood.base["results"]) == (state.hashpath, state.state["results"])
     assert stood.image_now().record == shell.records()[keys.memory_image_key(process, 3)]
@@ -81,18 +82,20 @@ def test_a_memory_is_what_it_was(shell) -> None:
 
 def test_a_record_that_was_altered_is_damage(shell, counted: str) -> None:
     shell.node.compute(counted)
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         record = loads(cache.read_bytes(store, counted, 5))
         record["results"]["gas"] += 1
         images = {keys.memory_image_key(counted, slot) for slot in range(4, 6)}
         store.commit(Batch(puts={keys.slot_record_key(counted, 5): dumps(record)}, deletes=images))
     with pytest.raises(IntegrityError, match="came out differently") as damage:
-        stand(shell.node.premises(), counted, 5)
+        worker_at(shell.node.context, counted, 5)
     assert damage.value.slot == 5
 
 
 def test_who_wants_to_stop_is_heard(shell, counted: str) -> None:
+    cancellation = Cancellation()
+    cancellation.cancel()
     with pytest.raises(Interrupted):
-        stand(shell.node.premises(), counted, 4, lambda: True)
+        worker_at(shell.context(cancellation=cancellation), counted, 4)
     with pytest.raises(NotFound):
-        stand(shell.node.premises(), "x" * 43, 0)
+        worker_at(shell.node.context, "x" * 43, 0)

@@ -73,7 +73,7 @@ def test_what_a_patch_set_stays_until_another_sets_it(shell: Shell) -> None:
     assert public(shell, process) == {"balance": 7}
     assert shell.node.state(process, 1).state["balance"] == 7
     assert "balance" not in shell.node.state(process, 0).state
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         records = [value for key, value in store.scan(b"s/", b"s0") if key]
     assert b'"balance":7' in records[-1]
 

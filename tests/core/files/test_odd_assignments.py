@@ -73,7 +73,7 @@ def told(path: Path) -> list[str]:
 
 
 def put(shell: Any, puts: dict[bytes, bytes]) -> None:
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(puts=puts))
 
 
@@ -105,7 +105,7 @@ def test_a_history_with_an_odd_assignment_is_told_of_and_not_taken_in(
     shell: Any, make_shell: Callable[[str], Any], tmp_path: Path, key: str, value: object
 ) -> None:
     path, stream = tmp_path / "odd.history", io.BytesIO()
-    transfer.export(shell.node.premises(), "odd", "now", path)
+    transfer.export(shell.node.context, "odd", "now", path)
     writer = archive.Writer(stream, archive.HISTORY)
     with path.open("rb") as given:
         for record in archive.Archive(given).records():
@@ -118,7 +118,7 @@ def test_a_history_with_an_odd_assignment_is_told_of_and_not_taken_in(
     other = make_shell("other")
     before = other.records()
     with pytest.raises(IntegrityError):
-        transfer.import_history(other.node.premises(), path)
+        transfer.import_history(other.node.context, path)
     assert other.records() == before
 
 
@@ -178,5 +178,5 @@ def test_a_process_with_an_odd_definition_is_told_of_and_not_taken_in(
     assert told(path)
     other = make_shell("other")
     with pytest.raises(IntegrityError):
-        transfer.import_history(other.node.premises(), path)
+        transfer.import_history(other.node.context, path)
     assert other.records() == make_shell("empty").records()

@@ -53,11 +53,11 @@ def write(path: Path, records: Iterable[Record], form: str = archive.HISTORY) ->
 
 
 def export(shell, process: str, path: Path, to: str | int = "now", **options) -> transfer.Exported:
-    return transfer.export(shell.node.premises(), process, to, path, **options)
+    return transfer.export(shell.node.context, process, to, path, **options)
 
 
 def take(shell, path: Path, **options) -> transfer.Imported:
-    return transfer.import_history(shell.node.premises(), path, **options)
+    return transfer.import_history(shell.node.context, path, **options)
 
 
 def findings(shell, process: str) -> list:
@@ -148,7 +148,7 @@ def test_of_a_large_memory_the_first_and_the_newest_image_go_along_or_all(make_s
     for _ in range(130):
         shell.send(process, "Increment")
     shell.node.compute(process)
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         images = [keys.slot_of(key) for key, _ in store.scan(*keys.memory_images(process))]
     assert images == [0, 128]
     assert export(shell, process, tmp_path / "two", 130)[1:4] == (131, 131, 2)
@@ -193,10 +193,10 @@ def test_large_histories_are_stored_a_stretch_at_a_time(
 def test_a_fork_brings_what_it_shares(counter, other, make_shell, tmp_path: Path) -> None:
     shell = make_shell("one")
     take(shell, counter.path)
-    premises = shell.node.premises()
-    forked = fork.fork(premises, counter.process, 1, signer=shell.key, environment=shell.environment).process
+    context = shell.node.context
+    forked = fork.fork(context, counter.process, 1, signer=shell.key, environment=shell.environment).process
     shell.send(forked, "Add", 40)
-    twice = fork.fork(shell.node.premises(), forked, 3, signer=shell.key, environment=shell.environment).process
+    twice = fork.fork(shell.node.context, forked, 3, signer=shell.key, environment=shell.environment).process
     shell.send(twice, "Increment")
     shell.node.compute(twice)
     assert export(shell, twice, tmp_path / "f")[:3] == (twice, 6, 6)
@@ -223,7 +223,7 @@ def test_another_schedule_of_the_same_process_is_named_and_changes_nothing(count
 def test_another_record_of_the_same_message_is_named_and_changes_nothing(counter, other) -> None:
     take(other, counter.path)
     key = keys.slot_record_key(counter.process, 3)
-    with other.home.slice() as store:
+    with other.home.storage.session() as store:
         raw = store.get(key)
         store.commit(Batch(puts={key: dumps({**loads_message(raw), "state": {"counter": 9}})}))
     before = other.records()
@@ -399,7 +399,7 @@ def test_damage_at_home_is_not_sent_out(make_shell, tmp_path: Path) -> None:
     process = shell.spawn("counter.wasm")
     shell.send(process, "Increment")
     shell.node.compute(process)
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(deletes={keys.memory_image_key(process, 1)}))
     with pytest.raises(IntegrityError, match="the memory image is gone"):
         export(shell, process, tmp_path / "f")

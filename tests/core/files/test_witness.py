@@ -44,7 +44,7 @@ ALICE, BOB = Key(bytes(32)), Key(bytes(31) + b"b")
 
 
 def make(shell, process: str, slot: int | str) -> Witness:
-    return witness.make(shell.node.premises(), process, slot)
+    return witness.make(shell.node.context, process, slot)
 
 
 def counted(shell, wat: str, **options) -> str:
@@ -107,7 +107,7 @@ def test_a_message_that_failed_has_a_witness_too(shell_at, tmp_path: Path) -> No
 def test_a_witness_of_where_a_fork_begins_has_what_it_comes_from(shell_at, tmp_path: Path) -> None:
     shell = shell_at(tmp_path / "home")
     process = counted(shell, MEMORY)
-    forked = fork.fork(shell.node.premises(), process, 2, signer=shell.key, environment=shell.environment).process
+    forked = fork.fork(shell.node.context, process, 2, signer=shell.key, environment=shell.environment).process
     shell.send(forked, "Increment")
     made = make(shell, forked, 3)
     witness.write(made, tmp_path / "w")
@@ -339,7 +339,7 @@ def test_a_slot_that_comes_out_otherwise_than_it_is_stored_has_no_witness(shell_
     shell = shell_at(tmp_path / "home")
     process = counted(shell, MEMORY)
     key = keys.slot_record_key(process, 3)
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         record = loads_message(store.get(key))
         store.commit(Batch(puts={key: dumps({**record, "state": {"n": 9}})}))
     with pytest.raises(IntegrityError, match="comes out otherwise"):

@@ -20,14 +20,14 @@ NOW_MS = 1_700_000_000_000  # what the clock of the fixture says
 def ask(shell, process: str, slot: str | int, *words: object, **options: object) -> calling.Answer:
     message = build_message(str(words[0]), list(words[1:]))  # type: ignore[arg-type]
     environment = shell.environment._replace(timestamp_ms=options.pop("timestamp_ms", None))
-    return call(shell.node.premises(), process, slot, message, environment=environment, limit_bytes=2**20, **options)
+    return call(shell.node.context, process, slot, message, environment=environment, limit_bytes=2**20, **options)
 
 
 def test_a_fork_answers_as_its_origin_did_where_it_shares_and_as_itself_after(shell) -> None:
     process = shell.spawn("counter.wasm")
     for _ in range(3):
         shell.send(process, "Increment")
-    forked = fork.fork(shell.node.premises(), process, 2, signer=shell.key, environment=shell.environment).process
+    forked = fork.fork(shell.node.context, process, 2, signer=shell.key, environment=shell.environment).process
     shell.send(forked, "Add", 40)
     before = shell.records()
     shared, own = ask(shell, forked, 2, "Increment"), ask(shell, forked, "now", "Increment")

@@ -79,7 +79,7 @@ def scribe(shell_at, tmp_path_factory: pytest.TempPathFactory):
 
 def differ(scribe, before: str | int, after: str | int) -> difference.Difference:
     shell, process = scribe
-    return difference.difference(shell.node.premises(), process, before, after)
+    return difference.difference(shell.node.context, process, before, after)
 
 
 def test_memory_differs_by_page_and_byte(scribe) -> None:
@@ -156,7 +156,7 @@ def test_results_belong_to_the_message_and_not_to_the_state(shell) -> None:
 def test_a_fork_differs_from_what_it_shares(shell) -> None:
     process = shell.spawn("counter.wasm")
     shell.send(process, "Increment")
-    forked = fork.fork(shell.node.premises(), process, 1, signer=shell.key, environment=shell.environment).process
+    forked = fork.fork(shell.node.context, process, 1, signer=shell.key, environment=shell.environment).process
     shell.send(forked, "Add", 4)
     assert differ((shell, forked), 1, 2).is_none
     assert differ((shell, forked), 0, 3).keys == [Change("counter", 0, 5)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hb import ids
-from hb.compute.standing import stand
+from hb.compute.standing import worker_at
 from hb.compute.worker import Worker
 from hb.errors import IntegrityError, NotFound, Refused
 from hb.history import fork as forks
@@ -34,7 +34,7 @@ LARGE = """
 
 def fork(shell: Any, process: str, slot: str | int, **options: Any) -> str:
     options = {"signer": shell.key, "environment": shell.environment, "anchor": "f", **options}
-    return forks.fork(shell.node.premises(), process, slot, **options).process
+    return forks.fork(shell.node.context, process, slot, **options).process
 
 
 def counted(shell: Any, times: int = 5) -> str:
@@ -102,7 +102,7 @@ def test_the_first_slot_of_its_own_is_its_definition_with_the_state_before_it(sh
     shell.node.compute(forked)
     [own] = shell.node.history(forked, 4, 4)
     assert (own.results, own.changed, own.image) == ({}, False, True)
-    assert own.state == shell.node.state(process, 3).record["state"]
+    assert own.state == shell.node.state(process, 3).record.state
     assert shell.node.process(forked).origin == origin
     assert shell.node.process(process).origin is None
     state = shell.node.state(forked).state
@@ -118,7 +118,7 @@ def test_its_chain_and_its_hashpath_go_on_from_the_origins(shell) -> None:
     process = counted(shell)
     forked = fork(shell, process, 2)
     hashpath = shell.node.state(forked, 3).hashpath
-    with shell.node.premises().open_store() as store:
+    with shell.node.context.session() as store:
         left, own = (scheduler.get_assignment(store, forked, slot) for slot in (2, 3))
     assert (left["process"], own["process"]) == (process, forked)
     chain = assignments.chain(ids.decode(left["hash-chain"]), forked)
@@ -144,7 +144,7 @@ def test_a_fork_of_a_fork(shell) -> None:
     shell.send(second, "Add", 100)
     assert values(shell, second) == [0, 1, 2, 3, 3, 13, 13, 113]
     clean(shell, second)
-    with shell.node.premises().open_store() as store:
+    with shell.node.context.session() as store:
         assert [tuple(segment) for segment in lineage.segments(store, second)] == [
             (process, 0, 3),
             (first, 4, 5),
@@ -178,14 +178,14 @@ def test_a_message_of_a_shared_slot_stands_for_that_slot(shell) -> None:
 def test_a_fork_that_is_repeated_is_the_same_and_is_made_once(shell) -> None:
     process = counted(shell)
     options = {"signer": shell.key, "environment": shell.environment, "anchor": "f"}
-    once = forks.fork(shell.node.premises(), process, 3, **options)
+    once = forks.fork(shell.node.context, process, 3, **options)
     records = shell.records()
-    again = forks.fork(shell.node.premises(), process, "3", **options)
+    again = forks.fork(shell.node.context, process, "3", **options)
     assert (again.process, again.slot, again.fresh, once.fresh) == (once.process, 4, False, True)
     assert shell.records() == records
     assert fork(shell, process, 3, anchor="other") != once.process
     assert fork(shell, process, 2) != once.process
-    forks.fork(shell.node.premises(), process, 3, name="late", **options)
+    forks.fork(shell.node.context, process, 3, name="late", **options)
     assert shell.node.resolve("late") == once.process
 
 
@@ -253,7 +253,7 @@ def test_a_name_or_a_tag_that_cannot_be_is_refused(shell, options) -> None:
 
 
 def delete(shell: Any, *gone: bytes) -> None:
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(deletes=set(gone)))
 
 
@@ -292,7 +292,7 @@ def test_damage_of_the_origin_is_found_through_the_fork_and_is_not_its_to_mend(s
     key = DAMAGE[what](process)
     raw = bytearray(shell.records()[key])
     raw[len(raw) // 2] ^= 1
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(puts={key: bytes(raw)}))
     findings = list(shell.node.verify(forked))
     assert process in {finding.process for finding in findings}
@@ -314,7 +314,7 @@ def test_whatever_record_is_altered_is_found_by_those_who_have_it_and_by_nobody_
             continue
         altered = bytearray(raw)
         altered[len(raw) // 2] ^= 1
-        with shell.home.slice() as store:
+        with shell.home.storage.session() as store:
             store.commit(Batch(puts={key: bytes(altered)}))
         found = [bool(list(shell.node.verify(pid))) for pid in (process, forked)]
         slot = keys.slot_of(key) if key[:2] in keys.SLOTTED else None
@@ -326,7 +326,7 @@ def test_whatever_record_is_altered_is_found_by_those_who_have_it_and_by_nobody_
         apart = bool(list(shell.node.verify(forked, shared=False)))
         assert apart or is_origins, "what is the fork's alone is found without what it shares"
         assert not (apart and is_shared and slot in (0, 1, 2)), "what it shares is not looked at"
-        with shell.home.slice() as store:
+        with shell.home.storage.session() as store:
             store.commit(Batch(puts={key: raw}))
     clean(shell, forked)
 
@@ -339,7 +339,7 @@ def test_what_is_damaged_of_its_own_is_mended_and_the_origin_left_alone(shell) -
     shell.node.compute(forked)
     whole = shell.records()
     for slot in (4, 5, 7):
-        with shell.home.slice() as store:
+        with shell.home.storage.session() as store:
             store.commit(Batch(puts={keys.slot_record_key(forked, slot): b"{}"}))
         assert {finding.process for finding in shell.node.verify(forked)} == {forked}
         shell.node.repair(forked, replay=slot == 4)
@@ -356,7 +356,7 @@ def test_a_first_record_that_names_another_before_it_is_mended_only_by_a_replay(
     whole = shell.records()
     key = keys.slot_record_key(forked, 4)
     altered = dumps({**loads_message(whole[key]), "previous": ids.digest(b"another")})
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(puts={key: altered}))
     with pytest.raises(Refused):
         shell.node.repair(forked)
@@ -383,7 +383,7 @@ def test_one_can_stand_at_any_slot_of_a_fork_and_nothing_is_stored(shell) -> Non
     shell.send(forked, "Add", 100)
     before = shell.records()
     for slot in (2, 4, 5):
-        live = stand(shell.node.premises(), forked, slot)
+        live = worker_at(shell.node.context, forked, slot)
         assert live.slot == slot
     assert shell.records() == before
 
@@ -391,7 +391,7 @@ def test_one_can_stand_at_any_slot_of_a_fork_and_nothing_is_stored(shell) -> Non
 def forget(shell: Any) -> None:
     """Deletes all that was computed."""
     computed = {key for key in shell.records() if key[:2] in (b"s/", b"v/")}
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(deletes=computed))
 
 
@@ -412,7 +412,7 @@ def test_a_long_line_of_forks_is_computed_one_after_the_other(shell, monkeypatch
         return branch(*arguments)
 
     monkeypatch.setattr(Worker, "branch", counting)
-    assert stand(shell.node.premises(), process, newest).slot == newest
+    assert worker_at(shell.node.context, process, newest).slot == newest
     shell.node.compute(process)
     assert len(depths) == 12
     assert len(set(depths[:6])) <= 2, "the stack grows with the line of forks"

@@ -20,7 +20,7 @@ def sent(shell):
 
 
 def slot_of(shell, reference: str | int) -> int:
-    return references.resolve(shell.node.premises().open_store, "counter", reference)[1]
+    return references.resolve(shell.node.context.session, "counter", reference)[1]
 
 
 @pytest.mark.parametrize(("reference", "slot"), [(3, 3), ("3", 3), ("now", 6), ("now~0", 6), ("now~6", 0)])
@@ -78,23 +78,23 @@ def test_the_beginning_of_several_ids_is_refused_with_what_there_is(sent, monkey
     shell, scheduled = sent
     process = scheduled[0].process
     names = ["ABCDEF" + letter * 37 for letter in "xyz"]
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(puts={keys.message_slot_key(name, process): keys.encode_slot(1) for name in names}))
     monkeypatch.setattr(scheduler, "find_slot", lambda store, process, name: 1)
     with pytest.raises(Refused, match=f"'ABCDEF' is the beginning of 3 message IDs: {', '.join(names)}"):
         slot_of(shell, "ABCDEF")
     with pytest.raises(NotFound):
-        references.resolve(shell.node.premises().open_store, shell.spawn("ledger.wasm"), "ABCDEF")
+        references.resolve(shell.node.context.session, shell.spawn("ledger.wasm"), "ABCDEF")
 
 
 def test_a_fork_has_what_it_shares_and_no_more_of_it(sent) -> None:
     shell, scheduled = sent
-    forked = fork.fork(shell.node.premises(), "counter", 3, signer=shell.key, environment=shell.environment)
+    forked = fork.fork(shell.node.context, "counter", 3, signer=shell.key, environment=shell.environment)
     for name in (scheduled[2].message, scheduled[2].message[:6], scheduled[2].assignment):
-        assert references.resolve(shell.node.premises().open_store, forked.process, name) == (forked.process, 3)
+        assert references.resolve(shell.node.context.session, forked.process, name) == (forked.process, 3)
     for name in (scheduled[3].message, scheduled[3].message[:6], scheduled[3].assignment):
         with pytest.raises(NotFound):
-            references.resolve(shell.node.premises().open_store, forked.process, name)
+            references.resolve(shell.node.context.session, forked.process, name)
 
 
 def test_every_verb_takes_them(sent) -> None:

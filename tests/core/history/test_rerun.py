@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aowat import FINE, ao_module
+from hb.cancellation import Cancellation
+from hb.compute.comparison import Difference, differences
 from hb.errors import IntegrityError, Interrupted, NotFound, Refused
 from hb.history import fork as forks
 from hb.history.rerun import rerun
 from hb.records import keys
 from hb.storage.store import Batch
-from hb.verify.replay import Difference, differences
 from hb.wasm import module
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ TWICE = (SAMPLES / "counter2.wat").read_text(encoding="utf-8")
 
 def against(shell: Any, process: str, text: str, **options: Any) -> tuple[Rerun, list[Change]]:
     changes: list[Change] = []
-    found = rerun(shell.node.premises(), process, module.from_text(text), on_change=changes.append, **options)
+    found = rerun(shell.node.context, process, module.from_text(text), on_change=changes.append, **options)
     return found, changes
 
 
@@ -59,9 +60,9 @@ def test_every_slot_that_differs_is_named_if_asked_for(shell, counted) -> None:
 
 def test_the_same_code_in_another_form_differs_in_nothing(shell, counted) -> None:
     heard: list[tuple[int, int]] = []
-    premises = shell.node.premises(lambda slot, last: heard.append((slot, last)))
+    context = shell.context(on_slot=lambda slot, last: heard.append((slot, last)))
     again = module.from_text(COUNTER.replace('"ReadValue"', '"ReadValue") (export "Read"'))
-    found = rerun(premises, "counter", again, 2, on_change=lambda change: pytest.fail(str(change)))
+    found = rerun(context, "counter", again, 2, on_change=lambda change: pytest.fail(str(change)))
     assert (found.changes, found.first, found.last) == (0, None, 2)
     assert heard == [(0, 2), (1, 2), (2, 2)]
 
@@ -103,7 +104,7 @@ def test_slots_that_are_not_computed_are_in_memory_alone(shell) -> None:
 
 def test_a_fork_is_run_from_where_its_history_began(shell, counted) -> None:
     options = {"signer": shell.key, "environment": shell.environment, "anchor": "f"}
-    forked = forks.fork(shell.node.premises(), counted, 3, module=module.from_text(TWICE), **options).process
+    forked = forks.fork(shell.node.context, counted, 3, module=module.from_text(TWICE), **options).process
     shell.send(forked, "Increment")
     shell.node.compute(forked)
     _, changes = against(shell, forked, COUNTER, every=True)
@@ -147,20 +148,17 @@ def test_slots_and_processes_that_are_not_there_are_not_found(shell, counted) ->
 
 
 def test_damage_on_the_way_is_damage(shell, counted) -> None:
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(deletes={keys.slot_record_key(counted, 1)}))
     with pytest.raises(IntegrityError):
         against(shell, counted, TWICE)
 
 
-def test_it_can_be_stopped(shell, counted, monkeypatch) -> None:
-    from threading import Event
-
-    stop = Event()
-    monkeypatch.setattr("hb.wasm.engine.run_interruptibly", lambda work: work(stop))
-    premises = shell.node.premises(lambda slot, last: stop.set())
+def test_it_can_be_stopped(shell, counted) -> None:
+    cancellation = Cancellation()
+    context = shell.context(on_slot=lambda slot, last: cancellation.cancel(), cancellation=cancellation)
     with pytest.raises(Interrupted, match="interrupted at slot 0 of 4"):
-        rerun(premises, counted, module.from_text(TWICE), on_change=lambda change: None)
+        rerun(context, counted, module.from_text(TWICE), on_change=lambda change: None)
 
 
 def test_values_differ_by_what_they_are_encoded_as() -> None:

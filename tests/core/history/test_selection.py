@@ -32,7 +32,7 @@ def told(shell_at, tmp_path_factory: pytest.TempPathFactory):
 
 def slots(told, *words, **options) -> list[int]:
     shell, process = told
-    return [view.slot for view in select(shell.node.premises().open_store, process, *words, **options)]
+    return [view.slot for view in select(shell.node.context.session, process, *words, **options)]
 
 
 FILTERS = [
@@ -53,7 +53,7 @@ def test_it_chooses_what_looking_at_each_slot_would_in_windows_of_any_size(
     told, wanted: Filter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell, process = told
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         expected = [view.slot for view in history.slot_views(store, process, 0, 23) if wanted.takes(view)]
     assert slots(told, 0, 23, wanted) == expected
     assert slots(told, 0, 23, wanted, reverse=True) == expected[::-1]
@@ -92,7 +92,7 @@ def test_no_more_is_read_than_is_taken(told, monkeypatch: pytest.MonkeyPatch) ->
 
     def open_store():
         opened.append(1)
-        return shell.node.premises().open_store()
+        return shell.node.context.session()
 
     monkeypatch.setattr(selection, "WINDOW_SLOTS", 5)
     chosen = select(open_store, process, 0, 23, reverse=True)
@@ -106,7 +106,7 @@ def test_no_more_is_read_than_is_taken(told, monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_the_first_slot_since_a_time(told, since_ms: int, slot: int) -> None:
     shell, process = told
-    assert first_since(shell.node.premises().open_store, process, since_ms) == slot
+    assert first_since(shell.node.context.session, process, since_ms) == slot
 
 
 def test_a_follower_sees_each_slot_when_it_is_computed(shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_a_follower_sees_each_slot_when_it_is_computed(shell, monkeypatch: pytes
     shell.send(process, "Increment")
     shell.send(process, "Increment")
     shell.node.compute(process, 1)
-    open_store = shell.node.premises().open_store
+    open_store = shell.node.context.session
     signs = []
 
     def sign() -> int:
@@ -137,7 +137,7 @@ def test_an_assignment_that_is_gone_is_damage(shell, gone: tuple[int, ...], reve
     process = shell.spawn("counter.wasm")
     for _ in range(8):
         shell.send(process, "Increment")
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(deletes={keys.assignment_key(process, slot) for slot in gone}))
     with pytest.raises(IntegrityError, match="an assignment is gone"):
         slots((shell, process), 0, 8, Filter(actions=("Nope",)), reverse=reverse)

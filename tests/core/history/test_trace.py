@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from hb.history.trace import Difference, KeyChange, Trace, trace
 from hb.protocol.message import dumps, loads_message
 from hb.records import keys
 from hb.storage.store import Batch
-from hb.wasm import engine
 from hb.wasm.tracing import GlobalChange, PageChange
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ TALKING = r"""
 
 
 def traced(shell, process: str, reference: str | int = "now", **options: int) -> Trace:
-    return trace(shell.node.premises(), process, reference, **options)
+    return trace(shell.node.context, process, reference, **options)
 
 
 def test_it_tells_of_the_call_and_of_what_it_changed(shell) -> None:
@@ -197,7 +197,7 @@ def test_every_record_stays_as_it_was_computed_or_not(shell) -> None:
 
 def altered(change: Callable[[dict], None]) -> Callable[[object, str, int], None]:
     def alter(shell, process: str, slot: int) -> None:
-        with shell.home.slice() as store:
+        with shell.home.storage.session() as store:
             key = keys.slot_record_key(process, slot)
             record = loads_message(store.get(key))
             change(record)
@@ -222,7 +222,7 @@ def test_a_memory_image_that_is_another_is_told(shell) -> None:
     ledger = shell.spawn("ledger.wasm")
     shell.call(ledger, "Mint", 1, 100)
     shell.call(ledger, "Mint", 1, 100)
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         other = store.get(keys.memory_image_key(ledger, 1))
         store.commit(Batch(puts={keys.memory_image_key(ledger, 2): other}))
     assert [found.what for found in traced(shell, ledger).differences or []] == ["globals", "memory page 0"]
@@ -233,7 +233,7 @@ def test_a_fork_is_traced_in_what_it_shares_where_it_left_and_in_its_own(shell) 
     for _ in range(3):
         shell.call(counter, "Increment")
     environment = shell.environment
-    process = fork(shell.node.premises(), counter, 2, signer=shell.key, environment=environment, anchor="f").process
+    process = fork(shell.node.context, counter, 2, signer=shell.key, environment=environment, anchor="f").process
     shell.call(process, "Add", 10)
     before = shell.records()
     shared, left, own = (traced(shell, process, slot) for slot in (1, 3, 4))
@@ -247,7 +247,7 @@ def test_a_fork_is_traced_in_what_it_shares_where_it_left_and_in_its_own(shell) 
 def test_it_can_be_interrupted(shell) -> None:
     loop = shell.spawn("loop.wasm")
     shell.send(loop, "Loop")
-    timer = threading.Timer(0.3, engine.interrupt)
+    timer = threading.Timer(0.3, _thread.interrupt_main)
     timer.start()
     with pytest.raises(Interrupted):
         traced(shell, loop)

@@ -42,7 +42,7 @@ def changed(*pairs: tuple[str, str]) -> str:
 
 def fork(shell: Any, process: str, slot: str | int, wasm: bytes | str) -> str:
     return forks.fork(
-        shell.node.premises(),
+        shell.node.context,
         process,
         slot,
         signer=shell.key,
@@ -95,7 +95,7 @@ def test_a_fork_of_an_upgraded_fork_keeps_the_upgrade(shell) -> None:
     first = fork(shell, process, 0, (SAMPLES / "counter2.wasm").read_bytes())
     shell.send(first, "Increment")
     options = {"signer": shell.key, "environment": shell.environment, "anchor": "g"}
-    second = forks.fork(shell.node.premises(), first, 2, **options).process
+    second = forks.fork(shell.node.context, first, 2, **options).process
     shell.send(second, "Increment")
     assert shell.node.state(second).state["counter"] == 4
     assert list(shell.node.verify(second, replay=True)) == []

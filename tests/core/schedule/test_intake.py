@@ -26,7 +26,7 @@ def ask(shell: Any, process: str, key: Key, **tags: Value) -> Any:
     """What a process would answer to a message that is not sent."""
     message = build_message("Increment", tags={name.replace("_", "-"): value for name, value in tags.items()})
     return calling.call(
-        shell.node.premises(), process, "now", message, environment=shell.environment, limit_bytes=10_000, signer=key
+        shell.node.context, process, "now", message, environment=shell.environment, limit_bytes=10_000, signer=key
     )
 
 
@@ -82,8 +82,8 @@ class Watched(Node):
     is_held = False
 
     @contextmanager
-    def _slice(self) -> Iterator[Store]:  # type: ignore[override]
-        with super()._slice() as store:
+    def _session(self) -> Iterator[Store]:  # type: ignore[override]
+        with super()._session() as store:
             self.is_held = True
             yield store
             self.is_held = False

@@ -24,7 +24,7 @@ def increments(count: int, prefix: str = "") -> list:
 
 
 def stored_assignments(shell, process: str, last: int) -> list:
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         return [unpack(assignment) for assignment in scheduler.assignments(store, process, 0, last)]
 
 
@@ -159,7 +159,7 @@ def test_a_process_that_is_not_here_gets_nothing(shell) -> None:
 
 def test_a_schedule_that_moved_on_meanwhile_is_a_conflict_and_nothing_is_written(shell) -> None:
     process = shell.spawn("counter.wasm")
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         batch, *_ = scheduler.open_schedule(
             process, shell_definition(store, process), key=shell.key, environment=shell.environment
         )
@@ -172,7 +172,7 @@ def shell_definition(store, process):
 
 
 def test_a_batch_of_more_than_one_synced_write_keeps_its_order(shell, monkeypatch) -> None:
-    monkeypatch.setattr("hb.node.SCHEDULE_MESSAGES", 3)
+    monkeypatch.setattr("hb.schedule.sending.PART_MESSAGES", 3)
     process = shell.spawn("counter.wasm")
     answers = shell.send_all(process, increments(10))
     assert [answer.slot for answer in answers] == list(range(1, 11))
@@ -183,6 +183,6 @@ def test_a_batch_of_more_than_one_synced_write_keeps_its_order(shell, monkeypatc
 def test_the_index_finds_every_message(shell) -> None:
     process = shell.spawn("counter.wasm")
     answers = shell.send_all(process, increments(4))
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         assert [scheduler.find_slot(store, process, answer.message) for answer in answers] == [1, 2, 3, 4]
         assert store.get(keys.message_slot_key(process, process)) == keys.encode_slot(0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hb import ids
+from hb.cancellation import Cancellation
 from hb.errors import IntegrityError, Interrupted, NotFound, Refused
 from hb.history import selection
 from hb.node import build_message
@@ -47,11 +48,11 @@ class Damaged:
         self.intact = shell.records()
 
     def put(self, key: bytes, value: bytes) -> None:
-        with self.shell.home.slice() as store:
+        with self.shell.home.storage.session() as store:
             store.commit(Batch(puts={key: value}))
 
     def delete(self, *gone: bytes) -> None:
-        with self.shell.home.slice() as store:
+        with self.shell.home.storage.session() as store:
             store.commit(Batch(deletes=set(gone)))
 
     def change(self, key: bytes, **fields: object) -> None:
@@ -387,7 +388,7 @@ def test_the_image_of_a_large_memory_is_compared_wherever_it_is(shell) -> None:
     assert list(shell.node.verify(process, replay=True)) == []
     key = keys.memory_image_key(process, 128)
     raw = shell.records()[key]
-    with shell.home.slice() as store:
+    with shell.home.storage.session() as store:
         store.commit(Batch(puts={key: dumps({**loads_message(raw), "globals": [["i32", 5]]})}))
     assert list(shell.node.verify(process)) == []
     [finding] = shell.node.verify(process, replay=True)
@@ -399,22 +400,21 @@ def test_the_image_of_a_large_memory_is_compared_wherever_it_is(shell) -> None:
 def test_what_ran_is_not_run_past_a_damaged_schedule(home: Damaged) -> None:
     lie(home, 3, results={})
     home.delete(home.assignment(2))
-    with home.shell.home.slice() as store:
+    with home.shell.home.storage.session() as store:
         assert store is not None
     assert not [finding for finding in home.found(replay=True) if finding.what.startswith("replay")]
-    assert replays.reach(home.shell.home.slice, home.process, home.found()) == 1
+    assert replays.reach(home.shell.home.storage.session, home.process, home.found()) == 1
 
 
 def test_running_again_can_be_stopped(home: Damaged) -> None:
-    node, heard = home.shell.node, []
+    context, cancellation = home.shell.node.context, Cancellation()
     with pytest.raises(Interrupted, match="interrupted at slot 0 of 4"):
         replays.replay(
-            home.shell.home.slice,
+            home.shell.home.storage.session,
             home.process,
             4,
-            node._machine(),
-            on_slot=lambda slot, last: heard.append(slot),
-            stopped=lambda: bool(heard),
+            context.machine().under(cancellation),
+            on_slot=lambda slot, last: cancellation.cancel(),
         )
 
 
@@ -494,7 +494,7 @@ def test_a_slot_far_beyond_all_others_is_found_at_once(home: Damaged) -> None:
             node.state(home.process, reference)
     for reverse in (False, True):
         with pytest.raises(IntegrityError, match="gone from the schedule"):
-            list(selection.select(node.premises().open_store, home.process, 0, far, reverse=reverse))
+            list(selection.select(node.context.session, home.process, 0, far, reverse=reverse))
 
 
 @pytest.mark.parametrize("slot", [1000, 2**63, keys.LAST_SLOT])

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hb.files import scratch
+from hb.storage import scratch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 KILLED = """
 import os, signal
-from hb.files import scratch
+from hb.storage import scratch
 with scratch.directory() as path:
     (path / "something").write_text("left")
     print(path, flush=True)

@@ -20,6 +20,8 @@ from hb.errors import HomeUnusable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hb.storage.store import Store
+
 PREFIX = "hb-history-"
 LOCK = "hb-scratch.lock"
 ABANDONED_SECONDS = 60.0
@@ -46,6 +48,19 @@ def directory() -> Iterator[Path]:
             yield Path(path)
         finally:
             os.close(lock)
+
+
+@contextmanager
+def store() -> Iterator[Store]:
+    """Make an empty store in a temporary directory for a `with` block.
+
+    Raises:
+        HomeUnusable: the operating system does not let it be made.
+    """
+    from hb.storage.leveldb import open_store
+
+    with directory() as path, open_store(path / "store", create=True) as made:
+        yield made
 
 
 def _sweep(parent: Path) -> None:
