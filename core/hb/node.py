@@ -318,6 +318,7 @@ class Node:
     def context(self) -> Context:
         """What verbs need of the world; read when it is first asked for."""
         from hb.compute.context import Context, ignore
+        from hb.compute.pool import Pool
 
         settings = self.home.settings()
         return Context(
@@ -325,6 +326,7 @@ class Node:
             keys=self.home,
             settings=settings,
             modules=self._modules,
+            pool=Pool(settings.pool_limit_mb << 20),
             timeout_s=settings.lock_timeout_s if self._lock_timeout_s is None else self._lock_timeout_s,
             lease_timeout_s=self._lock_timeout_s,
             on_slot=self._on_slot or ignore,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hb.compute import driver
+from hb.compute.pool import Pool
 from hb.storage.storage import FOREVER
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ def worker_at(context: Context, process: str, slot: int, *, machine: Machine | N
         IntegrityError: what is stored is damaged, or a slot on the way differs from its stored record.
         Interrupted: the caller was cancelled.
     """
-    unwritten = replace(context, storage=_Unwritten(context.storage), lineages={})
+    unwritten = replace(context, storage=_Unwritten(context.storage), lineages={}, pool=Pool(0))
     live = driver.open_worker(unwritten, process, slot, context.machine() if machine is None else machine)
-    driver.advance(unwritten, live, slot, last_image=False)
+    driver.advance(unwritten, live, slot, is_last=False)
     return live
 
 

@@ -18,7 +18,7 @@ from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.commitment import message_id
 from hb.protocol.message import Message, dumps, normal_key
-from hb.records.cache import Image, parse, parse_image
+from hb.records.cache import PAGE_BYTES, Image, parse, parse_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ LAST_IMAGE_GAS = 150_000_000
 IMAGE_SLOTS = 128
 """A larger memory is imaged after so many slots at the latest."""
 
-_ZERO_PAGE = bytes(65536)
+_ZERO_PAGE = bytes(PAGE_BYTES)
 
 
 class StoredImage(NamedTuple):
@@ -98,9 +98,24 @@ class Worker:
         return slot
 
     @property
+    def record_digest(self) -> str:
+        """The digest of that slot's record."""
+        return self._previous
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the program's memory takes, and the copy of it."""
+        return (self._instance.memory_pages + self._mirror.pages) * PAGE_BYTES
+
+    @property
     def base(self) -> Base:
-        """The state at that slot, with its live instance; where others call that, the worker is of no further use."""
+        """The state at that slot, with its live instance. Whoever calls the instance makes the worker useless."""
         return self._base
+
+    def run_on(self, machine: Machine) -> None:
+        """Go on with `machine`, whose cancellation ends the calls from now on. Its modules must be the same."""
+        self._machine = machine
+        self._instance.cancellation = machine.cancellation
 
     @property
     def _instance(self) -> Instance:
