@@ -60,9 +60,7 @@ _SETTINGS = (
         "host", "compile-seconds", "compile_limit_s", int, 86_400, "seconds of processor time to compile one module"
     ),
     _Setting("host", "compile-memory", "compile_limit_mb", int, 1_000_000, "megabytes of memory to compile one module"),
-    _Setting(
-        "host", "pool-memory", "pool_limit_mb", int, 1_000_000, "megabytes of memory of live processes"
-    ),
+    _Setting("host", "pool-memory", "pool_limit_mb", int, 1_000_000, "megabytes of memory of live processes"),
     _Setting("host", "lock-timeout", "lock_timeout_s", float, 1_000_000, "seconds to wait while others use the home"),
     _Setting("keys", "sender", "sender_key", str, 64, "signs what you send and spawn, unless --as names another"),
     _Setting("keys", "scheduler", "scheduler_key", str, 64, "signs the assignments of processes spawned here"),
