@@ -15,7 +15,7 @@ from weakref import ref
 import pytest
 
 from hb.cancellation import Cancellation
-from hb.compute import driver, following
+from hb.compute import following
 from hb.compute.pool import LEAST_BYTES, Pool
 from hb.errors import HomeBusy, Interrupted
 from hb.protocol.message import dumps
