@@ -74,18 +74,19 @@ def compute(context: Context, process: str, slot: int, *, is_followed: bool = Fa
         if cache.is_computed(store, process, slot):
             return
         process = lineage.owner(store, process, slot)
-        size_bytes = _expected_bytes(context, store, process, slot)
+        size_bytes = expected_bytes(context, store, process, slot)
     with context.room(process, size_bytes), context.lease(process):
         with context.session() as store:
             if cache.is_computed(store, process, slot):
                 return
-            live = _take(context, store, process, slot)
+            live = take(context, store, process, slot)
             run = None if live is None else _read_run(store, live, slot)
         if live is None or run is None:
             live = open_worker(context, process, slot, context.machine())
             context.pool.weigh(live)
             advance(context, live, slot, is_last=not is_followed)
         else:
+            live.run_on(context.machine())
             _advance(context, live, slot, run, is_last=False)
         context.pool.keep(live)
 
@@ -100,6 +101,7 @@ def keep_image(context: Context, process: str) -> None:
         live = context.pool.take(process)
         if live is None:
             return
+        live.run_on(context.machine())
         run = _Run(batch=Batch(sync=True))
         _put_image(run.batch, live)
         with context.session() as store:
@@ -108,7 +110,7 @@ def keep_image(context: Context, process: str) -> None:
         context.pool.keep(live)
 
 
-def _expected_bytes(context: Context, store: Store, process: str, slot: int) -> int:
+def expected_bytes(context: Context, store: Store, process: str, slot: int) -> int:
     """Return what a worker at `slot` will take: what the pool's takes, or what a memory image says."""
     known = context.pool.size_of(process)
     if known is not None:
@@ -117,19 +119,20 @@ def _expected_bytes(context: Context, store: Store, process: str, slot: int) -> 
     return 0 if imaged is None else 2 * cache.PAGE_BYTES * cache.read_image(store, process, imaged).pages
 
 
-def _take(context: Context, store: Store, process: str, slot: int) -> Worker | None:
+def take(context: Context, store: Store, process: str, slot: int) -> Worker | None:
     """Take the pool's worker of `process` if it is right and can go on to `slot`. Otherwise drop it.
 
     Others may have computed meanwhile, and a repair may have deleted records. The worker is right if the record of its
     slot is the stored one: each record names the one before, so those are the same too. It computes again what others
     have computed, unless they left a memory image, from which a new worker starts sooner.
+
+    Call its `run_on` once the store is closed.
     """
     live = context.pool.take(process)
     if live is None or live.slot > slot or not _is_stored(store, live):
         return None
     if cache.latest(store, process, first=live.slot + 1, limit=slot, required="image") is not None:
         return None
-    live.run_on(context.machine())
     return live
 
 

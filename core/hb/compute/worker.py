@@ -81,6 +81,7 @@ class Worker:
         self._mirror: Mirror = Mirror(self._instance, None if image is None else image.held)
         self._mirrored = base
         self._since: list[Message] = []
+        self._is_displaced = False
         self._gas_since = 0
         self._held = {} if image is None else dict(image.held)
         self._dirty = set(range(self._instance.memory_pages)) if image is None else set()
@@ -113,9 +114,33 @@ class Worker:
         return self._base
 
     def run_on(self, machine: Machine) -> None:
-        """Go on with `machine`, whose cancellation ends the calls from now on. Its modules must be the same."""
+        """Go on with `machine`, whose cancellation ends the calls from now on. Its modules must be the same.
+
+        Raises:
+            Interrupted: it was cancelled; the worker is of no further use.
+        """
         self._machine = machine
         self._instance.cancellation = machine.cancellation
+        if self._is_displaced:
+            self._put_back(self._base)
+            self._is_displaced = False
+
+    def copy_state(self) -> None:
+        """Copy the state, so that going back to it is quick after a message that was only tried."""
+        if self._since:
+            self._mirror_here()
+
+    def try_next(self, assignment: Message) -> tuple[Message, Message]:
+        """Return the results of `assignment` and the public keys after it, but do not take it.
+
+        The worker stays at its slot. `run_on` puts the memory back: call it before anything else.
+
+        Raises:
+            Interrupted: it was cancelled; the worker is of no further use.
+        """
+        self._is_displaced = True
+        after = transition.compute_slot(self._base, assignment, self._machine)
+        return after["results"], transition.public_state(after)
 
     @property
     def _instance(self) -> Instance:

@@ -18,13 +18,18 @@ from hb.cancellation import Cancellation
 from hb.compute import following
 from hb.compute.pool import LEAST_BYTES, Pool
 from hb.errors import HomeBusy, Interrupted
+from hb.history import calling
 from hb.protocol.message import dumps
+from hb.protocol.request import build_message
 from hb.records import cache, keys
 from hb.storage.storage import Patience
+from hb.verify import audit
 from world import LARGE, PAGE, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hb.compute.context import Context
 
 
 @pytest.fixture
@@ -269,3 +274,74 @@ def test_a_follower_uses_the_worker_of_the_pool_and_leaves_an_image(world: World
     assert world.kept(process) is kept
     with world.context.session() as store:
         assert cache.latest(store, process, required="image") == 2
+
+
+def attempt(
+    world: World,
+    process: str,
+    action: str,
+    parameters: list[int] | None = None,
+    at: int | None = None,
+    context: Context | None = None,
+) -> tuple[object, object]:
+    """What a message would be answered: its output, or the kind of its failure, and the count after it."""
+    answer = calling.call(
+        context or world.context,
+        process,
+        "now" if at is None else at,
+        build_message(action, parameters or []),
+        environment=world.environment,
+        limit_bytes=1000,
+    )
+    return answer.results.get("output", answer.results.get("kind")), answer.state["count"]
+
+
+@pytest.mark.parametrize("pages", [1, LARGE])
+def test_what_is_only_tried_leaves_a_worker_where_it_was(world: World, pages: int) -> None:
+    process = world.spawn(pages)
+    world.call(process, "Count", "Fail", "Count")
+    kept, before = world.kept(process), world.records()
+    assert attempt(world, process, "Count") == ([], 3)
+    assert attempt(world, process, "Stored") == ([2], 2)
+    assert attempt(world, process, "Fail") == ("trap", 2)
+    assert attempt(world, process, "Grow", [5]) == ([pages], 2)
+    assert attempt(world, process, "Grow", [0]) == ([pages], 2)
+    assert attempt(world, process, "Stored", at=1) == ([1], 1)
+    assert world.records() == before
+    assert world.kept(process) is kept
+    assert world.call(process, "Stored")["output"] == [2]
+    assert world.call(process, ("Grow", 0))["output"] == [pages]
+    assert world.kept(process) is kept
+    assert list(audit.verify(world.other(), process, replay=True, shared=True)) == []
+
+
+def test_what_is_tried_before_the_process_is_computed_is_not_kept(world: World) -> None:
+    process = world.spawn(LARGE)
+    world.call(process, "Count")
+    kept = world.kept(process)
+    world.send(process, "Count")
+    assert attempt(world, process, "Stored") == ([2], 2)
+    assert world.kept(process) is kept
+    # A worker that was made to try something is kept if its slot is computed.
+    world.compute(process, 2, world.other())
+    assert attempt(world, process, "Stored") == ([2], 2)
+    made = world.kept(process)
+    assert made is not None
+    assert made.slot == 2
+    assert world.call(process, "Count", "Stored")["output"] == [3]
+    assert world.kept(process) is made
+
+
+def test_what_is_tried_can_be_cancelled(world: World) -> None:
+    process = world.spawn(LARGE)
+    world.call(process, "Count")
+    cancellation = Cancellation()
+    with ThreadPoolExecutor(1) as threads:
+        context = replace(world.context, cancellation=cancellation)
+        stopped = threads.submit(attempt, world, process, "Forever", context=context)
+        sleep(0.05)
+        cancellation.cancel()
+        with pytest.raises(Interrupted):
+            stopped.result()
+    assert world.kept(process) is None
+    assert world.call(process, "Stored")["output"] == [1]
