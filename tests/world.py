@@ -22,8 +22,11 @@ from hb.storage.store import Batch
 from hb.wasm.module import from_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hb.compute.worker import Worker
     from hb.home import Home
+    from hb.protocol.message import Message
 
 PAGE = 65536
 LARGE = 40
@@ -48,14 +51,14 @@ def program(pages: int) -> bytes:
 class World:
     """A home, one context on it for all requests, and what tests do there."""
 
-    def __init__(self, limit_bytes: int = 1 << 30, home: Home | None = None) -> None:
-        """Make a home in memory, or use `home`."""
+    def __init__(self, limit_bytes: int = 1 << 30, home: Home | None = None, cache: Path | None = None) -> None:
+        """Make a home in memory, or use `home`. `cache` is the directory of compiled modules."""
         numbers = count(1)
         self.environment = Environment(
             now_ms=lambda: 1_700_000_000_000, random_bytes=lambda size: next(numbers).to_bytes(size, "big")
         )
         self.home = home or MemoryHome(b"pool")
-        self.context = Context(self.home.storage, self.home, Config(), Modules(None), Pool(limit_bytes))
+        self.context = Context(self.home.storage, self.home, Config(), Modules(cache), Pool(limit_bytes))
         self.pool = self.context.pool
         self.key = self.home.key("default")
 
@@ -64,13 +67,19 @@ class World:
         return replace(self.context, pool=Pool(1 << 30), lineages={})
 
     def spawn(self, pages: int = 1, gas: int = 10**12) -> str:
-        wanted = spawning.Wanted(Limits(gas=gas, memory_pages=1000, result_bytes=1000))
-        return spawning.spawn(
-            self.context, program(pages), wanted, signer=self.key, environment=self.environment
-        ).process
+        """Make a process of `program`. Each `gas` makes another process."""
+        return self.spawn_image(program(pages), Limits(gas=gas, memory_pages=1000, result_bytes=1000))
+
+    def spawn_image(self, wasm: bytes, limits: Limits) -> str:
+        wanted = spawning.Wanted(limits)
+        return spawning.spawn(self.context, wasm, wanted, signer=self.key, environment=self.environment).process
 
     def send(self, process: str, *actions: str | tuple[str, int]) -> int:
         messages = [build_message(a) if isinstance(a, str) else build_message(a[0], [a[1]]) for a in actions]
+        return self.send_all(process, messages)
+
+    def send_all(self, process: str, messages: list[Message]) -> int:
+        """Return the slot of the last one."""
         sent = sending.send(
             self.context.session,
             process,
@@ -78,7 +87,7 @@ class World:
             signer=self.key,
             scheduler_key=self.key,
             environment=self.environment,
-            limits=sending.SendLimits(10_000, 10_000),
+            limits=sending.SendLimits(10_000, 100_000),
         )
         self.context.storage.announce()
         return sent[-1].slot
