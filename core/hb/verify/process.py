@@ -134,29 +134,27 @@ def _start(store: Store, process: str) -> _Start:
 
 
 def _head_slot(raw: Stored) -> int:
-    """The slot that the bytes of a head name, or -1."""
+    """Return the slot that the bytes of a head name, or -1."""
     try:
         slot = loads_message(raw).get("slot") if isinstance(raw, bytes) else None
     except Refused:
         return -1
-    return slot if type(slot) is int else -1
+    return slot if type(slot) is int and slot <= keys.LAST_SLOT else -1
 
 
 # -- what a process is
 
 
 def _definition(open_store: OpenStore, process: str, raw: Stored, slot: int) -> tuple[Message | None, list[Finding]]:
-    """The definition, or, where it is damaged, the one that its first slot has, if it has."""
+    """Return the definition, or if it is damaged, the one in the process's first slot if that one is sound."""
     message, findings = message_in(raw, process, None, DEFINITION)
     if message is not None:
         flaws = [
             *signed(message, process, None, DEFINITION),
             *differs(process, None, f"{DEFINITION}'s ID", process, message_id(message)),
         ]
-        try:
-            definitions.check(message)
-        except Refused as error:
-            flaws.append(Finding(process, None, DEFINITION, "one that can be run", error.message))
+        if (flaw := _unfit(message)) is not None:
+            flaws.append(Finding(process, None, DEFINITION, "one that can be run", flaw))
         findings += flaws
         if not flaws:
             return message, findings
@@ -164,9 +162,18 @@ def _definition(open_store: OpenStore, process: str, raw: Stored, slot: int) -> 
         first = get(store, keys.assignment_key(process, slot))
     assignment, _ = message_in(first, process, slot, ASSIGNMENT)
     body = None if assignment is None else unpack(assignment).get("body")
-    if isinstance(body, dict) and message_id(body) == process and not signed(body, process, slot, DEFINITION):
-        return body, findings
-    return None, findings
+    if not isinstance(body, dict) or message_id(body) != process or _unfit(body) is not None:
+        return None, findings
+    return (None if signed(body, process, slot, DEFINITION) else body), findings
+
+
+def _unfit(definition: Message) -> str | None:
+    """Return why no process can have this definition; None if one can."""
+    try:
+        definitions.check(definition)
+    except Refused as error:
+        return error.message
+    return None
 
 
 def _module(open_store: OpenStore, process: str, definition: Message) -> Iterator[Finding]:

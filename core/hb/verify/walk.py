@@ -85,7 +85,7 @@ def at_origin(open_store: OpenStore, at: Segment) -> Walk:
         {},
         hashpath=str(hashpath) if _is_hashpath(hashpath) else "",
         chain=urlsafe_b64decode(chain + "=") if isinstance(chain, str) and ids.is_id(chain) else b"",
-        timestamp_ms=timestamp_ms if isinstance(timestamp_ms, int) else 0,
+        timestamp_ms=timestamp_ms if type(timestamp_ms) is int and 0 <= timestamp_ms <= assignments.MAX_NUMBER else 0,
         previous=ids.digest(raw) if isinstance(raw, bytes) else None,
     )
 
@@ -142,13 +142,17 @@ def _assignment(walk: Walk, assignment: Message, body: Message, slot: int) -> It
     if slot == walk.first and body != walk.definition:
         yield Finding(process, slot, "assignment's message", f"the definition {process}", message_id(body))
     yield from _chain(walk, assignment, body, slot)
+    flaw = assignments.find_flaw(assignment)
+    if flaw is not None and flaw.key not in {"process", "slot", "hash-chain"}:
+        yield Finding(process, slot, f"assignment's {flaw.key}", flaw.expected, flaw.got)
     timestamp_ms = assignment.get("timestamp")
-    if type(timestamp_ms) is not int or timestamp_ms < walk.timestamp_ms:
-        yield Finding(
-            process, slot, "assignment's timestamp", f"{walk.timestamp_ms} ms or later", as_text(timestamp_ms)
-        )
-    else:
-        walk.timestamp_ms = timestamp_ms
+    if type(timestamp_ms) is int and 0 <= timestamp_ms <= assignments.MAX_NUMBER:
+        if timestamp_ms < walk.timestamp_ms:
+            yield Finding(
+                process, slot, "assignment's timestamp", f"{walk.timestamp_ms} ms or later", str(timestamp_ms)
+            )
+        else:
+            walk.timestamp_ms = timestamp_ms
     if walk.hashpath:
         walk.hashpath = hashpaths.step(walk.hashpath, assignment)
 
