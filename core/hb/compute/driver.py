@@ -270,9 +270,11 @@ def _keep(run: _Run, process: str, computed: Computed) -> None:
             expected=known.decode("utf-8", "replace"),
             got=computed.record.decode(),
         )
-    if computed.image is not None:
-        cache.write_image(run.batch, process, computed.slot, computed.image.record, computed.image.pages)
-        run.size_bytes += sum(map(len, computed.image.pages.values()))
+    image = computed.image
+    if image is not None:
+        cache.write_image(run.batch, process, computed.slot, image.record, image.pages)
+        if image.pages:
+            run.size_bytes += sum(map(len, image.pages.values()))
 
 
 def _write(context: Context, run: _Run) -> None:

@@ -74,6 +74,7 @@ class Worker:
         self._trail = hashpaths.Trail(hashpath)
         self._engine = ENGINE
         self._base = base
+        self._public = transition.public_state(base)
         self._machine = machine
         self._previous = previous
         self._result_bytes = definitions.limits(base["process"]).result_bytes
@@ -184,11 +185,11 @@ class Worker:
         """
         stored = self._make_image()
         image = parse_image(stored.record, process, self.slot)
-        base = transition.restore(definition, self.slot, transition.public_state(self._base), {}, machine)
+        base = transition.restore(definition, self.slot, self._public, {}, machine)
         instance: Instance = base["priv"].instance
         pages = {page: self._instance.page(page) for page in image.held}
         _load(instance, image, pages, process, self.slot)
-        _check_public(instance, transition.public_state(self._base), process, self.slot)
+        _check_public(instance, self._public, process, self.slot)
         return Worker(process, base, self.hashpath, self._previous, machine, image), stored.pages
 
     def enter(self, assignment: Message, pages: Mapping[str, bytes]) -> Computed:
@@ -221,9 +222,11 @@ class Worker:
         if outcome.failed(results):
             self._put_back(after)
             return False
+        public_before, self._public = self._public, transition.public_state(after)
         self._base = after
         self._since.append(assignment)
-        return self._take_in(before)
+        # A large memory is not compared, and counts as changed.
+        return not self._is_small() or self._take_in() or not _same(public_before, self._public)
 
     def _check_next(self, assignment: Message) -> None:
         process, slot = self.process, self.slot + 1
@@ -240,19 +243,12 @@ class Worker:
     def _is_small(self) -> bool:
         return self._instance.memory_pages <= SMALL_PAGES
 
-    def _take_in(self, before: Base) -> bool:
-        """Whether the slot changed anything; a large memory is not compared, and counts as changed."""
-        if not self._is_small():
-            return True
+    def _take_in(self) -> bool:
+        """Bring the mirror to the base; return whether memory or globals changed since it was there."""
         mirror = self._mirror
         globals_before, pages_before = mirror.globals, mirror.pages
         pages_changed = self._mirror_here()
-        return (
-            mirror.globals != globals_before
-            or bool(pages_changed)
-            or mirror.pages != pages_before
-            or not _same(transition.public_state(before), transition.public_state(self._base))
-        )
+        return mirror.globals != globals_before or bool(pages_changed) or mirror.pages != pages_before
 
     def _mirror_here(self) -> list[int]:
         """Brings the mirror to the base; returns the pages that differed."""
@@ -288,7 +284,7 @@ class Worker:
             "previous": self._previous,
             "results": self._base["results"],
             "slot": slot,
-            "state": transition.public_state(self._base),
+            "state": self._public,
         }
         if image is not None and small:
             fields["image"] = ids.digest(image.record)
