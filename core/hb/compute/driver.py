@@ -221,7 +221,7 @@ def _advance(context: Context, live: Worker, slot: int, run: _Run, *, is_last: b
 
 
 def _put_image(batch: Batch, live: Worker) -> None:
-    last = live.image()
+    last = live.find_worthwhile_image()
     if last is not None:
         cache.write_image(batch, live.process, last.slot, last.record, last.pages)
 
@@ -250,7 +250,7 @@ def _compute(context: Context, live: Worker, run: _Run, last: int) -> Iterator[C
     for assignment in scheduler.read_stretch(live.process, run.first, run.assignments):
         if context.cancellation.is_cancelled:
             raise Interrupted(f"interrupted at slot {live.slot}; all slots up to it are computed")
-        yield live.step(assignment)
+        yield live.compute_next(assignment)
         context.on_slot(live.slot, last)
         if run.is_full():
             break

@@ -68,7 +68,7 @@ def open_at(
     if before is None:
         raise IntegrityError("a memory image that was there is gone", process=process)
     _check_origin(before, process, definition)
-    return before.branch(process, definition, first, machine)
+    return before.start_fork(process, definition, first, machine)
 
 
 def _check_origin(live: Worker, process: str, definition: Message) -> None:

@@ -65,7 +65,7 @@ def test_records_do_not_tell_whether_a_worker_was_kept(pages: int) -> None:
     assert [live.record(process, slot) for slot in range(9)] == [afresh.record(process, slot) for slot in range(9)]
     with other.pool.room(process, 0), live.pool.room(process, 0):
         workers = [pool.take(process) for pool in (other.pool, live.pool)]
-    images = [worker.image_now().record for worker in workers if worker is not None]
+    images = [worker.make_image().record for worker in workers if worker is not None]
     assert len(images) == 2
     assert images[0] == images[1]
 
