@@ -30,6 +30,7 @@ class Config(NamedTuple):
     batch_limit_bytes: int = 64 * 1024 * 1024
     compile_limit_s: int = 60
     compile_limit_mb: int = 2048
+    pool_limit_mb: int = 1024
     lock_timeout_s: float = 30.0
     sender_key: str = "default"
     scheduler_key: str = "default"
@@ -59,6 +60,7 @@ _SETTINGS = (
         "host", "compile-seconds", "compile_limit_s", int, 86_400, "seconds of processor time to compile one module"
     ),
     _Setting("host", "compile-memory", "compile_limit_mb", int, 1_000_000, "megabytes of memory to compile one module"),
+    _Setting("host", "pool-memory", "pool_limit_mb", int, 1_000_000, "megabytes of memory of live processes"),
     _Setting("host", "lock-timeout", "lock_timeout_s", float, 1_000_000, "seconds to wait while others use the home"),
     _Setting("keys", "sender", "sender_key", str, 64, "signs what you send and spawn, unless --as names another"),
     _Setting("keys", "scheduler", "scheduler_key", str, 64, "signs the assignments of processes spawned here"),

@@ -15,7 +15,7 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ class Conflict(HbError):
 class Unfinished(HbError):
     """Work that is done in parts failed after some of them. `done` holds what the finished parts gave."""
 
-    def __init__(self, message: str, *, done: Sequence[object], hint: str | None = None) -> None:
+    def __init__(self, message: str, *, done: Sequence[Any], hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.done = done
 

@@ -117,7 +117,12 @@ def first_since(open_store: OpenStore, process: str, since_ms: int) -> int:
 
 
 def follow(
-    open_store: OpenStore, process: str, first: int | None, wanted: Filter, sign: Callable[[], object]
+    open_store: OpenStore,
+    process: str,
+    first: int | None,
+    wanted: Filter,
+    sign: Callable[[], object],
+    cancellation: Cancellation = NEVER,
 ) -> Iterator[SlotView]:
     """Yield the wanted slots from `first` on, each when it is computed. It never ends. None begins after the newest
     computed slot.
@@ -125,6 +130,7 @@ def follow(
     `sign` returns another value after something new was stored. Others compute the slots; this function only looks.
 
     Raises:
+        Interrupted: it was cancelled; this is how it ends.
         NotFound: there is no such process.
         IntegrityError: as `select`.
     """
@@ -140,6 +146,7 @@ def follow(
             continue
         until = monotonic() + PATIENCE_SECONDS
         while sign() == seen and monotonic() < until:
+            cancellation.check("following the process")
             sleep(FOLLOW_SECONDS)
 
 

@@ -17,8 +17,9 @@ A *slot*, wherever one is asked for, is what it is on the command line: a number
 or of an assignment.
 What a program does is a value, a `Result`; what is raised are the errors of `hb.errors`.
 
-This is a face of `hb.node`: it must hold no AO logic. Nothing else here reads the user's environment, and it does so in
-`open` alone.
+Invariants:
+    No AO logic.
+    Only `open` reads the user's environment.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from hb import home as homes
 from hb.compute.modules import Compiled
-from hb.errors import NoHome
+from hb.errors import HomeUnusable, NoHome
 from hb.library.home import Clock, FrozenHome, Home
 from hb.library.process import Process, Sent, message
 from hb.library.result import Answer, Result
@@ -157,7 +158,11 @@ def frozen(
 
 
 def _default_path() -> Path:
-    return find(Path.cwd(), None, os.environ.get("HB_HOME")).absolute()
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise HomeUnusable(f"cannot tell the working directory: {error.strerror}") from error
+    return find(here, None, os.environ.get("HB_HOME")).absolute()
 
 
 def _in_memory(seed: bytes, cache: str | os.PathLike[str] | None) -> MemoryHome:

@@ -136,7 +136,7 @@ class Past:
         if found is None:
             from hb.compute import driver
 
-            driver.compute(context, process, number)
+            context.run(lambda inner: driver.compute(inner, process, number))
             with context.session() as store:
                 found = views.find_state(store, process, number)
         assert found is not None
@@ -191,6 +191,7 @@ class Past:
         It begins with slot `first`, or the first one since `since_ms`; without both, after the newest computed slot.
 
         Raises:
+            Interrupted: it was cancelled; this is how it ends.
             NotFound: there is no such slot.
             IntegrityError: what is stored is damaged.
         """
@@ -200,7 +201,8 @@ class Past:
         start = None if first is None else references.resolve(context.session, self.id, first)[1]
         if since_ms is not None:
             start = max(start or 0, selection.first_since(context.session, self.id, since_ms))
-        return selection.follow(context.session, self.id, start, wanted or selection.Filter(), context.storage.signal)
+        filter_ = wanted or selection.Filter()
+        return selection.follow(context.session, self.id, start, filter_, context.storage.signal, context.cancellation)
 
     # -- questions
 

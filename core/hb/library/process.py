@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hb.errors import ProgramFailed
+from hb.errors import ProgramFailed, Unfinished
 from hb.library.past import Past
 from hb.library.result import Answer, Result
 from hb.protocol.request import build_message
@@ -140,19 +140,26 @@ class Process(Past):
         from hb.schedule import sending
 
         context, settings = self.home.context, self.home.settings
-        sent = sending.send(
-            context.session,
-            self.name,
-            messages,
-            signer=self.home.signer(signer),
-            scheduler_key=context.scheduler_key(),
-            environment=self._environment(timestamp_ms, block_height),
-            limits=sending.SendLimits(settings.batch_limit_messages, settings.message_limit_bytes),
-        )
+        try:
+            scheduled = sending.send(
+                context.session,
+                self.name,
+                messages,
+                signer=self.home.signer(signer),
+                scheduler_key=context.scheduler_key(),
+                environment=self._environment(timestamp_ms, block_height),
+                limits=sending.SendLimits(settings.batch_limit_messages, settings.message_limit_bytes),
+            )
+        except Unfinished as error:
+            context.storage.announce()
+            raise Unfinished(error.message, done=self._sent(error.done), hint=error.hint) from error
         context.storage.announce()
-        if sent:
-            self._id = sent[0].process
-        return [Sent(self, each.slot, each.message, each.assignment, each.fresh) for each in sent]
+        return self._sent(scheduled)
+
+    def _sent(self, scheduled: Sequence[Scheduled]) -> list[Sent]:
+        if scheduled:
+            self._id = scheduled[0].process
+        return [Sent(self, each.slot, each.message, each.assignment, each.fresh) for each in scheduled]
 
     def eval(self, code: str, *, signer: str | Key | None = None) -> Any:
         """Have a program of the AO ABI evaluate `code`, as a message with the action `Eval`. Return its answer.
@@ -240,7 +247,7 @@ class Process(Past):
 
         context = self.home.context
         self._id, number = references.resolve(context.session, self.name, slot)
-        driver.compute(context, self._id, number)
+        driver.ensure_computed(context, self._id, number)
         return number
 
     def follow(self, on_slot: Callable[[SlotView], None]) -> None:

@@ -32,7 +32,7 @@ class VerifiedFile(NamedTuple):
 def verify_file(path: str | os.PathLike[str], *, replay: bool = False) -> VerifiedFile:
     """What is wrong with the history or the witness in a file. A witness is always run again, a history with `replay`.
 
-    >>> counter.export(scratch / "counter.history")
+    >>> exported = counter.export(scratch / "counter.history")
     >>> hb.verify_file(scratch / "counter.history", replay=True).findings
     []
 

@@ -77,7 +77,7 @@ def compare(live: Worker, computed: Computed, stored: tuple[bytes, bytes | None]
     raw, image = stored
     finding = None if raw == computed.record else _record_difference(live.process, computed, raw, _OUTCOME)
     if finding is None and image is not None:
-        again = computed.image or live.image_now()
+        again = computed.image or live.make_image()
         finding = None if again.record == image else _image_difference(live.process, again, image)
     if finding is None and raw != computed.record:
         finding = _record_difference(live.process, computed, raw, _REST)

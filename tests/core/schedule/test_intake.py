@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hb.node import Node, build_message
 
 from hb.errors import Refused
 from hb.history import calling
-from hb.node import Node, build_message
 from hb.protocol.commitment import Key, sign
 from hb.schedule import intake
 
