@@ -13,6 +13,7 @@ from itertools import count
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
+from hb.cancellation import NEVER, Cancellation
 from hb.compute import outcome
 from hb.history import views as history
 from hb.protocol.message import dumps

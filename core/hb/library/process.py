@@ -193,7 +193,7 @@ class Process(Past):
         home's own key. It gets the time of the slot, or of the clock at the newest, unless `timestamp_ms` is given.
 
         >>> ledger.call("Supply", slot=1).output, ledger.call("Supply").output, ledger.slots
-        ([100], [130], 6)
+        ([100], [130], 5)
 
         Raises:
             NotFound: there is no such slot.

@@ -118,9 +118,11 @@ class Scope:
 
         >>> cancellation = hb.Cancellation()
         >>> cancellation.cancel()
-        >>> home.bound(cancellation=cancellation).process("ledger").compute()
-        Traceback (most recent call last):
-        hb.errors.Interrupted: ...
+        >>> try:
+        ...     home.bound(cancellation=cancellation).process("ledger").call("Supply")
+        ... except hb.Interrupted:
+        ...     print("stopped")
+        stopped
         """
         bound = copy(self)
         given: dict[str, object] = {}
@@ -128,8 +130,7 @@ class Scope:
             given["cancellation"] = cancellation
         if on_slot is not None:
             given["on_slot"] = on_slot
-        bound._making = Lock()
-        bound._context = replace(self.context, **given)  # type: ignore[arg-type]
+        vars(bound).update(_making=Lock(), _context=replace(self.context, **given))  # type: ignore[arg-type]
         return bound
 
     @property
