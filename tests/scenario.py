@@ -12,15 +12,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hb.node import Node, build_message
+
 from hb import keyring
 from hb.environment import Environment
-from hb.node import Node, build_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hb.home import Home
     from hb.node import Scheduled
+
+    from hb.home import Home
     from hb.protocol.message import Message
 
 SEED = bytes(range(32))

@@ -11,13 +11,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hb.node import Node, build_message
 
 from benchmarks import yardstick
 from benchmarks.conftest import COUNTER, HB, MODULE, ROOT, SLOTS, Bench, disk_bytes
 from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
-from hb.node import Node, build_message
 from hb.wasm.instance import Instance
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hb.node import Node, Scheduled, build_message
 
 from hb import home as homes
 from hb import keyring
 from hb.environment import Environment
-from hb.node import Node, Scheduled, build_message
 from hb.wasm import module
 
 if TYPE_CHECKING:

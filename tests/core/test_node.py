@@ -9,9 +9,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from hb.node import build_message, system_environment
 
 from hb.errors import Interrupted, NotFound, Refused
-from hb.node import build_message, system_environment
 from hb.protocol.definition import Limits
 from hb.records import keys
 from hb.storage.store import Batch

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hb.node import Node, build_message
 
 from hb import keyring
 from hb.environment import Environment
-from hb.node import Node, build_message
 from hb.wasm import module
 from modules.run_session import load_script
 

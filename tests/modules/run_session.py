@@ -12,10 +12,11 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hb.node import Node
+
 from hb import ids
 from hb.compute import driver as compute
 from hb.home import open_home
-from hb.node import Node
 from hb.records import cache
 
 if TYPE_CHECKING:

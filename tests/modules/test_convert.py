@@ -6,9 +6,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from hb.node import Node
 
 from hb.errors import Refused
-from hb.node import Node
 from hb.protocol.commitment import message_id
 from legacy import LEGACY
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hb.node import Node
 
 from hb import ids
-from hb.node import Node
 from hb.records import cache
 from modules.run_session import load_script
 

@@ -21,10 +21,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hb.node import Node, build_message
+
 from hb import home as homes
 from hb.environment import system_environment
 from hb.errors import Refused
-from hb.node import Node, build_message
 from hb.protocol import message as messages
 from hb.protocol.commitment import Key, sign, verify
 from hb.protocol.definition import Limits

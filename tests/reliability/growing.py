@@ -13,10 +13,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from hb.node import Node, build_message
+
 from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
-from hb.node import Node, build_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

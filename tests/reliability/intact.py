@@ -10,9 +10,10 @@ import json
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
+from hb.node import Node
+
 from hb import ids
 from hb.home import create, open_home
-from hb.node import Node
 from hb.protocol.assignment import chain
 from hb.protocol.commitment import message_id
 from hb.protocol.message import loads

@@ -21,11 +21,12 @@ from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from hb.node import Node, build_message
+
 from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
 from hb.errors import HbError
-from hb.node import Node, build_message
 from hb.wasm.module import from_text
 from reliability import intact
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from hb.node import Node
 
 import scenario
 from disk import quick_directory
@@ -32,7 +33,6 @@ from hb import keyring
 from hb.errors import HbError, IntegrityError, NotFound, Refused
 from hb.history.views import SlotView
 from hb.home import Home
-from hb.node import Node
 from hb.records import cache, keys
 from hb.storage.store import Batch, MemoryStore
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from hb.node import Node
 
 import scenario
 from disk import fill, quick_directory, small_disk
@@ -19,7 +20,6 @@ from hb import home as homes
 from hb.compute import driver as compute
 from hb.errors import HomeUnusable
 from hb.home import Home
-from hb.node import Node
 from hb.records import keys
 from hb.schedule import sending
 from hb.storage.directory import DirectoryStorage

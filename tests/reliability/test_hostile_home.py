@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hb.node import Node, build_message, system_environment
 
 from hb import home, ids, keyring
 from hb.errors import HbError, HomeUnusable, IntegrityError, NotFound, Refused
-from hb.node import Node, build_message, system_environment
 from hb.records import keys
 from hb.storage.store import Batch
 

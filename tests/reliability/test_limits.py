@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hb.node import Node, build_message, system_environment
 
 from hb import home, keyring
 from hb.errors import Refused
-from hb.node import Node, build_message, system_environment
 from hb.protocol.definition import Limits
 from hb.wasm.module import from_text
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from hb.node import Node, build_message
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -32,7 +33,6 @@ from hb import keyring
 from hb.environment import Environment
 from hb.errors import BadSignature, NotFound, Refused
 from hb.history import fork as forks
-from hb.node import Node, build_message
 from hb.protocol.commitment import Key, sign
 from hb.protocol.request import addressed
 from hb.records import keys

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from hb.node import Node, build_message
 
 from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
 from hb.home import Home
-from hb.node import Node, build_message
 from hb.storage.directory import DirectoryStorage
 from hb.storage.storage import FOREVER, Patience
 from hb.wasm.module import from_text

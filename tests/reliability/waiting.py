@@ -11,10 +11,11 @@ from statistics import median
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING
 
+from hb.node import Limits, Node, build_message
+
 from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
-from hb.node import Limits, Node, build_message
 from hb.wasm.module import from_text
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hb.node import build_message
 
 from hb import ids
 from hb.compute import driver as compute
-from hb.node import build_message
 from hb.protocol import assignment, commitment, hashpath
 from hb.storage.leveldb import LevelStore
 

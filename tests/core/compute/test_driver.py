@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hb.node import build_message
 
 from hb.errors import IntegrityError, NotFound, Refused
-from hb.node import build_message
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.message import loads
 from hb.records import cache, keys, links

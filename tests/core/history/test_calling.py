@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hb.node import build_message
 
 from hb.errors import Refused
 from hb.history import calling, fork
 from hb.history.calling import call
-from hb.node import build_message
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hb.node import build_message
 
 from hb.errors import NotFound, Refused
 from hb.history import fork, references
-from hb.node import build_message
 from hb.records import keys
 from hb.schedule import scheduler
 from hb.storage.store import Batch

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hb.node import build_message
 
 from hb.errors import IntegrityError
 from hb.history import selection
 from hb.history import views as history
 from hb.history.selection import EVERYTHING, Filter, first_since, follow, select
-from hb.node import build_message
 from hb.protocol.commitment import Key
 from hb.records import keys
 from hb.storage.store import Batch

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hb.node import build_message
 
 from hb import ids
 from hb.errors import BadSignature, Conflict, NotFound, Refused
-from hb.node import build_message
 from hb.protocol import assignment as assignments
 from hb.protocol.commitment import Key, committers, message_id, sign, verify
 from hb.protocol.packing import unpack

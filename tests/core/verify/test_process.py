@@ -7,12 +7,12 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hb.node import build_message
 
 from hb import ids
 from hb.cancellation import Cancellation
 from hb.errors import IntegrityError, Interrupted, NotFound, Refused
 from hb.history import selection
-from hb.node import build_message
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.message import dumps, loads_message
 from hb.protocol.packing import pack, unpack

@@ -1,6 +1,7 @@
-"""What a program came to with one message, as one reads it out of a slot's results.
+"""What a slot's results say: whether the program failed, what it answered, what it sends.
 
-It must never run anything, nor know where results are stored.
+Invariants:
+    Nothing runs here, and nothing is read from a store.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ def failed(results: Message | None) -> bool:
 
 
 def answer(results: Message) -> Value:
-    """What the program answered: its `data`, else its `output`; where that is a map with one of the two, that.
+    """Return what the program answered: its `data`, else its `output`. If that is a map with one of the two, that.
 
-    The output of a function that gives nothing is None.
+    The answer of a function without results is None.
     """
     found = results.get("data")
     if found is None:
@@ -35,7 +36,7 @@ def answer(results: Message) -> Value:
 
 
 def parts(value: Value) -> list[tuple[str, Value]]:
-    """The entries of an outbox, or of another collection of results, in order, each under its number."""
+    """Return the entries of an outbox, or of another collection in results, in order, each with its number."""
     if isinstance(value, list):
         return [(str(number), entry) for number, entry in enumerate(value, 1)]
     if not isinstance(value, dict):
