@@ -14,8 +14,8 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb.cancellation import NEVER, Cancellation
-from hb.compute import outcome
 from hb.history import views as history
+from hb.protocol import outcome
 from hb.protocol.message import dumps
 from hb.records import cache, keys
 from hb.schedule import scheduler

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from hb.errors import ProgramFailed, Unfinished
 from hb.library.past import Past
 from hb.library.result import Answer, Result
-from hb.protocol.request import build_message
 
 if TYPE_CHECKING:
     import os
@@ -44,6 +43,8 @@ def message(
     Raises:
         Refused: a message cannot hold a value, or a tag has the name of a key that every message has.
     """
+    from hb.protocol.request import build_message
+
     return build_message(action, list(parameters), data=data, tags=dict(tags or {}), anchor=anchor)
 
 
@@ -233,22 +234,6 @@ class Process(Past):
         return Answer(answer.results, answer.state, answer.process, answer.slot, answer.message)
 
     # -- computing
-
-    def compute(self, slot: int | str = "now") -> int:
-        """Compute up to `slot`; return its number.
-
-        Raises:
-            NotFound: there is no such slot.
-            Interrupted: it was cancelled; what was computed until then is kept.
-            IntegrityError: what is stored is damaged.
-        """
-        from hb.compute import driver
-        from hb.history import references
-
-        context = self.home.context
-        self._id, number = references.resolve(context.session, self.name, slot)
-        driver.ensure_computed(context, self._id, number)
-        return number
 
     def follow(self, on_slot: Callable[[SlotView], None]) -> None:
         """Keep the process live, compute each slot as it is scheduled, and call `on_slot` with it, until cancelled.

@@ -184,7 +184,10 @@ class Scope:
             return None
 
     def _key_directory(self) -> Path | None:
-        found = getattr(self.place, "keys", None)
+        return self._place_path("keys")
+
+    def _place_path(self, name: str) -> Path | None:
+        found = getattr(self.place, name, None)
         return found if isinstance(found, Path) else None
 
     def environment(self, timestamp_ms: int | None = None, block_height: int = 0) -> Environment:

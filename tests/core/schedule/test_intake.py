@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hb.node import Node, build_message
 
 from hb.errors import Refused
 from hb.history import calling
