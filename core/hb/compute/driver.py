@@ -57,8 +57,20 @@ class _Run:
         return self.size_bytes >= RUN_BYTES or monotonic() - self.since >= RUN_SECONDS
 
 
+def ensure_computed(context: Context, process: str, slot: int) -> None:
+    """Do what `compute` does, on a thread that Ctrl-C and the context's cancellation stop. Start none if it is done.
+
+    Raises:
+        NotFound, IntegrityError, Interrupted, HomeBusy: as `compute`.
+    """
+    with context.session() as store:
+        if cache.is_computed(store, process, slot):
+            return
+    context.run(lambda inner: compute(inner, process, slot))
+
+
 def compute(context: Context, process: str, slot: int, *, is_followed: bool = False) -> None:
-    """Have a record of `slot`, which is scheduled, and of every slot before it.
+    """Have a record of `slot`, which is scheduled, and of every slot before it. Call it inside `context.run`.
 
     The pool's worker of the process computes them, or a new one, which the pool keeps afterwards. A new worker also
     stores a memory image of the last slot if going back to an earlier image takes long. It stores none if the slot

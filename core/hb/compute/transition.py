@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hb.compute import outcome
 from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine, get_device, prepare_host
 from hb.protocol import definition as definitions
+from hb.protocol import outcome
 from hb.protocol.definition import PROCESS_DEVICE
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.compute import outcome, transition
+from hb.compute import transition
 from hb.devices.device import Base, Live, Machine
 from hb.errors import IntegrityError
 from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
+from hb.protocol import outcome
 from hb.protocol.commitment import message_id
 from hb.protocol.message import Message, dumps, normal_key
 from hb.records.cache import PAGE_BYTES, Image, parse, parse_image

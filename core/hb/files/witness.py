@@ -68,6 +68,21 @@ class Witness(NamedTuple):
     origin: Code | None = None
     claim: bytes | None = None
 
+    @property
+    def process(self) -> str:
+        """The ID of the process."""
+        return self.code.process
+
+    @property
+    def slot(self) -> int:
+        """The slot that it leads to."""
+        return self.result.slot
+
+    @property
+    def attested_by(self) -> list[str]:
+        """The addresses that say that they attest it; a challenge tells whether they do."""
+        return attested_by(self)
+
 
 # -- made
 
@@ -81,7 +96,7 @@ def make(context: Context, process: str, slot: str | int) -> Witness:
         Interrupted: the user wants to stop.
     """
     pid, number = references.resolve(context.session, process, slot)
-    driver.compute(context, pid, number)
+    driver.ensure_computed(context, pid, number)
     with context.session() as store:
         pid = lineage.owner(store, pid, number)
         before = lineage.owner(store, pid, number - 1) if number else pid
