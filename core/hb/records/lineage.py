@@ -52,7 +52,7 @@ def get_definition(store: Store, process: str) -> Message:
 
     Raises:
         NotFound: there is no such process.
-        IntegrityError: the definition is missing, but the schedule's head is stored; or the stored bytes do not have that
+        IntegrityError: the definition is missing, but the head is stored; or the stored bytes do not have that
             ID; or a field has a value that no definition can have.
     """
     raw = store.get(keys.definition_key(process))
