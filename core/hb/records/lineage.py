@@ -1,7 +1,7 @@
-"""Definitions, and which process owns each slot of a fork.
+"""Read definitions, and find the process that owns each slot of a fork.
 
-A fork shares its origin's slots up to the slot where it left. Nothing is copied: a shared slot's records are stored
-under the origin's ID, and a `View` of a store finds them there.
+A fork shares the slots of its origin up to the slot where it left. Nothing is copied: the records of a shared slot are
+stored under the ID of the process that owns it, and a `View` of a store finds them there.
 
 Invariants:
     Nothing is written here.
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from hb.storage.store import Batch, Store
 
 MOST_ORIGINS = 1000
-"""So many processes one can come from; each of their definitions is read before a slot of it is."""
+"""Maximum ancestors of a process. All their definitions are read before the first slot."""
 
-_SAYS_FORK = b'"%s":' % definitions.FORK_KEYS[0].encode()
+# Every fork's stored definition contains these bytes. A definition without them need not be parsed.
+_FORK_MARK = b'"%s":' % definitions.FORK_KEYS[0].encode()
 
 
 class Segment(NamedTuple):
@@ -43,15 +44,16 @@ class Segment(NamedTuple):
 
 
 Lineage = tuple[Segment, ...]
-"""Whose the slots of a process are, from slot 0 on; the last segment is the process's own, and has no end."""
+"""The owners of a process's slots, from slot 0. The last segment belongs to the process itself, and has no end."""
 
 
 def get_definition(store: Store, process: str) -> Message:
-    """Return the definition of a process, every field of it checked.
+    """Return the definition of a process. Check every field of it.
 
     Raises:
         NotFound: there is no such process.
-        IntegrityError: the stored bytes are not the definition with that ID, or one that no process can have.
+        IntegrityError: the definition is missing, but the head is stored; or the stored bytes do not have that
+            ID; or a field has a value that no definition can have.
     """
     raw = store.get(keys.definition_key(process))
     if raw is None:
@@ -61,7 +63,7 @@ def get_definition(store: Store, process: str) -> Message:
     definition = parse(raw, "definition", process, None)
     commitments = definition.get("commitments")
     try:
-        # Its hmac commitment is over its content, and quicker to make anew than a signature is to verify.
+        # The hmac commitment covers all of the content. Computing it is faster than verifying a signature.
         is_right = (
             isinstance(commitments, dict)
             and message_id(definition) == process
@@ -86,7 +88,7 @@ def segments(store: Store, process: str) -> Lineage:
     """
     if isinstance(store, View):
         return store.segments(process)
-    return _told(store, process, store.get(keys.definition_key(process)), {})
+    return _lineage_of(store, process, store.get(keys.definition_key(process)), {})
 
 
 def owner(store: Store, process: str, slot: int) -> str:
@@ -110,20 +112,20 @@ def first_slot(store: Store, process: str) -> int:
 
 @contextmanager
 def viewed(opening: AbstractContextManager[Store], known: dict[str, Lineage]) -> Iterator[Store]:
-    """Open a store with `opening`, as a `View`."""
+    """Open a store with `opening`, and give a `View` of it. `known` keeps the lineages that are found."""
     with opening as store:
         yield View(store, known)
 
 
-def _told(store: Store, process: str, definition: bytes | None, known: dict[str, Lineage]) -> Lineage:
-    """Return the lineage of a process whose stored definition is `definition`."""
-    if definition is None or _SAYS_FORK not in definition:
+def _lineage_of(store: Store, process: str, definition: bytes | None, known: dict[str, Lineage]) -> Lineage:
+    """Return the lineage of a process with the stored `definition`. Without a definition it is one segment."""
+    if definition is None or _FORK_MARK not in definition:
         return (Segment(process, 0, keys.LAST_SLOT),)
     return _trace(store, process, known)
 
 
 def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
-    """Return the lineage of a fork, and add it and its ancestors' to `known`."""
+    """Return the lineage of a fork. Add its lineage, and the lineages of its ancestors, to `known`."""
     path: dict[str, Origin | None] = {}
     at: str | None = process
     while at is not None and at not in known:
@@ -146,13 +148,13 @@ def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
         at = None if origin is None else origin.process
     line: Lineage = () if at is None else known[at]
     for made, origin in reversed(path.items()):
-        line = _after(line, made, origin)
+        line = _lineage_after_fork(line, made, origin)
         known[made] = line
     return line
 
 
-def _after(line: Lineage, process: str, origin: Origin | None) -> Lineage:
-    """Return the lineage of a process that left a process with the lineage `line`."""
+def _lineage_after_fork(line: Lineage, process: str, origin: Origin | None) -> Lineage:
+    """Return the lineage of a process that left `origin`, where `line` is the lineage of the origin's process."""
     if origin is None:
         return (Segment(process, 0, keys.LAST_SLOT),)
     shared = [
@@ -164,9 +166,9 @@ def _after(line: Lineage, process: str, origin: Origin | None) -> Lineage:
 
 
 class View:
-    """A store in which a fork's shared slots appear under the fork's own ID.
+    """A store in which a fork's shared slots can be read under the fork's own ID.
 
-    Writes go to the keys that they name. `known` holds lineages found before; a lineage never changes.
+    Writes are passed on as they are. `known` keeps lineages, which never change.
     """
 
     def __init__(self, store: Store, known: dict[str, Lineage] | None = None) -> None:
@@ -178,7 +180,7 @@ class View:
         found = self._known.get(process)
         if found is None:
             raw = self._store.get(keys.definition_key(process))
-            found = _told(self._store, process, raw, self._known)
+            found = _lineage_of(self._store, process, raw, self._known)
             if raw is not None:
                 self._known[process] = found
         return found
@@ -194,11 +196,11 @@ class View:
                 key = keys.slotted_key(kind, owner(self, process, slot), slot)
         raw = self._store.get(key)
         if raw is None and kind == keys.MESSAGE_SLOTS:
-            return self._inherited(key)
+            return self._shared_entry(key)
         return raw
 
     def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Yield keys and values with start <= key < stop. A shared slot has its owner's key."""
+        """Yield keys and values with start <= key < stop. The key of a shared slot has its owner's ID."""
         span = keys.span_of(start, stop)
         line = () if span is None else self.segments(span[0])
         if span is None or len(line) == 1:
@@ -217,7 +219,7 @@ class View:
         """Write the whole batch at once."""
         self._store.commit(batch)
 
-    def _inherited(self, key: bytes) -> bytes | None:
+    def _shared_entry(self, key: bytes) -> bytes | None:
         """Return the index entry of a message that the process shares with an ancestor, or None."""
         message = keys.message_of(key)
         for at in self.segments(keys.process_of(key))[:-1]:
