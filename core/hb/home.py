@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hb import atomic
 from hb.errors import HomeUnusable, IntegrityError, NoHome, Refused
 from hb.records import formats, keys
 from hb.storage import lock
@@ -200,7 +201,7 @@ def _make(path: Path, seed: bytes | None) -> Home:
             raise
         return existing
     else:
-        _sync(path.parent)
+        atomic.sync_directory(path.parent)
         return Home(path)
     finally:
         rmtree(fresh.path, ignore_errors=True)
@@ -226,16 +227,7 @@ def _fill(home: Home, seed: bytes | None) -> None:
     with open_store(home.storage.store, create=True) as store:
         store.commit(Batch(puts={keys.FORMAT_KEY: keys.FORMAT}, sync=True))
     for directory in (home.storage.store, home.keys, home.path):
-        _sync(directory)
-
-
-def _sync(directory: Path) -> None:
-    """Have the names in a directory on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        atomic.sync_directory(directory)
 
 
 def _mode(path: Path, *, follow: bool = False) -> int:
