@@ -21,6 +21,7 @@ from hb.protocol.request import build_message
 from hb.records import cache, keys, lineage, names
 from hb.schedule import scheduler
 from hb.schedule.scheduler import Scheduled
+from hb.storage.storage import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -307,6 +308,14 @@ class Node:
         from hb.verify import audit
 
         return audit.repair(self.context, process, replay=replay)
+
+    def repair_store(self) -> list[str]:
+        """Bring a store that cannot be opened to where it can. Return what was done, a line each.
+
+        Raises:
+            IntegrityError: what is damaged cannot be made again from what is whole.
+        """
+        return self.context.storage.repair(Patience(self.context.timeout_s, self.context.cancellation))
 
     def repair_names(self) -> list[str]:
         """Takes back the names that stand for no process; returns what was done, a line each."""

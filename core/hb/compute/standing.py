@@ -47,6 +47,7 @@ class _Unwritten:
         self._storage = storage
         self.signal = storage.signal
         self.scratch = storage.scratch
+        self.repair = storage.repair
 
     @contextmanager
     def session(self, patience: Patience = FOREVER) -> Iterator[Store]:

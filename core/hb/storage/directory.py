@@ -86,6 +86,13 @@ class DirectoryStorage:
         except OSError as error:
             raise HomeUnusable(f"cannot look at {self.lock}: {error.strerror}") from error
 
+    def repair(self, patience: Patience = FOREVER) -> list[str]:
+        """Bring a damaged store to where it can be opened; see `Storage.repair`."""
+        from hb.storage.leveldb import repair_store
+
+        with lock.hold(self.lock, patience.timeout_s):
+            return repair_store(self.store)
+
     def scratch(self) -> AbstractContextManager[Store]:
         """Make an empty store in a temporary directory for a `with` block."""
         from hb.storage import scratch

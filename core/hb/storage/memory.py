@@ -51,6 +51,10 @@ class MemoryStorage:
         """Return a number that changes with each `announce`."""
         return self._announced
 
+    def repair(self, patience: Patience = FOREVER) -> list[str]:
+        """Do nothing: memory has no files that could be damaged."""
+        return []
+
     @contextmanager
     def scratch(self) -> Iterator[MemoryStore]:
         """Make an empty store for a `with` block."""
