@@ -53,7 +53,7 @@ class DirectoryStorage:
         """Open the store for a `with` block in which no other program has it; see `Storage.session`."""
         from hb.storage.leveldb import open_store
 
-        with lock.hold(self.lock, patience.timeout_s), open_store(self.store) as store:
+        with lock.hold(self.lock, patience), open_store(self.store) as store:
             self.check_format(store)
             yield store
 
@@ -69,7 +69,7 @@ class DirectoryStorage:
             raise NoHome(f"no home at {self.path}") from error
         except OSError as error:
             raise HomeUnusable(f"cannot make {locks}: {error.strerror}") from error
-        with lock.hold(locks / f"computing-{process}.lock", patience.timeout_s):
+        with lock.hold(locks / f"computing-{process}.lock", patience):
             yield
 
     def announce(self) -> None:
@@ -90,7 +90,7 @@ class DirectoryStorage:
         """Bring a damaged store to where it can be opened; see `Storage.repair`."""
         from hb.storage.leveldb import repair_store
 
-        with lock.hold(self.lock, patience.timeout_s):
+        with lock.hold(self.lock, patience):
             return repair_store(self.store)
 
     def scratch(self) -> AbstractContextManager[Store]:

@@ -7,19 +7,16 @@ Invariants:
 from __future__ import annotations
 
 from contextlib import contextmanager
-from threading import Lock
-from time import monotonic
 from typing import TYPE_CHECKING
 
-from hb.errors import HomeBusy
 from hb.storage.storage import FOREVER, Patience
 from hb.storage.store import MemoryStore
+from hb.storage.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LOOK_S = 0.05
-"""How often a caller that waits looks whether it was cancelled, in seconds."""
+_NAME = "the home in memory"
 
 
 class MemoryStorage:
@@ -27,20 +24,20 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._store = MemoryStore()
-        self._lock = Lock()
-        self._leases: dict[str, Lock] = {}
+        self._turns = Turns()
+        self._leases: dict[str, Turns] = {}
         self._announced = 0
 
     @contextmanager
     def session(self, patience: Patience = FOREVER) -> Iterator[MemoryStore]:
         """Open the store for a `with` block; see `Storage.session`."""
-        with _held(self._lock, patience):
+        with self._turns.hold(patience, _NAME):
             yield self._store
 
     @contextmanager
     def lease(self, process: str, patience: Patience = FOREVER) -> Iterator[None]:
         """Be the only one to compute `process` for a `with` block; see `Storage.lease`."""
-        with _held(self._leases.setdefault(process, Lock()), patience):
+        with self._leases.setdefault(process, Turns()).hold(patience, _NAME):
             yield
 
     def announce(self) -> None:
@@ -59,20 +56,3 @@ class MemoryStorage:
     def scratch(self) -> Iterator[MemoryStore]:
         """Make an empty store for a `with` block."""
         yield MemoryStore()
-
-
-@contextmanager
-def _held(lock: Lock, patience: Patience) -> Iterator[None]:
-    timeout_s, cancellation = patience
-    end = None if timeout_s is None else monotonic() + timeout_s
-    while True:
-        left = _LOOK_S if end is None else max(0.0, min(_LOOK_S, end - monotonic()))
-        if lock.acquire(timeout=left):
-            break
-        cancellation.check("waiting for the home")
-        if end is not None and monotonic() >= end:
-            raise HomeBusy(f"the home in memory was busy for {timeout_s:g} s")
-    try:
-        yield
-    finally:
-        lock.release()
