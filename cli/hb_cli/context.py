@@ -83,15 +83,15 @@ def working_directory() -> Path:
         ) from error
 
 
-def existing_home(session: Session) -> Home:
-    """The home, which must be there.
+def existing_home(session: Session, *, keep_open: bool = False) -> Home:
+    """The home, which must be there. `keep_open` is for commands that live long; see `hb.home.Home`.
 
     Raises:
         NoHome: there is none.
     """
     from hb import home
 
-    return home.open_home(home_path(session))
+    return home.open_home(home_path(session), keep_open=keep_open)
 
 
 def writable_home(session: Session) -> Home:

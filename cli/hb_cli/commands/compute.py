@@ -54,7 +54,8 @@ def compute(
     if follow and (all_processes or len(process or []) != 1 or slot != "now"):
         raise arguments.misuse("--follow takes one process, and no --slot")
     if follow:
-        return _follow(session, context.open_node(session), (process or [""])[0])
+        home = context.existing_home(session, keep_open=True)
+        return _follow(session, context.open_node(session, home), (process or [""])[0])
     bar = progress.Bar()
     home = context.existing_home(session)
     node = context.open_node(session, home, on_slot=bar.advance)

@@ -46,7 +46,7 @@ def repl(ctx: typer.Context, process: options.Process, as_key: options.AsKey = N
       hb repl me --json < session.lua | jq .results.data
     """
     session = context.session_of(ctx)
-    home = context.existing_home(session)
+    home = context.existing_home(session, keep_open=True)
     talk = _Talk(session, home, as_key)
     talk.process = talk.node.resolve(process)
     if session.for_person and output.is_terminal(sys.stdin):

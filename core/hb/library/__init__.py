@@ -69,6 +69,8 @@ def open(  # noqa: A001
     working directory or above, else the one among the user's data. Where there is none, it is made, with a key
     `default`, if `create`. `lock_timeout_s` is how long to wait while others use it (None: as its settings say).
 
+    Its store stays open between calls as long as no other program waits for it. A child that is forked cannot use it.
+
     Raises:
         NoHome: there is none, and it is not to be made.
         Refused, IntegrityError, HomeUnusable: there is something else, or it is damaged, or not to be read.
@@ -77,11 +79,11 @@ def open(  # noqa: A001
         return memory()
     path = _default_path() if home is None else Path(home)
     try:
-        found = homes.open_home(path)
+        found = homes.open_home(path, keep_open=True)
     except NoHome:
         if not create:
             raise
-        found = homes.create(path)
+        found = homes.open_home(homes.create(path).path, keep_open=True)
     return Home(Node(found, lock_timeout_s=lock_timeout_s))
 
 

@@ -93,6 +93,9 @@ class DirectoryStorage:
         with lock.hold(self.lock, patience):
             return repair_store(self.store)
 
+    def close(self) -> None:
+        """Let go of what is kept between sessions: nothing."""
+
     def scratch(self) -> AbstractContextManager[Store]:
         """Make an empty store in a temporary directory for a `with` block."""
         from hb.storage import scratch

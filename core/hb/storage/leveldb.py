@@ -68,6 +68,7 @@ class LevelStore:
         self._gets = 0
         self._depth: int | None = None
         self._cursor: Any = None
+        self._scans: set[Any] = set()
 
     def get(self, key: bytes) -> bytes | None:
         """The value under `key`, or None if there is none.
@@ -124,6 +125,7 @@ class LevelStore:
             cursor = self._database.raw_iterator(verify_checksums=True)
         except plyvel.Error as error:
             raise _told(error, self._path) from error
+        self._scans.add(cursor)
         return self._down(cursor, start, stop) if reverse else self._up(cursor, start, stop)
 
     def commit(self, batch: Batch) -> None:
@@ -163,9 +165,22 @@ class LevelStore:
             self._unflushed_bytes += sum(map(len, batch.puts.values()))
             self._has_written = True
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a write failed, so that this store takes no further batch."""
+        return self._failed
+
+    def end_session(self) -> None:
+        """End all scans, for a store that stays open. Whoever goes on with one gets a RuntimeError."""
+        with self._lock:
+            self._drop_cursor()
+            scans, self._scans = self._scans, set()
+            for cursor in scans:
+                cursor.close()
+
     def close(self) -> None:
         """Let go of the directory. What reads later, iterators included, raises RuntimeError."""
-        self._drop_cursor()
+        self.end_session()
         if self._unflushed_bytes >= _FLUSH_BYTES and not self._failed:
             # Compacting a range without keys does nothing but write the table.
             self._database.compact_range(start=b"\xff", stop=b"\xff")
@@ -197,6 +212,7 @@ class LevelStore:
         except plyvel.Error as error:
             raise _told(error, self._path) from error
         finally:
+            self._scans.discard(cursor)
             cursor.close()
 
     def _down(self, cursor: Any, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -212,6 +228,7 @@ class LevelStore:
         except plyvel.Error as error:
             raise _told(error, self._path) from error
         finally:
+            self._scans.discard(cursor)
             cursor.close()
 
 

@@ -88,12 +88,11 @@ def is_still(descriptor: int, path: Path) -> bool:
 
 
 def is_awaited(path: Path) -> bool:
-    """Return whether anybody waits for the lock file `path`, which the caller holds.
-
-    Raises:
-        NoHome, Refused, HomeUnusable: as `hold`.
-    """
-    queue = _open(queue_of(path))
+    """Return whether anybody waits for the lock file `path`, which the caller holds. No file is made."""
+    try:
+        queue = os.open(queue_of(path), os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
     try:
         fcntl.flock(queue, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -52,6 +52,9 @@ class MemoryStorage:
         """Do nothing: memory has no files that could be damaged."""
         return []
 
+    def close(self) -> None:
+        """Do nothing: memory keeps nothing open."""
+
     @contextmanager
     def scratch(self) -> Iterator[MemoryStore]:
         """Make an empty store for a `with` block."""
