@@ -34,9 +34,9 @@ from hb.history.views import SlotView
 from hb.home import Home
 from hb.node import Node
 from hb.records import cache, formats, keys
-from hb.storage.memory import MemoryStorage
+from hb.storage.memory import MemoryStorage, MemoryStore
 from hb.storage.storage import FOREVER, Patience
-from hb.storage.store import Batch, MemoryStore
+from hb.storage.store import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

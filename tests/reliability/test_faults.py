@@ -23,8 +23,8 @@ from hb.node import Node
 from hb.records import keys
 from hb.schedule import sending
 from hb.storage.directory import DirectoryStorage
+from hb.storage.memory import MemoryStore
 from hb.storage.storage import FOREVER, Patience
-from hb.storage.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

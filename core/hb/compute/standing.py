@@ -68,6 +68,7 @@ class _ReadOnly:
 
     def __init__(self, store: Store) -> None:
         self.get = store.get
+        self.get_many = store.get_many
         self.scan = store.scan
 
     def commit(self, batch: Batch) -> None:

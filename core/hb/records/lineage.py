@@ -17,7 +17,7 @@ from hb.records import keys
 from hb.records.cache import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from hb.protocol.definition import Origin
@@ -176,18 +176,28 @@ class View:
         return found
 
     def get(self, key: bytes) -> bytes | None:
-        """The value under `key`, or None if there is none."""
+        """Return the value under `key`, or None if there is none."""
+        raw = self._store.get(self._at_owner(key))
+        return self._inherited(key) if raw is None and key[:2] == keys.MESSAGE_SLOTS else raw
+
+    def get_many(self, wanted: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values under these keys, in their order."""
+        found = self._store.get_many([self._at_owner(key) for key in wanted])
+        for at, key in enumerate(wanted):
+            if found[at] is None and key[:2] == keys.MESSAGE_SLOTS:
+                found[at] = self._inherited(key)
+        return found
+
+    def _at_owner(self, key: bytes) -> bytes:
+        """Return the key under which the process that owns a slot has its record."""
         kind = key[:2]
-        if kind in keys.SLOTTED:
-            process = keys.owner_of(key)
-            line = self.segments(process)
-            if len(line) > 1:
-                slot = keys.slot_of(key)
-                key = keys.slotted_key(kind, owner(self, process, slot), slot)
-        raw = self._store.get(key)
-        if raw is None and kind == keys.MESSAGE_SLOTS:
-            return self._inherited(key)
-        return raw
+        if kind not in keys.SLOTTED:
+            return key
+        process = keys.owner_of(key)
+        if len(self.segments(process)) == 1:
+            return key
+        slot = keys.slot_of(key)
+        return keys.slotted_key(kind, owner(self, process, slot), slot)
 
     def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values with start <= key < stop; slots that a fork shares have their owner's keys."""

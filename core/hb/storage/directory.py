@@ -65,7 +65,7 @@ class DirectoryStorage:
         locks = self.path / "cache"
         try:
             locks.mkdir(mode=0o700, exist_ok=True)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise NoHome(f"no home at {self.path}") from error
         except OSError as error:
             raise HomeUnusable(f"cannot make {locks}: {error.strerror}") from error
@@ -81,7 +81,9 @@ class DirectoryStorage:
         """Return a number that usually changes with each `announce`: the time of the lock file."""
         try:
             return self.lock.stat().st_mtime_ns
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if self.path.is_dir():
+                return 0  # nobody has used the store yet
             raise NoHome(f"no home at {self.path}") from error
         except OSError as error:
             raise HomeUnusable(f"cannot look at {self.lock}: {error.strerror}") from error

@@ -17,7 +17,7 @@ from hb.storage import recovery
 from hb.storage.store import check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -79,6 +79,15 @@ class LevelStore:
         """
         with self._lock:
             return self._get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values under `keys`, in their order.
+
+        Raises:
+            IntegrityError, HomeUnusable: as `get`.
+        """
+        with self._lock:
+            return [self._get(key) for key in keys]
 
     def _get(self, key: bytes) -> bytes | None:
         self._gets += 1
