@@ -15,6 +15,20 @@ PLAYGROUND = """
 """
 
 
+# More memory than is imaged at every slot, so that going on means computing some slots again.
+LARGE = """
+(module
+  (memory 20)
+  (global $calls (mut i32) (i32.const 0))
+  (func (export "Write") (param $at i32) (result i32)
+    (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+    (i32.store (local.get $at) (global.get $calls))
+    (global.get $calls))
+  (func (export "Spoil") (param $at i32)
+    (i32.store (local.get $at) (i32.const -1))
+    (unreachable)))
+"""
+
 # A program of the AO ABI: it answers by the first character of a message's data, or with "?".
 SPEECH = {
     "1": '{"ok":true,"response":{"Output":{"data":"2"},"Messages":[],"Spawns":[],"Assignments":[]}}',
