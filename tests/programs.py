@@ -1,4 +1,4 @@
-"""Programs in WebAssembly text that several tests run."""
+"""Programs, as WebAssembly text, that several test files use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLAYGROUND = """
 """
 
 
-# More memory than is imaged at every slot, so that going on means computing some slots again.
+# Its memory is too large for an image at every slot, so continuing it computes some slots again.
 LARGE = """
 (module
   (memory 20)

@@ -1,4 +1,4 @@
-"""Runs the installed `hb` as a user would: as a program, in a clean environment, in a pipe or on a terminal."""
+"""Run the installed `hb` as a user would: as a program, in a clean environment, in a pipe or on a terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[()][A-Z0-9])")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of `hb` came to. On a terminal, stderr is in `out` too."""
+    """The result of a run of `hb`. On a terminal, `out` has stderr too."""
 
     code: int
     out: str
@@ -39,21 +39,21 @@ class Outcome:
 
     @property
     def text(self) -> str:
-        """`out` without colours and cursor movements."""
+        """Return `out` without colours and cursor movements."""
         return _ESCAPES.sub("", self.out).replace("\r\n", "\n")
 
     def json(self) -> Any:
-        """`out` as the one JSON value that it must be, on one line."""
+        """Return `out`, which must be one line, as a JSON value."""
         assert self.out.count("\n") == 1, self.out
         return json.loads(self.out)
 
     def lines(self) -> list[Any]:
-        """`out` as JSON values, one a line."""
+        """Return `out` as JSON values, one for each line."""
         return [json.loads(line) for line in self.out.splitlines()]
 
 
 def read_terminal(descriptor: int) -> str:
-    """Return all that is shown on a pseudo-terminal until its last user is gone."""
+    """Return everything that a pseudo-terminal shows until the last program that uses it has ended."""
     parts = []
     while True:
         try:
@@ -71,7 +71,7 @@ def read_terminal(descriptor: int) -> str:
 
 @dataclass
 class Shell:
-    """A user's shell: a home directory, a working directory, and nothing in the environment but what is needed."""
+    """A user's shell: a home directory, a working directory, and a minimal environment."""
 
     directory: Path
     variables: dict[str, str] = field(default_factory=dict)
@@ -83,15 +83,15 @@ class Shell:
 
     @property
     def home(self) -> Path:
-        """The home that `hb init` makes in the working directory."""
+        """Return the path of the home that `hb init` makes in the working directory."""
         return self.directory / ".hb"
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment variables of a run."""
+        """Return the environment variables of a run."""
         return {"PATH": os.environ["PATH"], "HOME": str(self.directory / "user"), **self.variables, **(more or {})}
 
     def hb(self, *arguments: str | Path, stdin: str | bytes = b"", env: Mapping[str, str] | None = None) -> Outcome:
-        """Runs `hb ARGUMENTS` with everything in pipes."""
+        """Run `hb ARGUMENTS` with pipes for stdin, stdout and stderr."""
         ran = subprocess.run(
             [self.program, *arguments],
             cwd=self.directory,
@@ -104,20 +104,20 @@ class Shell:
         return Outcome(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
 
     def ok(self, *arguments: str | Path, stdin: str | bytes = b"", env: Mapping[str, str] | None = None) -> Outcome:
-        """As `hb`, of a run that must succeed."""
+        """Run `hb ARGUMENTS` as `hb` does. The run must succeed."""
         outcome = self.hb(*arguments, stdin=stdin, env=env)
         assert outcome.code == 0, outcome
         return outcome
 
     def start(self, *arguments: str | Path, **settings: Any) -> subprocess.Popen[bytes]:
-        """Starts `hb ARGUMENTS` and does not wait."""
+        """Start `hb ARGUMENTS` and do not wait for its end."""
         settings = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
         program = subprocess.Popen([self.program, *arguments], cwd=self.directory, env=self.environment(), **settings)
         self._started.append(program)
         return program
 
     def end(self) -> None:
-        """Ends what was started and still runs, where a test failed before it ended by itself."""
+        """End the programs that were started and still run. A failed test leaves them behind."""
         for program in self._started:
             if program.poll() is None:
                 program.kill()
@@ -130,7 +130,7 @@ class Shell:
         env: Mapping[str, str] | None = None,
         stderr: int | None = None,
     ) -> Outcome:
-        """Runs `hb ARGUMENTS` on a pseudo-terminal of `columns`; stderr goes there too unless `stderr` is given."""
+        """Run `hb ARGUMENTS` on a pseudo-terminal of `columns`. Unless `stderr` is given, stderr goes there too."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         process = subprocess.Popen(
@@ -149,7 +149,7 @@ class Shell:
 
     @contextmanager
     def talk(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Iterator[Talk]:
-        """Runs `hb ARGUMENTS` on a pseudo-terminal that somebody types at."""
+        """Run `hb ARGUMENTS` on a pseudo-terminal that a test can type into."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         process = subprocess.Popen(
@@ -174,13 +174,13 @@ class Shell:
     read_terminal = staticmethod(read_terminal)
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """Writes a file in the working directory."""
+        """Write a file in the working directory. Return its path."""
         path = self.directory / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
 
     def records(self) -> dict[bytes, bytes]:
-        """Every record of the home's store."""
+        """Return every record of the home's store."""
         from hb.home import open_home
 
         with open_home(self.home).storage.session() as store:
@@ -196,7 +196,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 class Talk:
-    """What is typed at a program, and what it shows in turn."""
+    """A program on a terminal: type keys, and read what it shows."""
 
     def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
         self._descriptor = descriptor
@@ -206,15 +206,15 @@ class Talk:
 
     @property
     def shown(self) -> str:
-        """All that was shown so far, without colours and cursor movements."""
+        """Return everything shown so far, without colours and cursor movements."""
         return _ESCAPES.sub("", self._raw.decode("utf-8", "replace")).replace("\r", "")
 
     def type(self, keys: str) -> None:
-        """Presses keys."""
+        """Type keys."""
         os.write(self._descriptor, keys.encode())
 
     def wait_for(self, pattern: str) -> str:
-        """Waits until what is shown after the last match has `pattern`, and gives what it matched."""
+        """Wait until the text after the last match contains `pattern`. Return the match."""
         deadline = monotonic() + TIMEOUT_S / 2
         while (found := re.compile(pattern, re.MULTILINE).search(self.shown, self._seen)) is None:
             assert monotonic() < deadline, f"no {pattern!r} in {self.shown[self._seen :]!r}"
@@ -223,7 +223,7 @@ class Talk:
         return found[0]
 
     def wait_for_prompt(self, prompt: str = "me>") -> None:
-        """Waits until the program asks for a line, and has nothing more to show."""
+        """Wait until the program asks for a line and shows nothing more."""
         self.wait_for(prompt)
         shown = b""
         while shown != self._raw:
@@ -232,13 +232,13 @@ class Talk:
         self._seen = len(self.shown)
 
     def end(self) -> int:
-        """Waits until the program ends by itself, and gives its exit code."""
+        """Wait until the program ends by itself. Return its exit code."""
         while self._read():
             pass
         return self._process.wait(TIMEOUT_S)
 
     def _read(self) -> bool:
-        """Takes in what is there to be shown, for a moment; False when there is nobody left to show it."""
+        """Read what the program shows, for a moment. Return False if the terminal is closed."""
         if not select.select([self._descriptor], [], [], 0.2)[0]:
             return self._process.poll() is None
         try:
