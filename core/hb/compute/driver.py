@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from hb.compute import worker
+from hb.compute import comparison, worker
 from hb.errors import IntegrityError, Interrupted
 from hb.protocol import definition as definitions
 from hb.records import cache, keys, lineage, links
@@ -94,23 +94,28 @@ def open_worker(context: Context, process: str, limit: int, machine: Machine) ->
 
 
 class _Found(NamedTuple):
-    """What a worker is made from: what is stored of a slot that is restorable, or else the first assignment."""
+    """What a worker is made from: a slot that has a memory image, or else the first assignment.
+
+    `record` is the stored record of the first slot, if there is one but no image.
+    """
 
     definition: Message
     restorable: tuple[bytes, cache.Image, dict[int, bytes]] | None
-    first: Message | None
+    first: Message | None = None
+    record: bytes | None = None
 
 
 def _found(store: Store, at: lineage.Segment, limit: int) -> _Found:
     definition = lineage.get_definition(store, at.process)
     slot = cache.latest(store, at.process, first=at.first, limit=limit, required="image")
     if slot is None:
-        return _Found(definition, None, scheduler.get_assignment(store, at.process, at.first))
+        first, raw = scheduler.get_assignment(store, at.process, at.first), cache.read_bytes(store, at.process, at.first)
+        return _Found(definition, None, first, raw)
     links.read(store, at.process, slot)
     record = cache.read_bytes(store, at.process, slot)
     assert record is not None
     image = cache.read_image(store, at.process, slot)
-    return _Found(definition, (record, image, cache.read_pages(store, image, at.process, slot)), None)
+    return _Found(definition, (record, image, cache.read_pages(store, image, at.process, slot)))
 
 
 def _open(
@@ -126,7 +131,7 @@ def _open(
     if found is None:
         with context.session() as store:
             found = _found(store, at, limit)
-    definition, restorable, first = found
+    definition, restorable, first, _ = found
     if restorable is not None:
         return worker.resume(process, definition, *restorable, machine)
     assert first is not None
@@ -137,8 +142,8 @@ def _open(
     else:
         _check_origin(before, process, definition)
         live, computed = before.branch(process, definition, first, machine)
-    run = _Run()
-    _keep(run, process, computed)
+    run = _Run(known={} if found.record is None else {at.first: found.record})
+    _keep(run, live, computed)
     _write(context, run)
     context.on_slot(at.first, limit)
     return live
@@ -168,7 +173,7 @@ def advance(context: Context, live: Worker, slot: int, *, last_image: bool) -> N
     while live.slot < slot:
         try:
             for computed in _steps(context, live, run, slot):
-                _keep(run, live.process, computed)
+                _keep(run, live, computed)
         except BaseException:
             _write(context, run)
             raise
@@ -220,29 +225,47 @@ def _steps(context: Context, live: Worker, run: _Run, last: int) -> Iterator[Com
     for assignment in scheduler.read_stretch(live.process, run.first, run.assignments):
         if context.cancellation.is_cancelled:
             raise Interrupted(f"interrupted at slot {live.slot}; all slots up to it are computed")
-        yield live.step(assignment)
+        stored = run.known.get(live.slot + 1)
+        results = None if stored is None else comparison.foreign_out_of_gas(stored, live.engine)
+        yield live.step(assignment) if results is None else live.step_out_of_gas(assignment, results)
         context.on_slot(live.slot, last)
         if run.is_full():
             break
 
 
-def _keep(run: _Run, process: str, computed: Computed) -> None:
-    """Puts what was computed into the run's batch, unless the cache had it: then it must be the same bytes."""
+def _keep(run: _Run, live: Worker, computed: Computed) -> None:
+    """Put what was computed into the run's batch. A record that is stored already stays, and must say the same.
+
+    Raises:
+        IntegrityError: the stored record says something else.
+    """
     known = run.known.get(computed.slot)
     if known is None:
-        cache.write(run.batch, process, computed.slot, computed.record)
+        cache.write(run.batch, live.process, computed.slot, computed.record)
         run.size_bytes += len(computed.record)
     elif known != computed.record:
-        raise IntegrityError(
-            "a slot computed again came out differently",
-            process=process,
-            slot=computed.slot,
-            expected=known.decode("utf-8", "replace"),
-            got=computed.record.decode(),
-        )
+        _check_same(known, computed, live.process)
+        live.follow(known)
     if computed.image is not None:
-        cache.write_image(run.batch, process, computed.slot, computed.image.record, computed.image.pages)
+        cache.write_image(run.batch, live.process, computed.slot, computed.image.record, computed.image.pages)
         run.size_bytes += sum(map(len, computed.image.pages.values()))
+
+
+def _check_same(known: bytes, computed: Computed, process: str) -> None:
+    """Make sure that a record that another engine computed says what was computed here, apart from gas."""
+    stored = cache.parse(known, "slot record", process, computed.slot)
+    again = cache.parse(computed.record, "slot record", process, computed.slot)
+    if stored.get("engine") == again["engine"]:
+        expected, got = known.decode("utf-8", "replace"), computed.record.decode()
+        what = "a slot computed again came out differently"
+    else:
+        found = comparison.find_difference(stored, again, comparison.EVERYTHING)
+        if found is None:
+            return
+        expected, got = (comparison.shown(value) for value in (found.before, found.after))
+        engines = comparison.engines_of(stored, again)
+        what = f"a slot computed again came out differently in {found.path} ({engines})"
+    raise IntegrityError(what, process=process, slot=computed.slot, expected=expected, got=got)
 
 
 def _write(context: Context, run: _Run) -> None:

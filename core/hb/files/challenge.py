@@ -1,6 +1,7 @@
-"""Witnesses challenged: all that one claims derived again, its transition run again, and compared.
+"""Challenge a witness: derive all that it claims again, run its transition again, and compare.
 
-What comes from a file is a stranger's. It must never be believed, nor stored.
+Invariants:
+    What comes from a file is a stranger's. It is never believed and never stored.
 
 Source: docs/format.md, "A witness".
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.compute import worker
+from hb.compute import comparison, worker
 from hb.errors import IntegrityError, Refused, as_text
 from hb.files import witness as witnesses
 from hb.files.witness import At, Code, Witness, claim_of
@@ -23,19 +24,10 @@ from hb.protocol.packing import unpack
 from hb.records import cache, images
 from hb.schedule import scheduler
 from hb.verify import replay as replays
-from hb.verify.evidence import (
-    ASSIGNMENT,
-    DEFINITION,
-    IMAGE,
-    MEMORY_IMAGE,
-    RECORD,
-    REPLAY,
-    Finding,
-    differs,
-    unlike_record,
-)
+from hb.verify.evidence import PREVIOUS, Finding, Kind, differs, finding_of, unlike_record
 from hb.verify.evidence import message_in as read_message
 from hb.verify.evidence import signed as commitment_findings
+from hb.verify.walk import is_hashpath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,40 +36,44 @@ if TYPE_CHECKING:
     from hb.compute.worker import Computed, Worker
     from hb.devices.device import Machine
     from hb.protocol.commitment import Key
-
-MOST_PAGES = 65_536
-"""A memory of more pages of 64 KiB than that is not taken from a file."""
-
-ATTESTATION = "attestation"
+    from hb.verify.replay import Note
 
 
 class Challenged(NamedTuple):
-    """What a challenge came to: the transition, what is wrong with it, and the addresses of those who attest it."""
+    """What a challenge came to.
+
+    `findings` say what is wrong with the transition. `attested_by` are the addresses that attest it. `notes` name
+    another engine that computed it: its gas is not compared.
+    """
 
     process: str | None
     slot: int | None
     hashpath: str | None
     findings: list[Finding]
     attested_by: list[str]
+    notes: list[Note] = []  # noqa: RUF012
 
 
 def challenge(witness: Witness, make_machine: Callable[[dict[str, bytes]], Machine]) -> Challenged:
-    """Holds a witness to what it must be, and runs its transition again; who attests it is told if all of it is right.
+    """Check what a witness claims, and run its transition again.
 
-    `make_machine` makes a machine that has the images it is given, by ID.
+    `make_machine` makes a machine that has the images it is given, by ID. Who attests a witness is told only if
+    nothing is wrong with it.
 
     Raises:
-        Interrupted: the user wants to stop.
-        Refused: a signature needs `cryptography`, which is not installed.
+        Interrupted: the caller was cancelled.
+        Refused: a signature needs `cryptography`, which is not installed; or the program needs more memory than this
+            machine allows.
     """
     from hb.wasm.engine import run_interruptibly
 
     process, slot = witness.code.process, witness.result.slot
     found = _findings(witness)
+    notes: dict[str, Note] = {}
     if not found:
         given = {code.image: code.wasm for code in (witness.code, witness.origin) if code is not None}
         machine = make_machine(given)
-        found = run_interruptibly(lambda stop: _run(witness, machine))
+        found = run_interruptibly(lambda stop: _run(witness, machine, notes))
     if not found and witness.claim is not None:
         found = _claim_findings(witness, witness.claim)
     hashpath = None
@@ -85,14 +81,14 @@ def challenge(witness: Witness, make_machine: Callable[[dict[str, bytes]], Machi
     if not found:
         hashpath = str(loads_message(witness.result.record)["hashpath"])
         attested_by = witnesses.attested_by(witness)
-    return Challenged(process, slot, hashpath, found, attested_by)
+    return Challenged(process, slot, hashpath, found, attested_by, list(notes.values()))
 
 
 def challenge_file(path: Path, make_machine: Callable[[dict[str, bytes]], Machine]) -> Challenged:
-    """`challenge` of the witness in a file; damage of the file is a finding too.
+    """Challenge the witness in a file; damage of the file is a finding too.
 
     Raises:
-        NotFound, Refused, HomeUnusable: as `read`.
+        NotFound, Refused, HomeUnusable: as `witness.read`.
         Interrupted: as `challenge`.
     """
     try:
@@ -102,21 +98,23 @@ def challenge_file(path: Path, make_machine: Callable[[dict[str, bytes]], Machin
 
 
 def attest(witness: Witness, key: Key, make_machine: Callable[[dict[str, bytes]], Machine]) -> Witness:
-    """The witness with the signature of `key` on what it claims, after it came out as it says.
+    """Return the witness with the signature of `key` on what it claims, after running it again.
 
     Raises:
         IntegrityError: something in it is not what it must be; nothing was signed.
-        Interrupted, Refused: as `challenge`.
+        Refused: another engine computed it, so that its gas cannot be confirmed here; or as `challenge`.
+        Interrupted: as `challenge`.
     """
-    for finding in challenge(witness, make_machine).findings:
-        raise finding.as_damage("it is not right, and nothing was signed")
+    found = challenge(witness, make_machine)
+    for finding in found.findings:
+        raise finding.as_damage("the witness is not right, and nothing was signed")
+    for note in found.notes:
+        raise Refused(
+            f"the slot was computed by {note.engine} and this is {note.here}, which counts gas differently; "
+            "nothing was signed",
+            hint=f"attest it with an hb that has {note.engine}",
+        )
     return witnesses.attest(witness, key)
-
-
-def finding_of(error: IntegrityError) -> Finding:
-    """Damage, as a finding."""
-    expected = None if error.expected is None else as_text(error.expected)
-    return Finding(error.process, error.slot, error.what, expected, None if error.got is None else as_text(error.got))
 
 
 def _findings(witness: Witness) -> list[Finding]:
@@ -134,38 +132,38 @@ def _findings(witness: Witness) -> list[Finding]:
 
 
 def _code_findings(code: Code) -> Iterator[Finding]:
-    definition, findings = read_message(code.definition, code.process, None, DEFINITION)
+    definition, findings = read_message(code.definition, code.process, None, Kind.DEFINITION)
     yield from findings
     if definition is None:
         return
-    yield from commitment_findings(definition, code.process, None, DEFINITION)
-    yield from differs(code.process, None, f"{DEFINITION}'s ID", code.process, message_id(definition))
+    yield from commitment_findings(definition, code.process, None, Kind.DEFINITION)
+    yield from differs(code.process, None, Kind.DEFINITION, "ID", code.process, message_id(definition))
     try:
         definitions.check(definition)
     except Refused as error:
-        yield Finding(code.process, None, DEFINITION, "one that can be run", error.message)
-    yield from differs(code.process, None, IMAGE, code.image, images.image_id(code.wasm))
+        yield Finding(code.process, None, Kind.DEFINITION, "one that can be run", error.message)
+    yield from differs(code.process, None, Kind.IMAGE, code.image, images.image_id(code.wasm))
 
 
 def _at_findings(code: Code, at: At) -> Iterator[Finding]:
     """What is wrong with a slot by itself: its signatures, its IDs, its form."""
     process, slot = code.process, at.slot
-    packed, findings = read_message(at.assignment, process, slot, ASSIGNMENT)
+    packed, findings = read_message(at.assignment, process, slot, Kind.ASSIGNMENT)
     yield from findings
-    record, findings = read_message(at.record, process, slot, RECORD)
+    record, findings = read_message(at.record, process, slot, Kind.RECORD)
     yield from findings
     if packed is None or record is None:
         return
     assignment = unpack(packed)
     scheduled_by = str(loads_message(code.definition)["scheduler"])
-    yield from commitment_findings(assignment, process, slot, ASSIGNMENT, scheduled_by)
-    yield from differs(process, slot, "assignment's process", process, assignment.get("process"))
-    yield from differs(process, slot, "assignment's slot", slot, assignment.get("slot"))
+    yield from commitment_findings(assignment, process, slot, Kind.ASSIGNMENT, scheduled_by)
+    yield from differs(process, slot, Kind.ASSIGNMENT, "process", process, assignment.get("process"))
+    yield from differs(process, slot, Kind.ASSIGNMENT, "slot", slot, assignment.get("slot"))
     body = assignment.get("body")
     if not isinstance(body, dict) or not committers(body):
-        yield Finding(process, slot, "assignment's message", "one that somebody signed", "one that nobody signed")
+        yield Finding(process, slot, Kind.ASSIGNMENT, "message", "one that somebody signed", "one that nobody signed")
     elif slot == _first(code) and body != loads_message(code.definition):
-        yield Finding(process, slot, "assignment's message", f"the definition {process}", message_id(body))
+        yield Finding(process, slot, Kind.ASSIGNMENT, "message", f"the definition {process}", message_id(body))
     try:
         scheduler.head_after(assignment)
         cache.parse_record(at.record, process, slot)
@@ -173,19 +171,19 @@ def _at_findings(code: Code, at: At) -> Iterator[Finding]:
     except IntegrityError as error:
         yield finding_of(error)
         return
-    yield from differs(process, slot, f"{MEMORY_IMAGE}'s form", at.memory, image.encode())
+    yield from differs(process, slot, Kind.MEMORY_IMAGE, "form", at.memory, image.encode())
     expected = ids.digest(at.memory) if image.pages <= worker.SMALL_PAGES else None
-    yield from differs(process, slot, f"{RECORD}'s image", expected, record.get("image"))
-    yield from differs(process, slot, f"{RECORD}'s slot", slot, record["slot"])
-    yield from differs(process, slot, f"{RECORD}'s assignment", message_id(assignment), record["assignment"])
+    yield from differs(process, slot, Kind.RECORD, "image", expected, record.get("image"))
+    yield from differs(process, slot, Kind.RECORD, "slot", slot, record["slot"])
+    yield from differs(process, slot, Kind.RECORD, "assignment", message_id(assignment), record["assignment"])
     if (strange := unlike_record(record)) is not None:
-        yield Finding(process, slot, RECORD, "no keys but its own", strange[:80])
+        yield Finding(process, slot, Kind.RECORD, "no keys but its own", strange[:80])
     hashpath = str(record["hashpath"])
     if [ids.is_id(part) for part in hashpath.split("/")] != [True, True]:
-        yield Finding(process, slot, f"{RECORD}'s hashpath", "two IDs", hashpath[:100])
+        yield Finding(process, slot, Kind.RECORD, "hashpath", "two IDs", hashpath[:100])
     else:
         yield from differs(
-            process, slot, f"{RECORD}'s hashpath ends", hashpaths.part(assignment), hashpath.partition("/")[2]
+            process, slot, Kind.RECORD, "hashpath ends", hashpaths.part(assignment), hashpath.partition("/")[2]
         )
 
 
@@ -207,18 +205,18 @@ def _step_findings(witness: Witness) -> Iterator[Finding]:
         hashpath, previous = str(record.get("hashpath")), ids.digest(witness.base.record)
         if witness.origin is not None:
             wanted = (witness.origin.process, slot - 1, hashpath)
-            yield from differs(process, None, f"{DEFINITION}'s origin", wanted, origin and tuple(origin))
+            yield from differs(process, None, Kind.DEFINITION, "origin", wanted, origin and tuple(origin))
     if witness.origin is None and origin is not None and slot <= origin.slot + 1:
-        yield Finding(process, slot, DEFINITION, "the process that it comes from", "nothing")
+        yield Finding(process, slot, Kind.DEFINITION, "the process that it comes from", "nothing")
     body, timestamp_ms = assignment.get("body"), assignment.get("timestamp")
     if isinstance(body, dict):
         expected = ids.encode(assignments.chain(chain, message_id(body)))
-        yield from differs(process, slot, "assignment's hash-chain", expected, assignment.get("hash-chain"))
+        yield from differs(process, slot, Kind.ASSIGNMENT, "hash-chain", expected, assignment.get("hash-chain"))
     if type(timestamp_ms) is not int or timestamp_ms < since:
-        yield Finding(process, slot, "assignment's timestamp", f"{since} ms or later", as_text(timestamp_ms))
-    yield from differs(process, slot, f"{RECORD}'s previous", previous, result.get("previous"))
+        yield Finding(process, slot, Kind.ASSIGNMENT, "timestamp", f"{since} ms or later", as_text(timestamp_ms))
+    yield from differs(process, slot, Kind.RECORD, "previous", previous, result.get("previous"))
     expected = hashpaths.step(hashpath, unpack(assignment))
-    yield from differs(process, slot, f"{RECORD}'s hashpath", expected, result.get("hashpath"))
+    yield from differs(process, slot, Kind.RECORD, "hashpath", expected, result.get("hashpath"))
 
 
 def _memory_findings(witness: Witness, base: At, process: str) -> Iterator[Finding]:
@@ -236,7 +234,7 @@ def _memory_findings(witness: Witness, base: At, process: str) -> Iterator[Findi
     beyond = [page for page in image.held if page >= image.pages]
     if beyond or image.pages > most:
         got = f"page {beyond[0]} of {image.pages}" if beyond else f"{image.pages} pages"
-        yield Finding(process, base.slot, MEMORY_IMAGE, f"at most {most} pages, and none beyond", got)
+        yield Finding(process, base.slot, Kind.MEMORY_IMAGE, f"at most {most} pages, and none beyond", got)
 
 
 def _run(witness: Witness, machine: Machine) -> list[Finding]:
@@ -246,7 +244,7 @@ def _run(witness: Witness, machine: Machine) -> list[Finding]:
     except IntegrityError as error:
         return [finding_of(error)]
     except Refused as error:
-        return [Finding(witness.code.process, witness.result.slot, REPLAY, "a module that runs", error.message)]
+        return [Finding(witness.code.process, witness.result.slot, Kind.REPLAY, "a module that runs", error.message)]
     result = witness.result
     differing = replays.compare(live, computed, (result.record, result.memory))
     if differing is None and computed.record != result.record:
@@ -259,8 +257,8 @@ def _rest(process: str, computed: Computed, said: bytes) -> Finding:
     again, claimed = (loads_message(record)["engine"] for record in (computed.record, said))
     if again != claimed:
         # Its gas is of an engine that is not here: that cannot be confirmed.
-        return Finding(process, computed.slot, f"{REPLAY}: engine", as_text(again), as_text(claimed))
-    return Finding(process, computed.slot, f"{REPLAY}: {RECORD}", ids.digest(computed.record), ids.digest(said))
+        return Finding(process, computed.slot, Kind.REPLAY, "engine", as_text(again), as_text(claimed))
+    return Finding(process, computed.slot, Kind.REPLAY, "{Kind.RECORD}", ids.digest(computed.record), ids.digest(said))
 
 
 def _again(witness: Witness, machine: Machine) -> tuple[Worker, Computed]:
@@ -281,14 +279,14 @@ def _again(witness: Witness, machine: Machine) -> tuple[Worker, Computed]:
 def _claim_findings(witness: Witness, raw: bytes) -> list[Finding]:
     """What is wrong with an attestation of a witness that is right."""
     process, slot = witness.code.process, witness.result.slot
-    packed, findings = read_message(raw, process, slot, ATTESTATION)
+    packed, findings = read_message(raw, process, slot, Kind.ATTESTATION)
     if packed is None or findings:
         return findings
     claim = unpack(packed)
-    findings = commitment_findings(claim, process, slot, ATTESTATION)
+    findings = commitment_findings(claim, process, slot, Kind.ATTESTATION)
     if findings:
         return findings
     expected, got = claim_of(witness), without_commitments(claim)
     for key in sorted(expected.keys() | got.keys()):
-        findings += differs(process, slot, f"{ATTESTATION}'s {key}", expected.get(key), got.get(key))
+        findings += differs(process, slot, Kind.ATTESTATION, "{key}", expected.get(key), got.get(key))
     return findings
