@@ -106,10 +106,14 @@ def load(path: Path) -> Config:
 def _parse(content: bytes, path: Path) -> Config:
     import tomllib
 
+    from hb.protocol import bounds
+
     if len(content) > _FILE_LIMIT_BYTES:
         raise Refused(f"{path} is larger than settings can be: more than {_FILE_LIMIT_BYTES} bytes")
     try:
-        tables = tomllib.loads(content.decode())
+        text = content.decode()
+        bounds.check_toml(text, str(path))
+        tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise Refused(f"{path} is not TOML: {error}") from error
     by_name = {(setting.table, setting.key): setting for setting in _SETTINGS}

@@ -32,6 +32,10 @@ class Refused(HbError):
     """What came in was not accepted: a module, a message, a file, a value beyond a limit. Nothing was changed."""
 
 
+class BeyondThisMachine(Refused):
+    """A program needs more than the settings of this machine allow. It is no outcome: elsewhere it may run."""
+
+
 class BadSignature(Refused):
     """A commitment does not verify over the message that carries it."""
 
@@ -50,6 +54,10 @@ class HomeBusy(HbError):
 
 class HomeUnusable(HbError):
     """The operating system would not let the home be read or written: no permission, disk full, I/O error."""
+
+
+class OutOfMemory(HbError):
+    """The operating system gave no memory where a program's limits allow it. It is no outcome; nothing was stored."""
 
 
 class Conflict(HbError):

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from hb.cancellation import Cancellation
 from hb.errors import HomeUnusable, Interrupted, Refused
 from hb.protocol.definition import Limits
-from hb.wasm import compiled, compiler, engine
+from hb.wasm import compiled, compiler
 from hb.wasm.compiler import SMALL_BYTES, CompileLimits
 from hb.wasm.instance import Instance
 from hb.wasm.module import from_text, inspect, load
@@ -73,11 +74,12 @@ def test_a_module_that_takes_too_much_memory_is_refused_with_the_limit_and_its_s
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the child in /proc")
 def test_it_ends_as_soon_as_it_is_interrupted_and_leaves_nothing(hard: bytes, tmp_path: Path) -> None:
-    timer = threading.Timer(0.7, engine.interrupt)
+    cancellation = Cancellation()
+    timer = threading.Timer(0.7, cancellation.cancel)
     before, running = time.monotonic(), children()
     timer.start()
     with pytest.raises(Interrupted):
-        load(hard, tmp_path / "cache")
+        load(hard, tmp_path / "cache", cancellation=cancellation)
     assert time.monotonic() - before < 5
     assert children() == running
     assert list((tmp_path / "cache").iterdir()) == []

@@ -170,11 +170,15 @@ def _limits(asked: dict[str, int], settings: Config) -> Limits:
 def _read_definition(name: str) -> dict[str, Any]:
     import tomllib
 
-    content = arguments.read(name, limit_bytes=_DEFINITION_LIMIT_BYTES, what="the definition")
+    from hb.protocol import bounds
+
+    what = f"the definition {name!r}"
+    text = arguments.text(arguments.read(name, limit_bytes=_DEFINITION_LIMIT_BYTES, what="the definition"), what)
+    bounds.check_toml(text, what)
     try:
-        return tomllib.loads(arguments.text(content, f"the definition {name!r}"))
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: a number too long, too
-        raise Refused(f"the definition {name!r} is not TOML: {error}") from error
+        raise Refused(f"{what} is not TOML: {error}") from error
 
 
 def _from_table(table: dict[str, Any], directory: Path, settings: Config, *, wants_image: bool) -> _Request:

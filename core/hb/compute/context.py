@@ -84,12 +84,14 @@ class Context:
     def machine(self, given: Mapping[str, bytes] | None = None) -> Machine:
         """Return a machine that runs the modules in the store, and those in `given`, by image ID.
 
+        This context's cancellation stops what runs on it.
+
         Raises:
             Refused: a given module is larger than this machine allows.
         """
         settings = self.settings
         limits = ModuleLimits(settings.module_limit_bytes, settings.compile_limit_s, settings.compile_limit_mb)
-        return self.modules.machine(self.session, limits, given)
+        return self.modules.machine(self.session, limits, given).under(self.cancellation)
 
     def scheduler_key(self) -> Key:
         """Return the key that signs this home's assignments.

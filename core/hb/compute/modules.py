@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from hb.cancellation import Cancellation
     from hb.devices.device import Machine
     from hb.storage.store import OpenStore
     from hb.wasm.module import Module
@@ -75,19 +76,21 @@ class Modules:
             if len(wasm) > limits.module_bytes:
                 raise intake.beyond(f"a module may have {limits.module_bytes} bytes, got {len(wasm)}", "module-limit")
 
-        def load_module(image: str) -> Module:
+        def load(image: str, cancellation: Cancellation) -> Module:
             found = self._compiled.find(image)
             if found is None:
-                found = self._load(added.get(image), image, session, limits)
+                found = self._load(added.get(image), image, session, limits, cancellation)
                 self._compiled.keep(image, found)
             return found
 
-        return Machine(load_module)
+        return Machine(load)
 
-    def _load(self, wasm: bytes | None, image: str, session: OpenStore, limits: ModuleLimits) -> Module:
+    def _load(
+        self, wasm: bytes | None, image: str, session: OpenStore, limits: ModuleLimits, cancellation: Cancellation
+    ) -> Module:
         from hb.wasm import module
 
         if wasm is None:
             with session() as store:
                 wasm = images.read(store, image, IntegrityError)
-        return module.load(wasm, self._cache, module.CompileLimits(limits.compile_s, limits.compile_mb))
+        return module.load(wasm, self._cache, module.CompileLimits(limits.compile_s, limits.compile_mb), cancellation)

@@ -7,14 +7,16 @@ those three; it must never read a store, a file, a clock or the environment.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hb.cancellation import NEVER
 from hb.errors import Refused
 
 if TYPE_CHECKING:
+    from hb.cancellation import Cancellation
     from hb.protocol.message import Message
     from hb.wasm.instance import HostFunction, Instance
     from hb.wasm.module import Module, ModuleInfo
@@ -50,11 +52,27 @@ class Live:
 class Machine:
     """What a transition may use of the world: the module that an image ID names, and nothing else.
 
-    `make_instance`, where it is set, makes the instances in place of `Instance`: for who watches them at work.
+    `load` gets an image ID and a cancellation. `make_instance`, if it is set, makes the instances in place of
+    `Instance`, to watch them at work. `cancellation` ends the calls of instances that are made with this machine.
+    `host_memory_pages` is this machine's own bound on a program's memory, in pages of 64 KiB; None for none.
     """
 
-    load_module: Callable[[str], Module]
+    load: Callable[[str, Cancellation], Module]
     make_instance: Callable[..., Instance] | None = None
+    cancellation: Cancellation = NEVER
+    host_memory_pages: int | None = None
+
+    def load_module(self, image: str) -> Module:
+        """Return the module that an image ID names.
+
+        Raises:
+            Interrupted: it was cancelled while the module was compiled.
+        """
+        return self.load(image, self.cancellation)
+
+    def under(self, cancellation: Cancellation) -> Machine:
+        """Return the same machine for work that `cancellation` stops."""
+        return replace(self, cancellation=cancellation)
 
 
 Step = Callable[[Base, "Message", Machine], Base]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine
+from hb.protocol import bounds
 from hb.protocol.coverage import UNCOVERED_KEYS
 from hb.protocol.message import PRIVATE_PREFIX, dumps, normal_key
 
@@ -49,9 +50,11 @@ def compute(base: Base, request: Message, machine: Machine) -> Base:
                     return _failed(base, f"a patch sets {key[:80]!r}, {forbidden}")
                 patched[key] = _merged(patched.get(key), value)
     limit = base["process"]["result-limit"]
-    size = len(dumps(patched))
-    if size > limit:
-        return _failed(base, f"a patch makes the public keys {size} bytes; the limit is {limit}")
+    written = dumps(patched)
+    if len(written) > limit:
+        return _failed(base, f"a patch makes the public keys {len(written)} bytes; the limit is {limit}")
+    if bounds.has_more_values(written, bounds.MESSAGE_VALUES):
+        return _failed(base, f"a patch makes the public keys more than {bounds.MESSAGE_VALUES:,} values")
     return {**base, **patched, "results": _without_patches(results)}
 
 

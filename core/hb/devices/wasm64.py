@@ -55,7 +55,13 @@ def instantiate(base: Base, request: Message, machine: Machine) -> Base:
     definition = base["process"]
     module = machine.load_module(definitions.runs(definition))
     imports = imports_of(module.info, definitions.execution_devices(definition))
-    instance = (machine.make_instance or Instance)(module, definitions.limits(definition), imports)
+    instance = (machine.make_instance or Instance)(
+        module,
+        definitions.limits(definition),
+        imports,
+        cancellation=machine.cancellation,
+        host_memory_pages=machine.host_memory_pages,
+    )
     if instance.start_failure is not None:
         raise Refused(f"the module fails when it starts: {instance.start_failure.message}")
     return {**base, "priv": Live(instance)}

@@ -15,6 +15,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from hb.errors import IntegrityError, Refused
+from hb.protocol.bounds import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,8 @@ KIND_BYTES = {
     END: 0,
 }
 """So many bytes a record of each kind may have."""
+
+_JSON_KINDS = frozenset((DEFINITION, ASSIGNMENT, RECORD, MEMORY, CLAIM))
 
 CONTENT_BYTES = {HISTORY: 64 << 30, WITNESS: 2 << 30}
 """So many bytes all records of a file may have, unpacked."""
@@ -132,11 +135,12 @@ class Archive:
         """All records but the last, which ends them, one by one.
 
         Raises:
-            Refused: a record, or all of them, have more bytes than they may.
+            Refused: a record, or all of them, have more bytes or hold more values than they may.
             IntegrityError: they are not packed as they must be.
         """
         self._stream.seek(self._start)
         content = _Content(self._stream, self._end, CONTENT_BYTES[self.form])
+        budget = Budget(self._end)
         while True:
             kind, key_bytes, length = _HEADER.unpack(content.take(_HEADER.size))
             if kind not in KIND_BYTES:
@@ -149,7 +153,10 @@ class Archive:
                     raise IntegrityError("its last record has a key")
                 content.finish()
                 return
-            yield Record(kind, key, content.take(length))
+            value = content.take(length)
+            if kind in _JSON_KINDS:
+                budget.take(value)
+            yield Record(kind, key, value)
 
     def _check_digest(self) -> None:
         if self._end < self._start:

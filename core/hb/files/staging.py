@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from hb.cancellation import Cancellation
     from hb.devices.device import Machine
     from hb.files.archive import Record
     from hb.storage.store import OpenStore, Store
@@ -128,7 +129,7 @@ def _run_again(
     machine = make_machine(given)
     return run_interruptibly(
         lambda cancellation: replays.replay(
-            staged.open_store, staged.process, last, machine, on_slot=on_slot, cancellation=cancellation
+            staged.open_store, staged.process, last, machine.under(cancellation), on_slot=on_slot
         )
     )
 
@@ -140,14 +141,14 @@ def bare_machine(given: dict[str, bytes]) -> Machine:
 
     compiled: dict[str, module.Module] = {}
 
-    def load_module(image: str) -> module.Module:
+    def load(image: str, cancellation: Cancellation) -> module.Module:
         if image not in compiled:
             if image not in given:
                 raise IntegrityError(f"the image {image} is not in the file")
-            compiled[image] = module.load(given[image])
+            compiled[image] = module.load(given[image], cancellation=cancellation)
         return compiled[image]
 
-    return Machine(load_module)
+    return Machine(load)
 
 
 def _check_line(found: Staged) -> None:

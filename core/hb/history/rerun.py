@@ -1,15 +1,17 @@
-"""A process's whole schedule run against other code: in which slots that would have given something else.
+"""Run a whole schedule against other code, and find the slots that come out differently.
 
-What comes of a slot is its state and its results; gas is counted, and is no difference. It must never write anything:
-slots that are not computed are, in memory, and each time.
+A slot differs if its state or its results differ. Gas is counted but is not a difference.
+
+Invariants:
+    Nothing is written here. Slots that are not computed are computed in memory, each time.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb.compute import comparison, fresh
-from hb.devices.device import Machine
 from hb.errors import IntegrityError
 from hb.history import references, upgrade
 from hb.protocol import definition as definitions
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from hb.compute.comparison import Difference
     from hb.compute.context import Context
+    from hb.devices.device import Machine
     from hb.protocol.message import Message
     from hb.records.cache import SlotRecord
     from hb.wasm.module import Module
@@ -30,7 +33,7 @@ _DEVICE_KEYS = ("execution-device", "device-stack", "passes")
 
 
 class Change(NamedTuple):
-    """A slot that comes out otherwise, in what, and the gas that the old code and the new one used for it."""
+    """A slot that comes out differently: where it differs, and the gas that the old and the new code used."""
 
     slot: int
     differences: list[Difference]
@@ -39,7 +42,7 @@ class Change(NamedTuple):
 
 
 class Rerun(NamedTuple):
-    """What running a schedule against other code came to: the slots up to `last` were compared."""
+    """The outcome of running a schedule against other code. Slots up to `last` were compared."""
 
     process: str
     last: int
@@ -58,21 +61,22 @@ def rerun(
     on_change: Callable[[Change], None],
     every: bool = False,
 ) -> Rerun:
-    """Runs the schedule of a process up to slot `to` against `module`, from the definition on, and stores nothing.
+    """Run the schedule of a process up to slot `to` against `module`, starting from its definition. Store nothing.
 
-    `on_change` hears of the first slot that comes out otherwise, where it ends; with `every`, of each such slot.
+    Stop at the first slot that comes out differently, after calling `on_change` with it. With `every`, go on, and call
+    `on_change` for each such slot.
 
     Raises:
         NotFound: there is no such process or slot.
-        Refused: the module is not acceptable, has another ABI, or cannot begin from the definition.
+        Refused: the module is not acceptable, has another ABI, or cannot start from the definition.
         IntegrityError: what is stored is damaged.
-        Interrupted: the user wants to stop.
+        Interrupted: the caller was cancelled.
     """
     pid, last = references.resolve(context.session, process, to)
     taken = images.take(module)
-    machine = context.machine(taken.stored)
 
     def work(context: Context) -> Rerun:
+        machine = context.machine(taken.stored)
         new = machine.load_module(taken.runs)
         before = _before(context, pid, last, machine)
         after = _after(context, pid, last, machine, new)
@@ -108,11 +112,12 @@ def _compare(
 
 
 def _before(context: Context, process: str, last: int, machine: Machine) -> Iterator[SlotRecord]:
-    """The records of all slots up to `last`: those that are stored, or, where one is not, all computed again."""
+    """Yield the records of all slots up to `last`: the stored ones, or, if one is missing, all of them computed
+    again."""
     with context.session() as store:
         newest = cache.latest(store, process)
     if newest is None or newest < last:
-        for _, computed in fresh.run(context.session, process, last, machine, context.cancellation):
+        for _, computed in fresh.run(context.session, process, last, machine):
             yield cache.parse_record(computed.record, process, computed.slot)
         return
     for first in range(0, last + 1, WINDOW_SLOTS):
@@ -125,7 +130,8 @@ def _before(context: Context, process: str, last: int, machine: Machine) -> Iter
 
 
 def _after(context: Context, process: str, last: int, machine: Machine, new: Module) -> Iterator[SlotRecord]:
-    """The records of all slots up to `last`, as `new` makes them; a definition keeps its ID and the old image's."""
+    """Yield the records of all slots up to `last`, as `new` makes them. Definitions keep their IDs and the old image's
+    ID."""
     with context.session() as store:
         ran = [lineage.get_definition(store, at.process) for at in lineage.segments(store, process)]
     for definition in ran:
@@ -137,8 +143,8 @@ def _after(context: Context, process: str, last: int, machine: Machine, new: Mod
         code = definitions.code(str(definition["image"]), devices, passes, None)
         return {**{key: value for key, value in definition.items() if key not in _DEVICE_KEYS}, **code}
 
-    other = Machine(lambda image: new)
-    for _, computed in fresh.run(context.session, process, last, other, context.cancellation, adapt):
+    other = replace(machine, load=lambda image, cancellation: new)
+    for _, computed in fresh.run(context.session, process, last, other, adapt):
         yield cache.parse_record(computed.record, process, computed.slot)
 
 

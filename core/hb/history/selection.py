@@ -1,7 +1,10 @@
-"""The slots of a history that somebody asks for, window by window: by sender, by action, by outcome, since when.
+"""Select slots of a history, window by window: by sender, action, outcome or time.
 
-However long a history is, no more of it is held than a window, and a window holds the store for one short slice. What
-the stored bytes of a slot rule out is not so much as parsed. It only looks: it must never compute or write.
+However long a history is, only one window of it is in memory, and each window is one short session. Slots that their
+stored bytes rule out are not parsed.
+
+Invariants:
+    Nothing is computed or written here.
 """
 
 from __future__ import annotations
@@ -35,10 +38,11 @@ PATIENCE_SECONDS = 1.0
 
 
 class Filter(NamedTuple):
-    """What a slot must have to be wanted.
+    """What a wanted slot must have.
 
-    Its message was signed by an address that begins with one of `senders`, and asked for one of `actions`, if any are
-    named; it is computed, and its outcome is an error or is none, as `failed` says.
+    If `senders` are given, its message was signed by an address that begins with one of them. If `actions` are given,
+    its message asks for one of them. If `failed` is given, the slot is computed, and its outcome is an error or not, as
+    asked.
     """
 
     senders: tuple[str, ...] = ()
@@ -46,7 +50,7 @@ class Filter(NamedTuple):
     failed: bool | None = None
 
     def takes(self, view: SlotView) -> bool:
-        """Whether a slot is wanted."""
+        """Return whether a slot is wanted."""
         return (
             (not self.senders or (view.sender or "").startswith(self.senders))
             and (not self.actions or view.action in self.actions)
@@ -54,18 +58,18 @@ class Filter(NamedTuple):
         )
 
     def rules_out_assignment(self, raw: bytes) -> bool:
-        """Whether the stored bytes of an assignment tell that its slot is not wanted."""
+        """Return whether an assignment's stored bytes already show that its slot is not wanted."""
         senders = (b'"committer":"%b' % sender.encode() for sender in self.senders)
         actions = (dumps(action) for action in self.actions)
         return not (_has_any(raw, senders) and _has_any(raw, actions))
 
     def rules_out_record(self, raw: bytes) -> bool:
-        """Whether the stored bytes of a slot record tell that its slot is not wanted."""
+        """Return whether a slot record's stored bytes already show that its slot is not wanted."""
         return self.failed is True and b'"type":"error"' not in raw
 
 
 def _has_any(raw: bytes, texts: Iterable[bytes]) -> bool:
-    """Whether one of `texts` stands in `raw`, or there are none."""
+    """Return whether `raw` contains one of `texts`, or there are none."""
     found = [text in raw for text in texts]
     return not found or any(found)
 
@@ -82,7 +86,7 @@ def select(
     *,
     reverse: bool = False,
 ) -> Iterator[SlotView]:
-    """Those wanted of the slots `first` to `last`, both included and scheduled, in order, or against it if `reverse`.
+    """Yield the wanted slots from `first` to `last`, both included and scheduled, in order, or backwards if `reverse`.
 
     Raises:
         IntegrityError: what is stored of one of them is damaged.
@@ -96,7 +100,7 @@ def select(
 
 
 def first_since(open_store: OpenStore, process: str, since_ms: int) -> int:
-    """The first slot that was assigned at `since_ms` or later; the one after the last, if none was.
+    """Return the first slot that was assigned at `since_ms` or later, or the slot after the last if there is none.
 
     Raises:
         NotFound: there is no such process.
@@ -115,9 +119,10 @@ def first_since(open_store: OpenStore, process: str, since_ms: int) -> int:
 def follow(
     open_store: OpenStore, process: str, first: int | None, wanted: Filter, sign: Callable[[], object]
 ) -> Iterator[SlotView]:
-    """The wanted slots from `first` on (None: those not computed yet), each when it is computed; it does not end.
+    """Yield the wanted slots from `first` on, each when it is computed. It never ends. None begins after the newest
+    computed slot.
 
-    `sign` gives another value after somebody was at the store. Slots are computed by others: this does not.
+    `sign` returns another value after something new was stored. Others compute the slots; this function only looks.
 
     Raises:
         NotFound: there is no such process.
@@ -141,7 +146,7 @@ def follow(
 def _window(
     store: Store, process: str, first: int, last: int, wanted: Filter, *, reverse: bool
 ) -> tuple[int, int, list[int]]:
-    """The next slots that are looked at, from and to, and those of them that are not ruled out."""
+    """Return the first and last slot of the next window, and those of its slots that their bytes do not rule out."""
     kept: dict[int, bool] = {}
     size = 0
     expected = count(last, -1) if reverse else count(first)
@@ -172,7 +177,7 @@ def _window(
 
 
 def _views(store: Store, process: str, slots: list[int]) -> Iterator[SlotView]:
-    """The slots, and those between such as are near each other: one read takes them all."""
+    """Yield the views of `slots`. Slots near each other are read together."""
     runs: list[list[int]] = []
     for slot in slots:
         if runs and slot - runs[-1][1] <= NEAR_SLOTS:

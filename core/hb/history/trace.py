@@ -1,7 +1,10 @@
-"""One slot executed once more, watched: what was called, what the program asked of its host, and what it changed.
+"""Execute one slot again and record what happens: calls, host calls, and changes.
 
-It stands at the slot before and takes the message from there, as computing does. It must never write: every record
-stays as it was, and what comes out is held against what is stored.
+The state of the slot before is rebuilt in memory, and the message is computed from there. The outcome is compared with
+the stored record.
+
+Invariants:
+    Nothing is written here.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ MOST_HOST_CALLS = 1_000_000
 
 
 class KeyChange(NamedTuple):
-    """A public key that the slot changed; None where there was, or is, none."""
+    """A public key that the slot changed. `before` or `after` is None if the key was not there."""
 
     key: str
     before: Value
@@ -43,7 +46,7 @@ class KeyChange(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """In what the trace came out otherwise than it is stored: this is damage."""
+    """Where the trace differs from the stored record. This is damage."""
 
     what: str
     stored: str
@@ -54,10 +57,10 @@ class Difference(NamedTuple):
 class Trace:
     """What happened in one slot.
 
-    `calls` are the calls of exported functions, in order; `left_out` counts those beyond the most that are recorded.
-    `keys`, `globals` and `pages` are what the message changed; where it failed (`undone`), that was put back after it.
-    `pages_before` and `pages_after` are the size of the memory, in pages of 64 KiB. `differences` is None where the
-    slot is not computed, so that there is nothing to hold the trace against.
+    `calls` are the calls of exported functions, in order; `left_out` counts those beyond the recorded maximum. `keys`,
+    `globals` and `pages` are what the message changed. If it failed (`undone`), those changes were undone afterwards.
+    `pages_before` and `pages_after` are the memory size in pages of 64 KiB. `differences` is None if the slot is not
+    computed, because then there is nothing to compare with.
     """
 
     process: str
@@ -76,7 +79,7 @@ class Trace:
 
 
 class _Ran(NamedTuple):
-    """A slot after its execution: its state, the instance that it ran in, and the mirror of that as it was before."""
+    """A slot after its execution: its state, its instance, and the mirror of that instance as it was before."""
 
     public_before: Message
     after: Base
@@ -85,12 +88,12 @@ class _Ran(NamedTuple):
 
 
 def trace(context: Context, process: str, reference: str | int, *, host_calls: int = HOST_CALLS) -> Trace:
-    """Executes a slot once more and tells what happened; of the host calls in it, the first `host_calls` of each call.
+    """Execute a slot again and return what happened. The first `host_calls` host calls of each call are recorded.
 
     Raises:
         NotFound: there is no such process or slot.
-        Interrupted: the user wants to stop.
-        IntegrityError: what is stored is damaged, and the slot cannot be executed for it.
+        Interrupted: the caller was cancelled.
+        IntegrityError: what is stored is so damaged that the slot cannot be executed.
     """
     from hb.wasm.tracing import Recorder
 
@@ -133,7 +136,7 @@ def _trace(context: Context, process: str, slot: int, recorder: Recorder) -> Tra
 
 
 def _spawn(definition: Message, assignment: Message, machine: Machine, recorder: Recorder) -> _Ran:
-    """Slot 0: the process is made, and the message that makes it is computed where its program answers it."""
+    """Execute slot 0: initialise the process, and compute its spawn message if its program answers that."""
     from hb.wasm.memory import Mirror
 
     recorder.on = True
@@ -146,7 +149,7 @@ def _spawn(definition: Message, assignment: Message, machine: Machine, recorder:
 
 
 def _enter(before: Base, after: Base) -> _Ran:
-    """The slot where a fork left: it takes over a state, and nothing runs."""
+    """Return the slot where a fork left: it takes over a state, and nothing runs."""
     from hb.wasm.memory import Mirror
 
     instance: Instance = after["priv"].instance
@@ -173,7 +176,7 @@ def _changed_keys(before: Message, after: Message) -> list[KeyChange]:
 
 
 def _differences(context: Context, process: str, slot: int, ran: _Ran, *, undone: bool) -> list[Difference] | None:
-    """In what the slot came out otherwise than it is stored; None where it is not."""
+    """Return where the slot differs from its stored record; None if it has none."""
     from hb.wasm.engine import ENGINE
 
     with context.session() as store:

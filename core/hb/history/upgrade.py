@@ -1,6 +1,7 @@
-"""Other code for a process that has come some way: whether a module can take over its memory and its globals.
+"""Continue a process with another module: can that module take over its memory and globals?
 
-Nothing is made here: what does not fit is refused, and says why.
+Invariants:
+    Nothing is made here. A module that does not fit is refused with the reason.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ _ABI = {"ao": "the AO ABI", "function": "plain functions"}
 
 
 def code(context: Context, definition: Message, origin: Origin, taken: Taken) -> Message:
-    """The keys of a definition that has the process of `definition` go on with the image `taken`.
+    """Return the definition keys that make a fork of the process of `definition` continue with the image `taken`.
 
     Raises:
-        Refused: the module is not acceptable, or what the process has at the slot of `origin` does not fit it.
+        Refused: the module is not acceptable, or does not fit the state at the slot of `origin`.
         Interrupted, IntegrityError: as `worker_at`.
     """
-    machine = context.machine(taken.stored)
 
     def work(context: Context) -> Message:
+        machine = context.machine(taken.stored)
         new = machine.load_module(taken.runs)
         old = machine.load_module(definitions.runs(definition))
         check_code(old.info, new.info)
@@ -49,7 +50,7 @@ def code(context: Context, definition: Message, origin: Origin, taken: Taken) ->
 
 
 def check_code(old: ModuleInfo, new: ModuleInfo) -> None:
-    """Makes sure that a module is called as the one before it is.
+    """Make sure that a module has the ABI of the module that it replaces.
 
     Raises:
         Refused: it has another ABI.
@@ -59,16 +60,17 @@ def check_code(old: ModuleInfo, new: ModuleInfo) -> None:
 
 
 def devices_for(definition: Message, old: ModuleInfo, new: ModuleInfo) -> tuple[list[str], int | None]:
-    """The devices and passes that a module runs as in another's place: its own, unless others were asked for."""
+    """Return the devices and passes of a module that replaces another: its own defaults, unless the definition names
+    others."""
     had = definitions.execution_devices(definition)
     return execution_for([] if had == execution_for([], old)[0] else had, new)
 
 
 def check_fit(old: Module, new: Module, pages: int) -> None:
-    """Makes sure that a module can have the memory, of so many pages, and the globals that another has.
+    """Make sure that a module can take over another module's memory of `pages` pages, and its globals.
 
     Raises:
-        Refused: it cannot; says in what they differ.
+        Refused: it cannot; the sentence says where they differ.
     """
     _check_memory(old.info, new.info, pages)
     had, has = _globals(old), _globals(new)
@@ -105,7 +107,7 @@ def _width(is64: bool) -> str:
 
 
 def _globals(module: Module) -> list[tuple[str, tuple[str, ...]]]:
-    """The type and the public names of every mutable global, in index order."""
+    """Return the type and the public names of every mutable global, in index order."""
     names: dict[int, list[str]] = {}
     for export in module.info.exports:
         if export.kind == "global":
@@ -124,7 +126,7 @@ def _described(type_: str, names: tuple[str, ...]) -> str:
 
 
 def _try(live: Worker, definition: Message, said: Message, machine: Machine) -> None:
-    """Gives an instance of the module the state that it is to take over."""
+    """Load the state that is to be taken over into an instance of the module."""
     rest = {key: value for key, value in definition.items() if key not in definitions.CODE_KEYS}
     try:
         live.fork(live.process, {**rest, **said}, machine)

@@ -1,6 +1,7 @@
-"""A process's past, as it is: slot by slot, what came in and what it gave.
+"""The past of a process as it is stored, slot by slot: what came in and what came out.
 
-It only looks: it must never compute or write.
+Invariants:
+    Nothing is computed or written here.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ class StateView(NamedTuple):
 
 
 class ProcessView(NamedTuple):
-    """A process as a list shows it. `slots` are scheduled; `computed` is the newest computed one, or None.
+    """A process as a list shows it. `slots` counts the scheduled slots; `computed` is the newest computed slot, or
+    None.
 
-    `origin` is where it left another process, if it is a fork.
+    `origin` says where a fork left another process; None if it is not a fork.
     """
 
     process: str
@@ -58,11 +60,12 @@ class ProcessView(NamedTuple):
 
 
 class SlotView(NamedTuple):
-    """One slot: its assignment, and what computing it gave where it is computed (else those are None).
+    """One slot: its assignment, and what computing it gave. If it is not computed, `computed` is False and the rest is
+    None.
 
-    `sender` is the address that signed the message; `state` the public keys; `changed` says whether the slot left
-    anything other than it was, and `image` whether a memory image of it is stored. `origin` is where a fork left
-    another process, at the slot whose message made it.
+    `sender` is the address that signed the message. `state` holds the public keys. `changed` is False if the slot
+    changed nothing. `image` says whether a memory image is stored. `origin` says where a fork left another process; it
+    is set at the fork's first own slot.
     """
 
     process: str
@@ -85,10 +88,10 @@ class SlotView(NamedTuple):
 
 
 def resolve_slot(store: Store, process: str, reference: str | int) -> int:
-    """The slot that `reference` stands for: a number, `now`, `now~K`, or the ID of a scheduled message.
+    """Return the slot that `reference` stands for: a number, `now`, `now~K`, or the ID of a scheduled message.
 
-    Of the ID, 6 characters or more may stand for it where no other message of the process begins with them. The IDs of
-    assignments are for `references.resolve`.
+    The first 6 or more characters of a message ID are enough if no other message of the process begins with them. The
+    IDs of assignments are for `references.resolve`.
 
     Raises:
         Refused: it is none of these, or the beginning of several IDs.
@@ -115,7 +118,7 @@ def resolve_slot(store: Store, process: str, reference: str | int) -> int:
 
 
 def _find_message(store: Store, process: str, prefix: str) -> int:
-    """The slot of the only message of `process` whose ID begins with `prefix`."""
+    """Return the slot of the only message of `process` whose ID begins with `prefix`."""
     owners = {segment.process for segment in lineage.segments(store, process)}
     names = (keys.message_of(key) for key, _ in store.scan(*keys.messages(prefix)) if keys.process_of(key) in owners)
     # A fork has not all messages of its origin.
@@ -135,7 +138,7 @@ def _find_message(store: Store, process: str, prefix: str) -> int:
 
 
 def slot_views(store: Store, process: str, first: int, last: int) -> Iterator[SlotView]:
-    """The slots `first` to `last`, both included and both scheduled, in order.
+    """Yield the views of slots `first` to `last`, both included and scheduled, in order.
 
     Raises:
         IntegrityError: what is stored of one of them is damaged.
@@ -149,10 +152,10 @@ def slot_views(store: Store, process: str, first: int, last: int) -> Iterator[Sl
 
 
 def view(process: str, assignment: Message, record: SlotRecord | None, *, image: bool) -> SlotView:
-    """A slot's assignment and, where there is one, its record as one value.
+    """Return the view of a slot from its assignment and, if it is computed, its record.
 
     Raises:
-        IntegrityError: the record is of another assignment.
+        IntegrityError: the record belongs to another assignment.
     """
     message = assignment["body"]
     slot, timestamp_ms = assignment["slot"], assignment["timestamp"]
@@ -189,7 +192,7 @@ def view(process: str, assignment: Message, record: SlotRecord | None, *, image:
 
 
 def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessView:
-    """A process as a list shows it; `named` are all names, and the process ID that each stands for."""
+    """Return the view of a process. `named` maps every name to its process ID."""
     definition = lineage.get_definition(store, process)
     head = scheduler.get_head(store, process)
     spawned = scheduler.get_assignment(store, process, lineage.first_slot(store, process))["timestamp"]
@@ -208,7 +211,7 @@ def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessVi
 
 
 def find_state(store: Store, process: str, slot: int) -> StateView | None:
-    """The state of `slot`, or None where it is not computed.
+    """Return the state of `slot`, or None if it is not computed.
 
     Raises:
         IntegrityError: what is stored of it is damaged.

@@ -1,7 +1,9 @@
-"""The process cache: slot records, and the memory images that a live instance can be made from again.
+"""Slot records, and the memory images that a live instance can be restored from.
 
-What is here is derivable from the schedule, so it is written in batches that need no sync of their own. It must never
-run a module.
+Everything here can be computed again from the schedule, so it is written without a sync of its own.
+
+Invariants:
+    No module runs here.
 
 Source: HyperBEAM's `dev_process_cache` (`write`, `read`, `latest`).
 """
@@ -66,10 +68,10 @@ _REQUIRED: dict[str, type] = {
 
 
 class Image(NamedTuple):
-    """An instance's memory and mutable globals at one slot, by content.
+    """The memory and the mutable globals of an instance at one slot, by content.
 
-    `globals` are `[type, bits]` of every mutable global in index order, `pages` the size of the memory in pages of
-    64 KiB, and `held` the digest of every page that is not all zeros, by page number.
+    `globals` holds `[type, bits]` of every mutable global, in index order. `pages` is the size of the memory in pages
+    of 64 KiB. `held` maps the number of each page that is not all zeros to its digest.
     """
 
     globals: RawGlobals
@@ -77,37 +79,37 @@ class Image(NamedTuple):
     held: Mapping[int, str]
 
     def encode(self) -> bytes:
-        """The image record; its digest is what a slot record names."""
+        """Return the stored bytes of the image. A slot record names their digest."""
         held: Message = {str(page): digest for page, digest in self.held.items()}
         return dumps({"globals": [list(pair) for pair in self.globals], "held": held, "pages": self.pages})
 
 
 def write(batch: Batch, process: str, slot: int, record: bytes) -> None:
-    """Puts the record of `slot` into `batch`."""
+    """Put the record of `slot` into `batch`."""
     batch.puts[keys.slot_record_key(process, slot)] = record
 
 
 def write_image(batch: Batch, process: str, slot: int, image: bytes, pages: Mapping[str, bytes]) -> None:
-    """Puts the image record of `slot`, and the contents of pages by digest, into `batch`; pages are compressed here."""
+    """Put the image record of `slot` into `batch`, and `pages`, by digest. Pages are compressed here."""
     batch.puts[keys.memory_image_key(process, slot)] = image
     for digest, content in pages.items():
         batch.puts[keys.page_key(digest)] = compress(content)
 
 
 def read_bytes(store: Store, process: str, slot: int) -> bytes | None:
-    """The record of `slot` as it is stored and hashed."""
+    """Return the record of `slot` as it is stored and hashed, or None if the slot is not computed."""
     return store.get(keys.slot_record_key(process, slot))
 
 
 def is_computed(store: Store, process: str, slot: int) -> bool:
-    """Whether the state of `slot` is here."""
+    """Return whether `slot` has a record."""
     return read_bytes(store, process, slot) is not None
 
 
 def latest(
     store: Store, process: str, *, first: int = 0, limit: int = keys.LAST_SLOT, required: Part = "record"
 ) -> int | None:
-    """The newest slot from `first` to `limit`, both included, that has the `required` part, or None."""
+    """Return the newest slot from `first` to `limit`, both included, that has the `required` part, or None."""
     slots = keys.memory_images if required == "image" else keys.slot_records
     for key, _ in store.scan(*slots(process, first, limit), reverse=True):
         slot = keys.slot_of(key)
@@ -117,16 +119,16 @@ def latest(
 
 
 def image_digest(store: Store, process: str, slot: int) -> str | None:
-    """The digest of the memory image of `slot`, or None where none is stored."""
+    """Return the digest of the memory image of `slot`, or None if none is stored."""
     raw = store.get(keys.memory_image_key(process, slot))
     return None if raw is None else ids.digest(raw)
 
 
 def read_image(store: Store, process: str, slot: int) -> Image:
-    """The memory image of `slot`, which is there.
+    """Return the memory image of `slot`.
 
     Raises:
-        IntegrityError: it is not there, or its bytes are no image record.
+        IntegrityError: it is missing, or its bytes are not an image record.
     """
     raw = store.get(keys.memory_image_key(process, slot))
     if raw is None:
@@ -135,10 +137,10 @@ def read_image(store: Store, process: str, slot: int) -> Image:
 
 
 def parse_image(raw: bytes, process: str, slot: int) -> Image:
-    """The memory image in the stored bytes of its record.
+    """Return the memory image in the stored bytes of its record.
 
     Raises:
-        IntegrityError: they are no image record.
+        IntegrityError: they are not an image record.
     """
     fields = parse(raw, "memory image", process, slot)
     listed, held, pages = fields.get("globals"), fields.get("held"), fields.get("pages")
@@ -156,20 +158,20 @@ def parse_image(raw: bytes, process: str, slot: int) -> Image:
 
 
 def _is_global(*parts: object) -> bool:
-    """Whether these are the type and the bits of a global."""
+    """Return whether these are the type and the bits of a global."""
     return [type(part) for part in parts] == [str, int] and cast(int, parts[1]).bit_length() <= MAX_GLOBAL_BITS
 
 
 def _is_number(text: str) -> bool:
-    """Whether `text` is the number of a page that a memory can have."""
+    """Return whether `text` can be the number of a page."""
     return text.isdecimal() and text.isascii() and len(text) <= MAX_PAGE_DIGITS
 
 
 def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int, bytes]:
-    """The contents of the pages that `image` holds, each checked against its digest.
+    """Return the contents of the pages that `image` holds, by page number. Each is checked against its digest.
 
     Raises:
-        IntegrityError: a page is gone, or is not what its digest says.
+        IntegrityError: a page is missing, or does not have its digest.
     """
     pages = {}
     for page, digest in image.held.items():
@@ -187,14 +189,14 @@ def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int,
 
 
 def compress(page: bytes) -> bytes:
-    """A page as it is stored: zlib at its quickest level."""
+    """Return a page as it is stored: zlib, fastest level."""
     from zlib import compress as zlib_compress
 
     return zlib_compress(page, 1)
 
 
 def decompress(packed: bytes) -> bytes | None:
-    """The page that `packed` holds, or None where it holds none; never more than a page, whatever it claims."""
+    """Return the page in `packed`, or None if there is none. Never produces more bytes than a page has."""
     from zlib import decompressobj
     from zlib import error as zlib_error
 
@@ -232,10 +234,10 @@ def _kind(record: Message, key: str) -> str:
 
 
 def parse(raw: bytes, what: str, process: str, slot: int | None) -> Message:
-    """The message in the stored bytes of `what`.
+    """Return the message in stored bytes. `what` names them in the error.
 
     Raises:
-        IntegrityError: they hold none.
+        IntegrityError: they hold no message.
     """
     try:
         message = loads_stored(raw)

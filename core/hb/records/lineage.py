@@ -1,7 +1,11 @@
-"""What a process is, and whose its slots are: a fork shares those up to where it left with the one that it left.
+"""Definitions, and which process owns each slot of a fork.
 
-Nothing is copied: the records of a shared slot are the origin's, and a `View` of a store finds them there. It must
-never write, nor know what a record says.
+A fork shares its origin's slots up to the slot where it left. Nothing is copied: a shared slot's records are stored
+under the origin's ID, and a `View` of a store finds them there.
+
+Invariants:
+    Nothing is written here.
+    Nothing here knows what a record contains, except a definition.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ _SAYS_FORK = b'"%s":' % definitions.FORK_KEYS[0].encode()
 
 
 class Segment(NamedTuple):
-    """The slots `first` to `last`, both included, which are those of `process` itself."""
+    """The slots `first` to `last`, both included, that belong to `process`."""
 
     process: str
     first: int
@@ -43,11 +47,11 @@ Lineage = tuple[Segment, ...]
 
 
 def get_definition(store: Store, process: str) -> Message:
-    """The definition of a process.
+    """Return the definition of a process.
 
     Raises:
         NotFound: there is no such process.
-        IntegrityError: the stored bytes are not the definition with that ID.
+        IntegrityError: the stored bytes are not the definition with this ID.
     """
     raw = store.get(keys.definition_key(process))
     if raw is None:
@@ -71,10 +75,10 @@ def get_definition(store: Store, process: str) -> Message:
 
 
 def segments(store: Store, process: str) -> Lineage:
-    """The lineage of a process: one segment, unless it is a fork.
+    """Return the lineage of a process: one segment, or several for a fork.
 
     Raises:
-        IntegrityError: its definition, or that of a process that it comes from, is damaged or gone.
+        IntegrityError: its definition, or that of an ancestor, is damaged or missing.
     """
     if isinstance(store, View):
         return store.segments(process)
@@ -82,7 +86,7 @@ def segments(store: Store, process: str) -> Lineage:
 
 
 def owner(store: Store, process: str, slot: int) -> str:
-    """The process whose own `slot` of `process` is: itself, or one that it is a fork of.
+    """Return the process that owns `slot` of `process`: itself, or an ancestor that it shares the slot with.
 
     Raises:
         IntegrityError: as `segments`.
@@ -91,31 +95,31 @@ def owner(store: Store, process: str, slot: int) -> str:
 
 
 def owner_in(line: Lineage, slot: int) -> str | None:
-    """The process in `line` whose own `slot` is, if there is one."""
+    """Return the process in `line` that owns `slot`, or None."""
     return next((segment.process for segment in line if segment.first <= slot <= segment.last), None)
 
 
 def first_slot(store: Store, process: str) -> int:
-    """The first slot that is a process's own: that of its definition."""
+    """Return the first slot that a process owns: the slot of its definition."""
     return segments(store, process)[-1].first
 
 
 @contextmanager
 def viewed(opening: AbstractContextManager[Store], known: dict[str, Lineage]) -> Iterator[Store]:
-    """The store that `opening` opens, as a `View`."""
+    """Open a store with `opening`, as a `View`."""
     with opening as store:
         yield View(store, known)
 
 
 def _told(store: Store, process: str, definition: bytes | None, known: dict[str, Lineage]) -> Lineage:
-    """The lineage of a process whose stored definition this is."""
+    """Return the lineage of a process whose stored definition is `definition`."""
     if definition is None or _SAYS_FORK not in definition:
         return (Segment(process, 0, keys.LAST_SLOT),)
     return _trace(store, process, known)
 
 
 def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
-    """The lineage of a fork; it, and those of all that it comes from, are known from then on."""
+    """Return the lineage of a fork, and add it and its ancestors' to `known`."""
     path: dict[str, Origin | None] = {}
     at: str | None = process
     while at is not None and at not in known:
@@ -144,7 +148,7 @@ def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
 
 
 def _after(line: Lineage, process: str, origin: Origin | None) -> Lineage:
-    """The lineage of a process that left one with this `line`."""
+    """Return the lineage of a process that left a process with the lineage `line`."""
     if origin is None:
         return (Segment(process, 0, keys.LAST_SLOT),)
     shared = [
@@ -156,9 +160,9 @@ def _after(line: Lineage, process: str, origin: Origin | None) -> Lineage:
 
 
 class View:
-    """A store in which a fork has the records of the slots that it shares, under its own ID.
+    """A store in which a fork's shared slots appear under the fork's own ID.
 
-    What is written goes where it says. `known` are lineages found before: they never change.
+    Writes go to the keys that they name. `known` holds lineages found before; a lineage never changes.
     """
 
     def __init__(self, store: Store, known: dict[str, Lineage] | None = None) -> None:
@@ -166,7 +170,7 @@ class View:
         self._known = {} if known is None else known
 
     def segments(self, process: str) -> Lineage:
-        """As the function `segments`."""
+        """Return the lineage of a process; see the function `segments`."""
         found = self._known.get(process)
         if found is None:
             raw = self._store.get(keys.definition_key(process))
@@ -176,7 +180,7 @@ class View:
         return found
 
     def get(self, key: bytes) -> bytes | None:
-        """The value under `key`, or None if there is none."""
+        """Return the value under `key`, or None if there is none."""
         kind = key[:2]
         if kind in keys.SLOTTED:
             process = keys.owner_of(key)
@@ -190,7 +194,7 @@ class View:
         return raw
 
     def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values with start <= key < stop; slots that a fork shares have their owner's keys."""
+        """Yield keys and values with start <= key < stop. A shared slot has its owner's key."""
         span = keys.span_of(start, stop)
         line = () if span is None else self.segments(span[0])
         if span is None or len(line) == 1:
@@ -210,7 +214,7 @@ class View:
         self._store.commit(batch)
 
     def _inherited(self, key: bytes) -> bytes | None:
-        """The slot of a message, where that is one that the process shares."""
+        """Return the index entry of a message that the process shares with an ancestor, or None."""
         message = keys.message_of(key)
         for at in self.segments(keys.process_of(key))[:-1]:
             raw = self._store.get(keys.message_slot_key(message, at.process))

@@ -1,12 +1,18 @@
-"""Slot records held to what is next to them, whenever one is read.
+"""Check a slot record against its neighbours whenever one is read.
 
-LevelDB's checksums notice what a disk does to a record. A record that somebody wrote over is noticed here as far as
-a few reads go: it must be of its slot, the record after it must name its digest, or, where it is the newest, it must
-name that of the one before, go on from its hashpath, and be of the assignment that is there; and its memory image must
-have the digest that it names. What nothing else names, the results and the state of the newest slot, only computing
-it again can tell.
+LevelDB's checksums notice what a disk does to a record. A record that somebody replaced is noticed here, as far as a
+few reads can tell:
 
-It must never run a module, nor write.
+- It must name its own slot.
+- The record after it must name its digest. The newest record must name the digest of the record before it, continue
+  that record's hashpath, and belong to the stored assignment.
+- Its memory image must have the digest that it names.
+
+Only computing again can check the results and the state of the newest slot, because nothing else names them.
+
+Invariants:
+    No module runs here.
+    Nothing is written here.
 """
 
 from __future__ import annotations
@@ -26,10 +32,10 @@ if TYPE_CHECKING:
 
 
 def read(store: Store, process: str, slot: int) -> SlotRecord | None:
-    """The record of `slot`, or None where the slot is not computed.
+    """Return the record of `slot`, or None if the slot is not computed.
 
     Raises:
-        IntegrityError: it is none, or it and what is next to it do not fit together.
+        IntegrityError: it is not a record, or it contradicts its neighbours.
     """
     raw = cache.read_bytes(store, process, slot)
     if raw is None:
@@ -45,7 +51,7 @@ def read(store: Store, process: str, slot: int) -> SlotRecord | None:
 
 
 def records(store: Store, process: str, first: int, last: int) -> Iterator[SlotRecord]:
-    """The records of slots `first` to `last`, both included, in order; slots that are not computed are left out.
+    """Yield the records of slots `first` to `last`, both included, in order. Slots that are not computed are left out.
 
     Raises:
         IntegrityError: as `read`.
@@ -62,10 +68,10 @@ def records(store: Store, process: str, first: int, last: int) -> Iterator[SlotR
 
 
 def check_assignment(record: SlotRecord, name: str, every: str, process: str) -> None:
-    """Makes sure that a record is of the assignment `name`; `every` is the ID that its hashpath ends with.
+    """Make sure that a record belongs to the assignment `name`. `every` is the ID that its hashpath must end with.
 
     Raises:
-        IntegrityError: it is of another.
+        IntegrityError: it belongs to another.
     """
     _check_named(record, "assignment", name, record.assignment, process)
     ending = record.hashpath.rpartition("/")[2]

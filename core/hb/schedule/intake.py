@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import Refused
+from hb.protocol import bounds
 from hb.protocol import request as requests
 from hb.protocol.commitment import Encoded, Key, encoded, sign_encoded, verify
 from hb.protocol.message import Message, dumps, normalise_message
@@ -63,6 +64,7 @@ def check_size(written: bytes, limit_bytes: int) -> None:
     """
     if len(written) > limit_bytes:
         raise beyond(f"a message may have {limit_bytes} bytes, got {len(written)}", "message-limit")
+    bounds.check(written, values=bounds.MESSAGE_VALUES, depth=2 * bounds.MAX_DEPTH)
 
 
 def beyond(sentence: str, setting: str) -> Refused:

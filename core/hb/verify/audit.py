@@ -121,16 +121,14 @@ def _replay(
 
 
 def _replay_to(context: Context, process: str, last: int, on_note: Callable[[Note], None]) -> Finding | None:
-    machine = context.machine()
     return context.run(
         lambda inner: replays.replay(
             inner.session,
             process,
             last,
-            machine,
+            inner.machine(),
             on_slot=inner.on_slot,
             on_note=on_note,
-            cancellation=inner.cancellation,
         )
     )
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.cancellation import NEVER, Cancellation
 from hb.compute import comparison, fresh
-from hb.errors import HbError, Refused
+from hb.errors import BeyondThisMachine, HbError, Refused
 from hb.protocol.message import loads_message
 from hb.records import cache, keys
 from hb.verify.evidence import Finding, Kind
@@ -63,21 +62,21 @@ def replay(
     *,
     on_slot: OnSlot,
     on_note: Callable[[Note], None] = ignore,
-    cancellation: Cancellation = NEVER,
 ) -> Finding | None:
     """Return the first slot up to `last` that differs from what is stored, and in what; None if there is none.
 
     `on_note` is called, at the end, once for each other engine that computed slots that are equal but for gas.
 
     Raises:
-        Interrupted: the caller was cancelled.
+        Interrupted: the machine's cancellation was cancelled.
+        BeyondThisMachine: a program needs more than this machine allows.
         IntegrityError: the schedule, or a definition, cannot be read.
     """
     stored: dict[int, tuple[bytes, bytes | None]] = {}
     notes: dict[str, Note] = {}
     known = -1
     try:
-        for live, computed in fresh.run(open_store, process, last, machine, cancellation):
+        for live, computed in fresh.run(open_store, process, last, machine):
             if computed.slot > known:
                 known = min(last, known + WINDOW_SLOTS)
                 with open_store() as store:
@@ -86,6 +85,8 @@ def replay(
             on_slot(computed.slot, last)
             if finding is not None:
                 return finding
+    except BeyondThisMachine:
+        raise  # it says nothing about what is stored
     except Refused as error:
         return Finding(process, 0, Kind.REPLAY, None, "a module that runs", error.message)
     for note in notes.values():

@@ -19,11 +19,13 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from hb.errors import HbError, HomeUnusable, Interrupted, Refused
+from hb.errors import BeyondThisMachine, HbError, HomeUnusable, Refused
 from hb.wasm import compiled, engine
 
 if TYPE_CHECKING:
     import wasmtime
+
+    from hb.cancellation import Cancellation
 
 SMALL_BYTES = 4096
 """A module of so many bytes is compiled in this program: the worst of them takes a fraction of a second."""
@@ -47,16 +49,15 @@ DEFAULT_LIMITS = CompileLimits()
 
 
 def compile_apart(
-    wasm: bytes, wasm_digest: str, cache: Path | None, limits: CompileLimits
+    wasm: bytes, wasm_digest: str, cache: Path | None, limits: CompileLimits, cancellation: Cancellation
 ) -> tuple[dict[str, Any], wasmtime.Module]:
     """The description and the compiled form of `wasm`, made by a child program and kept in `cache`, if that can be.
 
     Raises:
         Refused: the module is malformed or not valid, or takes more than the limits.
-        Interrupted: `engine.interrupt` came meanwhile; the child is gone.
+        Interrupted: it was cancelled meanwhile; the child is gone.
         HomeUnusable: the compiled form can be written nowhere.
     """
-    before = engine.interrupts()
     failure = ""
     for directory in (cache, None):
         with compiled.workplace(directory) as place:
@@ -69,7 +70,7 @@ def compile_apart(
                 continue
             with compiled.dropping(draft.path):
                 with draft.file:
-                    said, code = _run(wasm, draft.file, limits, before)
+                    said, code = _run(wasm, draft.file, limits, cancellation)
                 answer = _answer(said, code, limits)
                 if "unwritten" not in answer:
                     return answer["description"], compiled.adopt(draft, answer["description"])
@@ -77,7 +78,7 @@ def compile_apart(
     raise HomeUnusable(f"cannot write the compiled form of the module: {failure}")
 
 
-def _run(wasm: bytes, target: IO[bytes], limits: CompileLimits, before: int) -> tuple[bytes, int]:
+def _run(wasm: bytes, target: IO[bytes], limits: CompileLimits, cancellation: Cancellation) -> tuple[bytes, int]:
     """What the child said, and its exit code."""
     import wasmtime
 
@@ -101,21 +102,20 @@ def _run(wasm: bytes, target: IO[bytes], limits: CompileLimits, before: int) -> 
             start_new_session=True,  # Ctrl-C is for us to pass on
         ) as process:
             try:
-                said = _listen(process, before)
+                said = _listen(process, cancellation)
             except BaseException:
                 process.kill()
                 raise
             return said, process.wait()
 
 
-def _listen(process: subprocess.Popen[bytes], before: int) -> bytes:
+def _listen(process: subprocess.Popen[bytes], cancellation: Cancellation) -> bytes:
     assert process.stdout is not None
     said = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while len(said) < _MOST_SAID_BYTES:
-            if engine.interrupts() != before:
-                raise Interrupted("compiling the module was interrupted")
+            cancellation.check("compiling the module")
             if selector.select(_LOOK_S):
                 part = os.read(process.stdout.fileno(), 1 << 16)
                 if not part:
@@ -140,14 +140,14 @@ def _answer(said: bytes, code: int, limits: CompileLimits) -> dict[str, Any]:
             raise Refused(answer["refused"], hint=answer["hint"])
         return answer
     if code == -signal.SIGXCPU:
-        raise Refused(
+        raise BeyondThisMachine(
             f"compiling the module takes more than the limit of {limits.seconds} s of processor time",
             hint=_hint("compile-seconds"),
         )
     text = said.decode("utf-8", "replace")
     # The compiler ends the program where it gets no memory; the system does where it has none.
     if code == -signal.SIGKILL or "memory allocation of" in text or "MemoryError" in text or "os error 12" in text:
-        raise Refused(
+        raise BeyondThisMachine(
             f"compiling the module takes more than the limit of {limits.megabytes} MB of memory",
             hint=_hint("compile-memory"),
         )

@@ -1,8 +1,12 @@
 """A module at work: calls, gas, globals and memory.
 
-Responsible for turning whatever a module does into an `Outcome`, a value; and for reading and restoring all of its
-state. It is never the judge of an argument or a message, knows no store, and gives a module nothing of the host.
-One thread at a time may use an instance.
+Whatever a module does is an `Outcome`, a value. All of its state can be read and put back.
+
+Invariants:
+    What this machine cannot do is never an outcome: it is raised.
+    No argument and no message is judged here.
+    A module gets nothing of the host but what its imports give it.
+    One thread at a time uses an instance; any thread may cancel its call.
 """
 
 from __future__ import annotations
@@ -15,31 +19,34 @@ from weakref import ref
 import wasmtime
 
 from hb.binary.parse import NUMERIC, numeric_type
-from hb.errors import Interrupted, Refused
-from hb.wasm import engine, fastcall, longjmp
+from hb.cancellation import NEVER
+from hb.errors import Refused
+from hb.wasm import allocation, engine, epochs, fastcall, longjmp
 from hb.wasm.engine import PAGE_BYTES
 from hb.wasm.host import OUT_OF_GAS, Failure, Host, HostTrap
 
 if TYPE_CHECKING:
     from hb.binary.parse import Import
+    from hb.cancellation import Cancellation
     from hb.protocol.definition import Limits
+    from hb.wasm.binding import Stop
     from hb.wasm.fastcall import Number
     from hb.wasm.module import Module, ModuleInfo
 
 HostFunction = Callable[..., Any]
-"""Called with the instance's `Host` and the arguments; gives a value, or None. Ends the call by raising `HostTrap`."""
+"""Called with the instance's `Host` and the arguments. Returns a value or None; ends the call by raising `HostTrap`."""
 
 HOST_CALL_GAS = 1000
-"""What a call of a host function costs: it takes a microsecond or two, as a thousand instructions do."""
+"""Gas of one call of a host function, which takes as long as a thousand instructions."""
 
 # A table's elements are host memory too: 8 bytes each.
 MAX_TABLE_ELEMENTS = 1_000_000
-_INSTANCES = 3  # the program's, and the two that its longjmp takes
+_INSTANCES = 3  # the program's, and the two that its longjmp needs
 _MAX_FUEL = 2**63 - 1
 _MAX_MEMORY_BYTES = 2**62
 
-# The engine's trap codes, by name: the kind of failure, and the sentence that a slot's results carry. Ours, and not
-# the engine's, so that a record does not change with its release.
+# The engine's trap codes, by name: the kind of failure, and the sentence that a slot's results carry. The sentences are
+# ours and not the engine's, so that a record does not change with its release.
 _TRAPS = {
     "UNREACHABLE": ("trap", "the program executed an unreachable instruction"),
     "MEMORY_OUT_OF_BOUNDS": ("trap", "the program accessed memory out of bounds"),
@@ -61,8 +68,8 @@ _UNCAUGHT = ("trap", "the program threw an exception that it did not catch")
 class Outcome(NamedTuple):
     """What a call did: its results (integers signed), the gas it used, and how it failed if it did.
 
-    The engine looks at what is left of the gas at calls and in loops: a call may end well that is a few instructions
-    over, and has then used all of it.
+    The engine checks the gas at calls and in loops. A call may end well that is a few instructions over its gas, and
+    has then used all of it.
     """
 
     values: tuple[Number, ...]
@@ -73,21 +80,33 @@ class Outcome(NamedTuple):
 class Instance:
     """One instance of `module`, in a store of its own.
 
-    `start_failure` says how the module failed as it was instantiated, `start_gas` what that took; an instance that
-    failed can be asked for nothing else.
+    `start_failure` says how the start function failed, `start_gas` what it used. An instance that failed can do nothing
+    else.
     """
 
     def __init__(
-        self, module: Module, limits: Limits, imports: Mapping[tuple[str, str], HostFunction] | None = None
+        self,
+        module: Module,
+        limits: Limits,
+        imports: Mapping[tuple[str, str], HostFunction] | None = None,
+        *,
+        cancellation: Cancellation = NEVER,
+        host_memory_pages: int | None = None,
     ) -> None:
-        """Instantiates: memory and globals as declared, then the start function if there is one.
+        """Instantiate: memory and globals as declared, then the start function if there is one.
+
+        `limits` are the definition's, and decide outcomes. `host_memory_pages` is a bound of this machine alone, in
+        pages of 64 KiB, None for none: a program that needs more is refused.
 
         Raises:
             Refused: the module declares more memory or table than the limits allow, or imports what is not given.
-            Interrupted: `engine.interrupt` came while the start function ran.
+            BeyondThisMachine: it needs more memory than `host_memory_pages`.
+            OutOfMemory: the system gives no memory.
+            Interrupted: it was cancelled while the start function ran.
         """
         self.module = module
         self.limits = limits
+        self.host_memory_pages = host_memory_pages
         self._imports = imports or {}
         self._fuel = min(limits.gas, _MAX_FUEL)
         self._calls: dict[str, fastcall.Call] = {}
@@ -98,31 +117,47 @@ class Instance:
         self.start_failure: Failure | None = None
         self.host = Host(self, pointer_bytes=8 if module.info.memory is not None and module.info.memory.is64 else 4)
         self._store = wasmtime.Store(engine.get_engine())
-        self._tank = fastcall.tank(self._store)
+        self._tank = fastcall.Tank(self._store)
+        self._guard = epochs.guard(self._store)
+        self.cancellation = cancellation
+        most_bytes = None if host_memory_pages is None else host_memory_pages * PAGE_BYTES
+        self._account = allocation.Account(most_bytes, self._guard.fail)
         self._limit_store()
         self._exports = self._instantiate()
         self.start_gas = self._fuel - self._store.get_fuel()
         state = module.state
         self._memory = self._exports.get(state.memory) if state.memory is not None else None
-        self._place = None if self._memory is None else fastcall.memory(self._store, self._memory)
+        self._place = None if self._memory is None else fastcall.Memory(self._store, self._memory)
         self._globals = [
-            fastcall.cell(self._store, self._exports[name], type_) for name, type_ in state.globals if self._exports
+            fastcall.Cell(self._store, self._exports[name], type_) for name, type_ in state.globals if self._exports
         ]
         self._public = {
-            name: fastcall.cell(self._store, self._exports[name], type_)
+            name: fastcall.Cell(self._store, self._exports[name], type_)
             for name, type_ in module.info.globals.items()
             if self._exports
         }
 
+    @property
+    def cancellation(self) -> Cancellation:
+        """What ends a call of this instance, and no other call in the program. Set it before a call."""
+        return self._guard.cancellation
+
+    @cancellation.setter
+    def cancellation(self, cancellation: Cancellation) -> None:
+        self._guard.cancellation = cancellation
+        cancellation.notify(epochs.wake)
+
     def call(self, function: str, arguments: Sequence[Number], *, spent: int = 0) -> Outcome:
-        """Calls an exported function, with all of the gas limit less what has been `spent`.
+        """Call an exported function, with all of the gas limit less what has been `spent`.
 
         The arguments must be as many as it takes and of its types, integers signed. What the module does is never
         raised.
 
         Raises:
             KeyError: no function of that name is exported.
-            Interrupted: `engine.interrupt` came while it ran.
+            Interrupted: the instance's cancellation was cancelled.
+            BeyondThisMachine: it needs more memory than this machine allows; the instance is of no further use.
+            OutOfMemory: the system gave it no memory; the instance is of no further use.
         """
         call = self._calls.get(function)
         if call is None:
@@ -130,33 +165,38 @@ class Instance:
             if failure is not None:
                 return Outcome((), 0, failure)
             call = self._calls[function]
-        before = engine.interrupts()
-        self._store.set_epoch_deadline(1)
-        if engine.interrupts() != before:
-            raise Interrupted(f"{function} was interrupted")
+        guard = self._guard
+        guard.check()
         fuel = max(self._fuel - spent, 0)
+        guard.is_running = True
         try:
             values, fuel_left, stop = call(arguments, fuel)
         except HostTrap as trap:
+            if guard.failure is not None:
+                raise guard.failure from trap
             self.failed_by(trap.__cause__)
             return Outcome((), fuel - self._store.get_fuel(), trap.failure)
+        finally:
+            guard.is_running = False
+        if guard.failure is not None:
+            raise guard.failure
         if stop is None:
             return Outcome(values, fuel - fuel_left, None)
         self.failed_by(stop)
         return Outcome(values, fuel - fuel_left, _failure(stop))
 
     def failed_by(self, trap: BaseException | None) -> None:
-        """Hears of the engine's own word on a call that fails, if it has one: for who wants to know where it did."""
+        """Do nothing: a subclass may want to know where a call failed, as far as the engine tells."""
 
     def spend(self, gas: int) -> bool:
-        """Takes from the gas of the call that runs; where there is not so much, takes all and gives False."""
+        """Take from the gas of the call that runs. If there is less, take all of it and return False."""
         return self._tank.take(gas)
 
     def call_back(self, function: str, arguments: Sequence[Number]) -> tuple[Number, ...]:
-        """Calls an exported function from within a host function, on the gas of the call that runs.
+        """Call an exported function from within a host function, on the gas of the call that runs.
 
         Raises:
-            HostTrap: it failed, there is none of that name or with so many arguments, or the host is in such a call.
+            HostTrap: it failed, there is none of that name and number of arguments, or the host is in such a call.
         """
         type_ = self.module.info.functions.get(function)
         if self._in_call_back or type_ is None or len(type_.params) != len(arguments) or function not in self._exports:
@@ -173,15 +213,21 @@ class Instance:
         return values
 
     def fresh(self) -> Instance:
-        """Another instance of the same module, with the same limits and imports, as it is when it starts."""
-        return Instance(self.module, self.limits, self._imports)
+        """Return another instance of the same module, with the same limits and imports, as it is when it starts."""
+        return Instance(
+            self.module,
+            self.limits,
+            self._imports,
+            cancellation=self.cancellation,
+            host_memory_pages=self.host_memory_pages,
+        )
 
     def read_globals(self) -> dict[str, Number]:
-        """The values of the exported mutable globals, by export name: a process's public state."""
+        """Return the values of the exported mutable globals, by export name: a process's public state."""
         return {name: fastcall.number_of(cell.type, cell.read()) for name, cell in self._public.items()}
 
     def write_global(self, name: str, value: Number) -> None:
-        """Sets an exported mutable global. An integer may be given signed or unsigned.
+        """Set an exported mutable global. An integer may be given signed or unsigned.
 
         Raises:
             KeyError: there is none of that name.
@@ -191,7 +237,7 @@ class Instance:
         cell.write(_bits(name, cell.type, value))
 
     def raw_globals(self) -> list[list[Any]]:
-        """[type, bits] of every mutable global, exported or not, in index order; bits are an unsigned integer."""
+        """Return [type, bits] of every mutable global, exported or not, in index order. Bits are unsigned."""
         return [[cell.type, cell.read()] for cell in self._globals]
 
     @property
@@ -200,12 +246,19 @@ class Instance:
         return 0 if self._place is None else self._place.size() // PAGE_BYTES
 
     @property
+    def most_memory_pages(self) -> int:
+        """The size that the memory may grow to, by the module and the definition's limit."""
+        declared = None if self.module.info.memory is None else self.module.info.memory.maximum
+        most = self.limits.memory_pages
+        return most if declared is None else min(declared, most)
+
+    @property
     def memory_address(self) -> int:
-        """Where the memory lies in this program: good until the module runs again. 0 if there is none."""
+        """Where the memory lies in this program: valid until the module runs again. 0 if there is none."""
         return 0 if self._place is None else self._place.address()
 
     def page(self, index: int) -> bytes:
-        """A copy of one page, 65536 bytes.
+        """Return a copy of one page, 65536 bytes.
 
         Raises:
             IndexError: the memory has no such page.
@@ -215,12 +268,13 @@ class Instance:
         return ctypes.string_at(self.memory_address + index * PAGE_BYTES, PAGE_BYTES)
 
     def load(self, raw_globals: Sequence[Sequence[Any]], pages: int, contents: Mapping[int, bytes]) -> None:
-        """Gives a fresh instance the state that another had: exactly its globals, its memory's size and its pages.
+        """Give a fresh instance the state that another had: exactly its globals, its memory's size and its pages.
 
         Pages that `contents` does not have are zero.
 
         Raises:
             ValueError: the state is not one that this module can have; the instance must then not be used.
+            OutOfMemory, BeyondThisMachine: as `call`.
         """
         types = [cell.type for cell in self._globals]
         if [type_ for type_, _ in raw_globals] != types:
@@ -243,31 +297,41 @@ class Instance:
             cell.write(bits)
 
     def grow(self, pages: int) -> bool:
-        """Grows the memory by so many pages of 64 KiB; False where the limit or the module forbids it."""
+        """Grow the memory by `pages` of 64 KiB; return False if the limit or the module forbids it.
+
+        Raises:
+            OutOfMemory, BeyondThisMachine: as `call`.
+        """
         try:
             self._grow(pages)
         except ValueError:
             return False
         return True
 
-    def write_page(self, index: int, content: bytes) -> None:
-        """Replaces one page of the memory.
+    def shrink(self, pages: int) -> bool:
+        """Make the memory smaller again, to `pages`; return False if the engine does not follow.
 
-        Raises:
-            ValueError: the memory has no such page, or `content` is not 65536 bytes.
+        What it is for: undoing a growth. A program cannot tell such an instance from one that never grew.
         """
-        if not 0 <= index < self.memory_pages or len(content) != PAGE_BYTES:
-            raise ValueError(f"page {index} of {len(content)} bytes does not fit a memory of {self.memory_pages} pages")
-        ctypes.memmove(self.memory_address + index * PAGE_BYTES, content, PAGE_BYTES)
+        memory = self._account.memory
+        assert memory is not None
+        assert self._memory is not None
+        memory.resize(pages * PAGE_BYTES)
+        # A growth by nothing has the engine ask anew where the memory is, and how large.
+        self._memory.grow(self._store, 0)
+        return self.memory_pages == pages
 
     def write_raw_globals(self, raw_globals: Sequence[Sequence[Any]]) -> None:
-        """Sets every mutable global, from what `raw_globals` gave for this module."""
+        """Set every mutable global, from what `raw_globals` gave for this module."""
         for cell, (_, bits) in zip(self._globals, raw_globals, strict=True):
             cell.write(bits)
 
     def _limit_store(self) -> None:
         limits = self.limits
-        check_size(self.module.info, limits.memory_pages)
+        info = self.module.info
+        check_size(info, limits.memory_pages)
+        if info.memory is not None:
+            self._account.check(info.memory.minimum * PAGE_BYTES)
         self._store.set_limits(
             memory_size=min(limits.memory_pages * PAGE_BYTES, _MAX_MEMORY_BYTES),
             table_elements=MAX_TABLE_ELEMENTS,
@@ -275,29 +339,34 @@ class Instance:
         )
 
     def _instantiate(self) -> Mapping[str, Any]:
-        before = engine.interrupts()
+        guard = self._guard
+        guard.check()
         self._store.set_fuel(self._fuel)
-        self._store.set_epoch_deadline(1)
-        if engine.interrupts() != before:
-            raise Interrupted("the start of the module was interrupted")
         invokes = longjmp.find(self.module.info)
         linked = None if invokes is None else longjmp.Linked(self._store, invokes)
         jumps = {} if linked is None else linked.imports
         imports = [jumps.get(i.name) or self._host_function(i) for i in self.module.info.imports]
+        guard.is_running = True
         try:
-            instance = fastcall.instantiate(self._store, self.module.compiled, imports)
+            with allocation.charged_to(self._account, self._store):
+                instance = fastcall.instantiate(self._store, self.module.compiled, imports)
         except HostTrap as trap:
             self.start_failure = trap.failure
         except wasmtime.Trap as trap:
             self.start_failure = _failure(trap)
         except wasmtime.WasmtimeError as error:
-            raise Refused(f"the module cannot be instantiated: {' '.join(str(error).split())}") from error
-        else:
-            exports = instance.exports(self._store)
-            if linked is not None:
-                linked.close_over(exports)
-            return exports
-        return {}
+            if guard.failure is None:
+                raise Refused(f"the module cannot be instantiated: {' '.join(str(error).split())}") from error
+        finally:
+            guard.is_running = False
+        if guard.failure is not None:
+            raise guard.failure
+        if self.start_failure is not None:
+            return {}
+        exports = instance.exports(self._store)
+        if linked is not None:
+            linked.close_over(exports)
+        return exports
 
     def _host_function(self, wanted: Import) -> wasmtime.Func:
         name = f"{wanted.module}.{wanted.name}"
@@ -320,12 +389,12 @@ class Instance:
         return fastcall.host_function(self._store, type_, run)
 
     def _prepare(self, function: str) -> Failure | None:
-        """Makes the function ready to be called, or says why it cannot be."""
+        """Make the function ready to be called, or return why it cannot be."""
         type_ = self.module.info.functions[function]
         alien = [name for name in (*type_.params, *type_.results) if name not in NUMERIC]
         if alien:
             return Failure("unsupported-type", f"{function!r} takes or gives a {alien[0]}, which no message can carry")
-        self._calls[function] = fastcall.prepare(self._store, self._exports[function], type_)
+        self._calls[function] = fastcall.Call(self._store, self._exports[function], type_)
         return None
 
     def _grow(self, pages: int) -> None:
@@ -335,11 +404,13 @@ class Instance:
             try:
                 self._memory.grow(self._store, pages)
             except wasmtime.WasmtimeError as error:
+                if self._guard.failure is not None:
+                    raise self._guard.failure from error
                 raise ValueError(f"the memory cannot grow by {pages} pages: {error}") from error
 
 
 def check_size(info: ModuleInfo, memory_pages: int) -> None:
-    """Whether a module may have the memory and the tables that it declares, where the limit is `memory_pages`.
+    """Check that a module may have the memory and the tables that it declares, if the limit is `memory_pages`.
 
     Raises:
         Refused: it may not.
@@ -357,14 +428,12 @@ def check_size(info: ModuleInfo, memory_pages: int) -> None:
 _ZERO_PAGE = bytes(PAGE_BYTES)
 
 
-def _failure(stop: fastcall.Stop) -> Failure:
+def _failure(stop: Stop) -> Failure:
     if not isinstance(stop, wasmtime.Trap):
         return Failure("trap", " ".join(str(stop).split())[:300])
     code = stop.trap_code
     if code is None:
         return Failure(*_UNCAUGHT)
-    if code is wasmtime.TrapCode.INTERRUPT:
-        raise Interrupted("the program was interrupted")
     kind, sentence = _TRAPS.get(code.name, ("trap", f"the program trapped: {code.name.lower().replace('_', ' ')}"))
     return Failure(kind, sentence)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hb import ids
 from hb.binary import rewrite
 from hb.binary.parse import NUMERIC, Export, FunctionType, Import, Outline, memory_text, parse, section_name
+from hb.cancellation import NEVER
 from hb.errors import Refused
 from hb.wasm import compiled
 from hb.wasm.compiler import DEFAULT_LIMITS, SMALL_BYTES, CompileLimits, compile_apart
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import wasmtime
 
     from hb.binary.rewrite import State
+    from hb.cancellation import Cancellation
 
 __all__ = [
     "CompileLimits",
@@ -147,7 +149,12 @@ def validate(wasm: bytes) -> None:
         raise _not_valid(error) from error
 
 
-def load(wasm: bytes, cache: Path | None = None, limits: CompileLimits = DEFAULT_LIMITS) -> Module:
+def load(
+    wasm: bytes,
+    cache: Path | None = None,
+    limits: CompileLimits = DEFAULT_LIMITS,
+    cancellation: Cancellation = NEVER,
+) -> Module:
     """The compiled module of `wasm`, its state exported. Compiled forms are kept in the directory `cache`.
 
     What is found in the cache is used only if it is whole and nobody but its owner can have written it. What is not
@@ -155,13 +162,13 @@ def load(wasm: bytes, cache: Path | None = None, limits: CompileLimits = DEFAULT
 
     Raises:
         Refused: the module is malformed, not valid, uses what the engine does not run, or takes too much to compile.
-        Interrupted: `engine.interrupt` came while it was compiled.
+        Interrupted: it was cancelled while it was compiled.
         HomeUnusable: its compiled form can be written nowhere.
     """
     digest = ids.digest(wasm)
     found = compiled.find(cache, digest) if cache is not None else None
     if found is None and len(wasm) > SMALL_BYTES:
-        found = compile_apart(wasm, digest, cache, limits)
+        found = compile_apart(wasm, digest, cache, limits, cancellation)
     elif found is None:
         found = make(wasm)
         if cache is not None:

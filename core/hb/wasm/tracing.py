@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
+from hb.cancellation import NEVER
 from hb.wasm import fastcall
 from hb.wasm.engine import PAGE_BYTES
 from hb.wasm.host import HostTrap
@@ -20,6 +21,7 @@ from hb.wasm.longjmp import MODULE_NAME as LONGJMP
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hb.cancellation import Cancellation
     from hb.protocol.definition import Limits
     from hb.wasm.fastcall import Number
     from hb.wasm.host import Failure, Host
@@ -95,9 +97,17 @@ class Recorder:
         self.left_out = 0
         self.current: FunctionCall | None = None
 
-    def make_instance(self, module: Module, limits: Limits, imports: Mapping[tuple[str, str], HostFunction]) -> Watched:
-        """A watched instance: what `Machine.make_instance` is for."""
-        return Watched(self, module, limits, imports)
+    def make_instance(
+        self,
+        module: Module,
+        limits: Limits,
+        imports: Mapping[tuple[str, str], HostFunction],
+        *,
+        cancellation: Cancellation = NEVER,
+        host_memory_pages: int | None = None,
+    ) -> Watched:
+        """Return a watched instance; `Machine.make_instance` may be this."""
+        return Watched(self, module, limits, imports, cancellation=cancellation, host_memory_pages=host_memory_pages)
 
     def begin(self, call: FunctionCall) -> None:
         """Takes down a call of an exported function, and that what follows belongs to it."""
@@ -121,16 +131,30 @@ class Watched(Instance):
     """An instance whose calls `recorder` hears of."""
 
     def __init__(
-        self, recorder: Recorder, module: Module, limits: Limits, imports: Mapping[tuple[str, str], HostFunction]
+        self,
+        recorder: Recorder,
+        module: Module,
+        limits: Limits,
+        imports: Mapping[tuple[str, str], HostFunction],
+        *,
+        cancellation: Cancellation = NEVER,
+        host_memory_pages: int | None = None,
     ) -> None:
         self._recorder = recorder
         self._plain = imports
         watched = {name: self._watch(".".join(name), function) for name, function in imports.items()}
-        super().__init__(module, limits, watched)
+        super().__init__(module, limits, watched, cancellation=cancellation, host_memory_pages=host_memory_pages)
 
     def fresh(self) -> Watched:
-        """Another watched instance of the same module, as it is when it starts."""
-        return Watched(self._recorder, self.module, self.limits, self._plain)
+        """Return another watched instance of the same module, as it is when it starts."""
+        return Watched(
+            self._recorder,
+            self.module,
+            self.limits,
+            self._plain,
+            cancellation=self.cancellation,
+            host_memory_pages=self.host_memory_pages,
+        )
 
     def call(self, function: str, arguments: Sequence[Number], *, spent: int = 0) -> Outcome:
         """As `Instance.call`."""

@@ -8,7 +8,7 @@ from hb.errors import IntegrityError, NotFound, Refused
 from hb.node import build_message
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.message import loads
-from hb.records import cache, keys
+from hb.records import cache, keys, links
 from hb.storage.store import Batch
 
 
@@ -41,9 +41,9 @@ def test_hashpaths_link_every_slot_to_the_definition_and_the_assignments(shell) 
 
     with shell.home.storage.session() as store:
         expected = hashpaths.base(shell_definition(store, process))
-        for slot, record in cache.records(store, process, 0, 5):
-            expected = hashpaths.step(expected, scheduler.get_assignment(store, process, slot))
-            assert record["hashpath"] == expected
+        for record in links.records(store, process, 0, 5):
+            expected = hashpaths.step(expected, scheduler.get_assignment(store, process, record.slot))
+            assert record.hashpath == expected
 
 
 def shell_definition(store, process):

@@ -57,11 +57,11 @@ def test_the_slots_on_the_way_are_told_of_and_the_given_machine_runs_them(shell,
     context = shell.context(on_slot=lambda slot, last: heard.append((slot, last)))
     own = context.machine()
 
-    def load_module(image: str):
+    def load(image: str, cancellation):
         loaded.append(image)
-        return own.load_module(image)
+        return own.load(image, cancellation)
 
-    live = worker_at(context, counted, 5, machine=Machine(load_module))
+    live = worker_at(context, counted, 5, machine=Machine(load))
     assert (state(live), heard) == (15, [(4, 5), (5, 5)])
     assert loaded == [shell.node.definition(counted)["image"]]
 

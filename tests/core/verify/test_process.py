@@ -413,9 +413,8 @@ def test_running_again_can_be_stopped(home: Damaged) -> None:
             home.shell.home.storage.session,
             home.process,
             4,
-            context.machine(),
+            context.machine().under(cancellation),
             on_slot=lambda slot, last: cancellation.cancel(),
-            cancellation=cancellation,
         )
 
 
