@@ -23,7 +23,7 @@ from hb.schedule import scheduler
 from hb.schedule.scheduler import Scheduled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from hb.compute.context import Context
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hb.protocol.message import Message
     from hb.storage.store import Store
     from hb.verify.evidence import Finding
+    from hb.verify.replay import Note
 
 __all__ = [
     "Environment",
@@ -265,6 +266,7 @@ class Node:
         replay: bool = False,
         shared: bool = True,
         on_slot: Callable[[int, int], None] | None = None,
+        on_note: Callable[[Note], None] = lambda note: None,
     ) -> Iterator[Finding]:
         """Everything that is wrong with what is stored of a process; with `replay`, also what comes out otherwise.
 
@@ -282,7 +284,27 @@ class Node:
             process,
             replay=replay,
             shared=shared,
+            on_note=on_note,
         )
+
+    def verify_all(
+        self,
+        processes: Iterable[str],
+        *,
+        replay: bool = False,
+        on_process: Callable[[str], None] = lambda process: None,
+        on_slot: Callable[[int, int], None] | None = None,
+        on_note: Callable[[Note], None] = lambda note: None,
+    ) -> Iterator[Finding]:
+        """Yield what is wrong with all `processes` of the home, given by ID, and with its names.
+
+        Raises:
+            NotFound, Interrupted: as `verify`.
+        """
+        from hb.verify import audit
+
+        context = self.context if on_slot is None else replace(self.context, on_slot=on_slot)
+        return audit.verify_all(context, processes, replay=replay, on_process=on_process, on_note=on_note)
 
     def verify_names(self) -> Iterator[Finding]:
         """Names that stand for no process."""
@@ -294,8 +316,7 @@ class Node:
         """The IDs of all processes of which anything is here that makes one, damaged or not."""
         from hb.verify import census
 
-        with self._session() as store:
-            return census.processes(store)
+        return census.processes(self._session)
 
     def repair(self, process: str, *, replay: bool = False) -> list[str]:
         """Makes again what is damaged of a process, if it follows from what is not; returns what was done, a line each.

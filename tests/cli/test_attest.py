@@ -69,7 +69,7 @@ def test_what_is_not_right_is_not_signed(counted: Shell) -> None:
         (("counter", "--slot", "9", "-o", "f"), 12, "slot 9 is not scheduled"),
         (("counter", "--slot", "1", "-o", "f", "--as", "nobody"), 12, "nobody"),
         (("none.witness",), 12, "no file none.witness"),
-        (("c.history",), 13, "it is a history, and no witness"),
+        (("c.history",), 13, "it is a history, not a witness"),
     ],
 )
 def test_what_cannot_be_is_refused(counted: Shell, arguments: tuple[str, ...], code: int, says: str) -> None:

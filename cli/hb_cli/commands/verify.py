@@ -12,12 +12,13 @@ from hb.errors import HbError, IntegrityError, NotFound, Refused
 from hb_cli import arguments, context, exits, options, output, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from hb.devices.device import Machine
     from hb.files.challenge import Challenged
     from hb.node import Node
     from hb.verify.evidence import Finding
+    from hb.verify.replay import Note
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -97,22 +98,34 @@ class _Check:
     def everything(self, targets: Iterable[str], *, names: bool) -> bool:
         """Checks all targets, and the names where asked to, and prints the findings; whether there were none."""
         self.slots = self.found = 0
-        for target in targets:
-            self._last, self._again = -1, False
-            try:
-                if not names and arguments.is_file(target):
-                    self._file(Path(target))
-                else:
-                    self._process(target, shared=not names)
-            finally:
-                self._bar.__exit__(None, None, None)
-        if names:
-            self._tell(self.node.verify_names())
+        try:
+            if names:
+                self._everything(targets)
+            else:
+                for target in targets:
+                    self._begin(target)
+                    self._file(Path(target)) if arguments.is_file(target) else self._process(target)
+        finally:
+            self._bar.__exit__(None, None, None)
         return not self.found
 
-    def _process(self, target: str, *, shared: bool) -> None:
+    def _everything(self, processes: Iterable[str]) -> None:
+        findings = self.node.verify_all(
+            processes, replay=self.replay, on_process=self._begin, on_slot=self._hear, on_note=self._note
+        )
+        self._tell(findings)
+
+    def _begin(self, target: str) -> None:
+        self._bar.__exit__(None, None, None)
+        self._last, self._again = -1, False
+
+    def _note(self, note: Note) -> None:
+        self._bar.__exit__(None, None, None)
+        output.note(f"{note.process}: {note.sentence}")
+
+    def _process(self, target: str) -> None:
         try:
-            self._tell(self.node.verify(target, replay=self.replay, shared=shared, on_slot=self._hear))
+            self._tell(self.node.verify(target, replay=self.replay, on_slot=self._hear, on_note=self._note))
         except NotFound as error:
             if not Path(target).is_file():
                 raise
@@ -121,6 +134,7 @@ class _Check:
     def _file(self, path: Path) -> None:
         from hb.files import challenge, staging
         from hb.files import opening as files
+        from hb.verify import evidence
 
         try:
             with files.reading(path) as opened:
@@ -129,13 +143,19 @@ class _Check:
                 found = challenge.challenge_file(path, self._make_machine())
                 self.slots += 1
                 self._tell(found.findings)
+                for note in found.notes:
+                    self._note(note)
                 self._tell_witness(path, found)
             else:
-                self._tell(staging.verify(path, self._make_machine(), replay=self.replay, on_slot=self._hear))
+                self._tell(
+                    staging.verify(
+                        path, self._make_machine(), replay=self.replay, on_slot=self._hear, on_note=self._note
+                    )
+                )
         except IntegrityError as error:
-            self._tell([challenge.finding_of(error)])
+            self._tell([evidence.finding_of(error)])
 
-    def _make_machine(self) -> Callable[[dict[str, bytes]], Machine]:
+    def _make_machine(self) -> Callable[[Mapping[str, bytes]], Machine]:
         """What makes a machine: the home, if there is one, for it keeps what was compiled."""
         from hb.files import staging
 
@@ -206,7 +226,7 @@ class _Check:
             if self.session.for_person:
                 output.line(_sentence(finding))
             else:
-                output.json_line(dict(finding._asdict()))
+                output.json_line(finding.as_message())
 
     def _tell_done(self, process: str | None, done: list[str]) -> None:
         for line in done:

@@ -82,7 +82,7 @@ def open_worker(context: Context, process: str, limit: int, machine: Machine) ->
         restorable = cache.latest(store, process, limit=limit, required="image")
         newest = -1 if restorable is None else restorable
         shared = [at for at in line[:-1] if newest <= at.last] if newest < line[-1].first else []
-        found = None if shared else _found(store, line[-1], limit)
+        found = None if shared else _found(store, line[-1], limit, machine)
     live = None
     for at in shared:
         if context.cancellation.is_cancelled:
@@ -105,16 +105,20 @@ class _Found(NamedTuple):
     record: bytes | None = None
 
 
-def _found(store: Store, at: lineage.Segment, limit: int) -> _Found:
+def _found(store: Store, at: lineage.Segment, limit: int, machine: Machine) -> _Found:
     definition = lineage.get_definition(store, at.process)
     slot = cache.latest(store, at.process, first=at.first, limit=limit, required="image")
     if slot is None:
-        first, raw = scheduler.get_assignment(store, at.process, at.first), cache.read_bytes(store, at.process, at.first)
+        first, raw = (
+            scheduler.get_assignment(store, at.process, at.first),
+            cache.read_bytes(store, at.process, at.first),
+        )
         return _Found(definition, None, first, raw)
     links.read(store, at.process, slot)
     record = cache.read_bytes(store, at.process, slot)
     assert record is not None
     image = cache.read_image(store, at.process, slot)
+    machine.check_memory(image.pages)
     return _Found(definition, (record, image, cache.read_pages(store, image, at.process, slot)))
 
 
@@ -130,7 +134,7 @@ def _open(
     process = at.process
     if found is None:
         with context.session() as store:
-            found = _found(store, at, limit)
+            found = _found(store, at, limit, machine)
     definition, restorable, first, _ = found
     if restorable is not None:
         return worker.resume(process, definition, *restorable, machine)

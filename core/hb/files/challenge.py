@@ -30,7 +30,7 @@ from hb.verify.evidence import signed as commitment_findings
 from hb.verify.walk import is_hashpath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from hb.compute.worker import Computed, Worker
@@ -55,7 +55,7 @@ class Challenged(NamedTuple):
     notes: list[Note] = []  # noqa: RUF012
 
 
-def challenge(witness: Witness, make_machine: Callable[[dict[str, bytes]], Machine]) -> Challenged:
+def challenge(witness: Witness, make_machine: Callable[[Mapping[str, bytes]], Machine]) -> Challenged:
     """Check what a witness claims, and run its transition again.
 
     `make_machine` makes a machine that has the images it is given, by ID. Who attests a witness is told only if
@@ -85,20 +85,20 @@ def challenge(witness: Witness, make_machine: Callable[[dict[str, bytes]], Machi
     return Challenged(process, slot, hashpath, found, attested_by, list(notes.values()))
 
 
-def challenge_file(path: Path, make_machine: Callable[[dict[str, bytes]], Machine]) -> Challenged:
+def challenge_file(path: Path, make_machine: Callable[[Mapping[str, bytes]], Machine]) -> Challenged:
     """Challenge the witness in a file; damage of the file is a finding too.
 
     Raises:
-        NotFound, Refused, HomeUnusable: as `witness.read`.
+        NotFound, Refused, BeyondThisMachine, HomeUnusable: as `witness.read`.
         Interrupted: as `challenge`.
     """
     try:
-        return challenge(witnesses.read(path), make_machine)
+        return challenge(witnesses.read(path, make_machine({}).host_memory_pages), make_machine)
     except IntegrityError as error:
         return Challenged(error.process, error.slot, None, [finding_of(error)], [])
 
 
-def attest(witness: Witness, key: Key, make_machine: Callable[[dict[str, bytes]], Machine]) -> Witness:
+def attest(witness: Witness, key: Key, make_machine: Callable[[Mapping[str, bytes]], Machine]) -> Witness:
     """Return the witness with the signature of `key` on what it claims, after running it again.
 
     Raises:
@@ -271,6 +271,7 @@ def _again(witness: Witness, machine: Machine) -> tuple[Worker, Computed]:
         return worker.begin(code.process, definition, assignment, machine)
     origin = witness.origin or code
     image = cache.parse_image(base.memory, origin.process, base.slot)
+    machine.check_memory(image.pages)
     pages = {page: witness.pages[digest] for page, digest in image.held.items()}
     live = worker.resume(origin.process, loads_message(origin.definition), base.record, image, pages, machine)
     if witness.origin is None:

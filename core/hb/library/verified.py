@@ -43,6 +43,7 @@ def verify_file(path: str | os.PathLike[str], *, replay: bool = False) -> Verifi
     """
     from hb.files import challenge, staging
     from hb.files import opening as files
+    from hb.verify import evidence
 
     try:
         with files.reading(Path(path)) as opened:
@@ -52,4 +53,4 @@ def verify_file(path: str | os.PathLike[str], *, replay: bool = False) -> Verifi
             return VerifiedFile(found.findings, found.process, found.slot, found.hashpath, tuple(found.attested_by))
         return VerifiedFile(list(staging.verify(Path(path), staging.bare_machine, replay=replay)))
     except IntegrityError as error:
-        return VerifiedFile([challenge.finding_of(error)])
+        return VerifiedFile([evidence.finding_of(error)])

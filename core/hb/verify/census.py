@@ -49,22 +49,28 @@ def check_names(open_store: OpenStore) -> Iterator[Finding]:
 
 def processes(open_store: OpenStore) -> list[str]:
     """Return every process ID with a definition, a head or a schedule, in order."""
-    found: set[str] = set()
-    for start, stop in (keys.definitions(), keys.heads()):
-        while True:
-            with open_store() as store:
-                read = [key for key, _ in _window(store, start, stop)]
-            found.update(text_of(key[2:]) for key in read)
-            if len(read) < WINDOW_KEYS:
-                break
-            start = read[-1] + b"\0"
+    return sorted({*_named(open_store, keys.definitions()), *_named(open_store, keys.heads()), *_scheduled(open_store)})
+
+
+def _named(open_store: OpenStore, span: keys.Range) -> Iterator[str]:
+    start, stop = span
+    while True:
+        with open_store() as store:
+            read = [key for key, _ in _window(store, start, stop)]
+        yield from (text_of(key[2:]) for key in read)
+        if len(read) < WINDOW_KEYS:
+            return
+        start = read[-1] + b"\0"
+
+
+def _scheduled(open_store: OpenStore) -> Iterator[str]:
     after = None
     while True:
         with open_store() as store:
-            scheduled, after = _schedules(store, after)
-        found.update(scheduled)
+            found, after = _schedules(store, after)
+        yield from found
         if after is None:
-            return sorted(found)
+            return
 
 
 def _window(store: Store, start: bytes, stop: bytes) -> list[tuple[bytes, bytes]]:

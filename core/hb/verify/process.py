@@ -166,7 +166,7 @@ def _head_slot(raw: Stored) -> int:
 
 
 def _definition(open_store: OpenStore, process: str, raw: Stored, slot: int) -> tuple[Message | None, list[Finding]]:
-    """Return the definition, and what is wrong with it. If it is damaged, use the one in its first slot, if that is right."""
+    """Return the definition, or the one in its first slot if it is damaged, and what is wrong with it."""
     message, findings = message_in(raw, process, None, Kind.DEFINITION)
     if message is not None:
         flaws = [
@@ -185,6 +185,10 @@ def _definition(open_store: OpenStore, process: str, raw: Stored, slot: int) -> 
     assignment, _ = message_in(first, process, slot, Kind.ASSIGNMENT)
     body = None if assignment is None else unpack(assignment).get("body")
     if isinstance(body, dict) and message_id(body) == process and not signed(body, process, slot, Kind.DEFINITION):
+        try:
+            definitions.check(body)
+        except Refused:
+            return None, findings
         return body, findings
     return None, findings
 

@@ -147,7 +147,7 @@ def _record_difference(
 
 
 def reach(open_store: OpenStore, process: str, findings: Iterable[Finding]) -> int | None:
-    """Return the newest computed slot before any that `findings` say is damaged in the schedule; None if there is none."""
+    """Return the newest computed slot before the damage in the schedule that `findings` tell of, or None."""
     damaged = [finding.slot for finding in findings if not finding.is_derived]
     if None in damaged:
         return None

@@ -273,6 +273,9 @@ def _memory_image(walk: Walk, raw: Stored, slot: int) -> Iterator[Finding]:
     beyond = next((page for page in image.held if page >= image.pages), None)
     if beyond is not None:
         yield Finding(process, slot, kind, None, f"pages below {image.pages}", f"page {beyond}")
+    most = definitions.limits(walk.definition).memory_pages
+    if image.pages > most:
+        yield Finding(process, slot, kind, None, f"at most {most} pages", f"{image.pages} pages")
     for digest in image.held.values():
         if digest not in walk.pages:
             walk.unseen.setdefault(digest, slot)

@@ -10,6 +10,7 @@ from hb import ids
 from hb.errors import IntegrityError
 from hb.files import challenge, staging, transfer
 from hb.files import witness as witnesses
+from hb.history import fork as forks
 from hb.node import build_message
 from hb.protocol.definition import Limits
 from hb.protocol.message import dumps, loads_message
@@ -145,7 +146,8 @@ def test_a_fork_leaves_a_slot_that_another_engine_computed(shell, old, size: str
     process = schedule(shell, size)
     shell.node.compute(process, 6)
     old()
-    forked = shell.node.fork(process, 5, signer=shell.key, environment=shell.environment, anchor="f").process
+    options = {"signer": shell.key, "environment": shell.environment, "anchor": "f"}
+    forked = forks.fork(shell.context(), process, 5, **options).process
     assert shell.call(forked, "Add", 100)["type"] == "ok"
     assert shell.node.state(forked).state["n"] == 1 + 2 + 4 + 5 + 100
     assert [note.engine for note in check(shell, forked)] == [OLD]
@@ -168,8 +170,9 @@ def test_a_history_of_another_engine_is_imported_and_one_of_both_too(make_shell,
     # Who computed all of it by another engine keeps that, and takes no record that would not follow from it.
     transfer.export(there.context(), process, 0, tmp_path / "first.history")
     transfer.import_history(third.context(), tmp_path / "first.history")
+    computed = {key for key in third.records() if key[:2] in {b"s/", b"v/"}}
     with third.home.storage.session() as store:
-        store.commit(Batch(deletes={key for key in third.records() if key[:2] in {b"s/", b"v/"}}))
+        store.commit(Batch(deletes=computed))
     third.node.compute(process)
     imported = transfer.import_history(third.context(), path)
     assert (imported.slots, imported.records) == (LAST, 0)
@@ -193,15 +196,17 @@ def test_a_witness_of_another_engine_is_no_finding_but_nobody_here_attests_its_g
     with pytest.raises(Refused, match="wasmtime-49"):
         challenge.attest(made, shell.key, staging.bare_machine)
     altered = dumps({**loads_message(made.result.record), "state": {"n": 0}})
-    assert challenge.challenge(made._replace(result=made.result._replace(record=altered)), staging.bare_machine).findings
+    assert challenge.challenge(
+        made._replace(result=made.result._replace(record=altered)), staging.bare_machine
+    ).findings
 
 
 def test_the_gas_of_equal_engines_is_compared(shell) -> None:
     process = schedule(shell, "small")
     shell.node.compute(process)
     results = {**record(shell, process, LAST)["results"], "gas": 1}
+    raw = dumps({**record(shell, process, LAST), "results": results})
     with shell.home.storage.session() as store:
-        raw = dumps({**record(shell, process, LAST), "results": results})
         store.commit(Batch(puts={keys.slot_record_key(process, LAST): raw}))
     [finding] = verify(shell.node.context, process, replay=True)
     assert finding.what == "replay: results/gas"
