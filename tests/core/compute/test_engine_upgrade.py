@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hb import ids
-from hb.errors import IntegrityError
+from hb.errors import IntegrityError, Refused
 from hb.files import challenge, staging, transfer
 from hb.files import witness as witnesses
 from hb.history import fork as forks
@@ -76,8 +76,7 @@ def check(shell: Any, process: str) -> list[Note]:
     return notes
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("upgraded_at", [2, 3, 5])
+@pytest.mark.parametrize(("size", "upgraded_at"), [("small", 3), ("large", 2), ("large", 5)])
 def test_a_process_goes_on_under_another_engine_wherever_it_is_resumed(shell, old, size: str, upgraded_at: int) -> None:
     process = schedule(shell, size)
     shell.node.compute(process, upgraded_at)
@@ -141,9 +140,8 @@ def test_a_message_that_only_another_engine_runs_out_of_gas_keeps_its_outcome_an
     assert "count gas differently" in finding.what
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_a_fork_leaves_a_slot_that_another_engine_computed(shell, old, size: str) -> None:
-    process = schedule(shell, size)
+def test_a_fork_leaves_a_slot_that_another_engine_computed(shell, old) -> None:
+    process = schedule(shell, "large")
     shell.node.compute(process, 6)
     old()
     options = {"signer": shell.key, "environment": shell.environment, "anchor": "f"}
@@ -182,11 +180,8 @@ def test_a_history_of_another_engine_is_imported_and_one_of_both_too(make_shell,
     assert check(third, process) == []
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_a_witness_of_another_engine_is_no_finding_but_nobody_here_attests_its_gas(shell, tmp_path, old, size) -> None:
-    from hb.errors import Refused
-
-    process = schedule(shell, size)
+def test_a_witness_of_another_engine_is_no_finding_but_nobody_here_attests_its_gas(shell, old) -> None:
+    process = schedule(shell, "large")
     shell.node.compute(process, 5)
     old()
     made = witnesses.make(shell.context(), process, 5)
