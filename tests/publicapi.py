@@ -1,4 +1,4 @@
-"""What `hb.wasm.fastcall` does, done through the engine's public API: what it is compared with."""
+"""What `hb.capi.fastcall` does, done through the engine's public API: what it is compared with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import wasmtime
 
-from hb.wasm import binding, fastcall
+from hb.capi import binding, fastcall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -207,11 +207,11 @@ class Node:
         return self._history(pid, start, end)
 
     def processes(self) -> list[ProcessView]:
-        """All processes of the home, the one that was spawned first first."""
+        """Return all processes of the home, the oldest first, and those that are damaged last, with their trouble."""
         with self._session() as store:
             named = names.read_all(store)
-            views = [history.process_view(store, process, named) for process in scheduler.processes(store)]
-        return sorted(views, key=lambda view: (view.spawned_ms, view.process))
+            views = [history.listed(store, process, named) for process in scheduler.processes(store)]
+        return sorted(views, key=lambda view: (view.trouble is not None, view.spawned_ms, view.process))
 
     def process(self, process: str) -> ProcessView:
         """One process, as `processes` shows it.

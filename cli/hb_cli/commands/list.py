@@ -18,7 +18,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command("list", cls=arguments.Command)
 def list_processes(ctx: typer.Context) -> None:
-    """List the processes of the home. It only looks: slots that are not computed yet stay so.
+    """List the processes of the home. Slots that are not computed yet stay so.
+
+    A damaged process is listed with its trouble, and the exit code is 14.
 
     \b
     Examples:
@@ -31,12 +33,17 @@ def list_processes(ctx: typer.Context) -> None:
         from hb_cli.views import render
 
         output.show(render.processes(views, output.screen_width()))
-        return
-    for view in views:
-        output.json_line(_fields(view))
+    else:
+        for view in views:
+            output.json_line(_fields(view))
+    damaged = [view.trouble for view in views if view.trouble is not None]
+    if damaged:
+        raise damaged[0]
 
 
 def _fields(view: ProcessView) -> Message:
+    if view.trouble is not None:
+        return {"process": view.process, "names": list(view.names), "trouble": view.trouble.message}
     return {
         "process": view.process,
         "names": list(view.names),

@@ -157,6 +157,10 @@ def processes(views: Sequence[ProcessView], width: int) -> RenderableType:
 
 
 def _process_cells(view: ProcessView, called: Mapping[str, str]) -> dict[str, str | Text]:
+    if view.trouble is not None:
+        blank = dict.fromkeys(("slots", "left", "devices", "latest", "image"), "")
+        name, damaged = printable(", ".join(view.names)), Text("damaged", _BAD)
+        return {**blank, "name": name, "process": short(view.process), "computed": damaged}
     is_behind = view.computed is None or view.computed < view.slots - 1
     left = view.origin
     return {

@@ -1,8 +1,11 @@
-"""Reads what a wasm module says of itself: its sections, types, imports, exports, globals, memory.
+"""Parse a wasm module into an outline: its sections, types, imports, exports, globals and memory.
 
-Responsible for the outline that inspection, the export rewriter and the loader work from. Every byte is hostile: each
-read is bounded, each count is limited before it is believed, and whatever is malformed is refused with its byte
-offset. It does not validate what it does not report: the engine does that.
+Inspection, the export rewriter and the loader all work from the outline. A malformed module is refused with the
+byte offset. A module with more imports, exports or globals than can be given to an instance in a moment is refused too.
+
+Invariants:
+    No count is believed before it is compared with the bytes that are left.
+    Nothing is validated here that the outline does not report: the engine does that.
 
 Source: WebAssembly core specification 3.0, chapter 5 (binary format).
 """
@@ -10,30 +13,31 @@ Source: WebAssembly core specification 3.0, chapter 5 (binary format).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hb.binary import opcodes
+from hb.binary.reader import MAX_PARAMETERS, Reader
 from hb.errors import Refused
 
 MAGIC = b"\0asm"
 VERSION = b"\x01\0\0\0"
 
-# Not the format's limits but ours: what a program has, with room to spare.
-MAX_ITEMS = 100_000
-MAX_PARAMETERS = 1000
-MAX_NAME_BYTES = 100_000
+MAX_SECTIONS = 1000
+"""An empty section takes two bytes of a module, and hundreds of bytes of an outline."""
+MAX_IMPORTS = 1000
+MAX_EXPORTS = 4000
+MAX_MUTABLE_GLOBALS = 1000
+"""Each instantiation makes every import, and looks up every export and every mutable global. Large programs have 50
+imports, 110 exports and 6 mutable globals."""
+MAX_IMPORTED_VALUES = 5000
+"""Parameters and results of all imported functions together: code is generated for each value of an `invoke_*`."""
+MAX_EXPORTED_VALUES = 100_000
+"""Parameters and results of all exported functions together."""
+IMPORTED_VALUES = "parameters and results of imported functions"
+EXPORTED_VALUES = "parameters and results of exported functions"
 
-VALUE_TYPES = {
-    0x7F: "i32",
-    0x7E: "i64",
-    0x7D: "f32",
-    0x7C: "f64",
-    0x7B: "v128",
-    0x70: "funcref",
-    0x6F: "externref",
-    0x69: "exnref",
-}
 NUMERIC = frozenset({"i32", "i64", "f32", "f64"})
 
 EXPORT_SECTION = 7
@@ -49,17 +53,22 @@ _KINDS = ("function", "table", "memory", "global", "tag")
 
 @dataclass(frozen=True)
 class FunctionType:
-    """What a function takes and gives: the names of wasm value types."""
+    """The parameters and results of a function: names of wasm value types."""
 
     params: tuple[str, ...]
     results: tuple[str, ...]
+
+    @property
+    def values(self) -> int:
+        """The number of parameters and results."""
+        return len(self.params) + len(self.results)
 
     def __str__(self) -> str:
         return f"({', '.join(self.params)}) -> ({', '.join(self.results)})"
 
 
 def numeric_type(text: str) -> FunctionType | None:
-    """The function type that an import's `type` is, where all of it is numbers; else None."""
+    """Return the function type that an import's `type` spells; None if it has a value that is not a number."""
     match = _TYPE_TEXT.match(text)
     if match is None:
         return None
@@ -112,7 +121,10 @@ class Section(NamedTuple):
 
 @dataclass
 class Outline:
-    """What `parse` found, in the module's own order. Indexes of functions and globals count imported ones first."""
+    """What a module declares, in its own order. Indexes of functions and globals count imported ones first.
+
+    `locals` and `catches` count over all functions: declared locals, and catch clauses of `try_table`s.
+    """
 
     sections: list[Section] = field(default_factory=list)
     custom: list[tuple[str, int]] = field(default_factory=list)
@@ -126,78 +138,16 @@ class Outline:
     exports: list[Export] = field(default_factory=list)
     start: int | None = None
     instructions: frozenset[str] = frozenset()  # those of `opcodes.RECORDED` that the code holds
-
-
-class Reader:
-    """Reads the bytes of `wasm` from `position` on, never past `end`."""
-
-    def __init__(self, wasm: bytes, position: int, end: int) -> None:
-        self.wasm = wasm
-        self.position = position
-        self.end = end
-
-    def malformed(self, what: str) -> Refused:
-        return Refused(f"not a usable wasm module: {what} (at byte {self.position})")
-
-    def take(self, count: int) -> bytes:
-        if count > self.end - self.position:
-            raise self.malformed(f"cut off: {count} bytes wanted, {self.end - self.position} left")
-        start = self.position
-        self.position += count
-        return self.wasm[start : self.position]
-
-    def byte(self) -> int:
-        position = self.position
-        if position >= self.end:
-            raise self.malformed("cut off")
-        self.position = position + 1
-        return self.wasm[position]
-
-    def unsigned(self, bits: int = 32) -> int:
-        """An unsigned LEB128 of at most `bits` bits."""
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-            if shift >= bits:
-                raise self.malformed(f"an integer is longer than {bits} bits")
-        if value >> bits:
-            raise self.malformed(f"an integer is longer than {bits} bits")
-        return value
-
-    def count(self, what: str, limit: int = MAX_ITEMS) -> int:
-        """How many items follow: no more than there are bytes left, and no more than `limit`."""
-        count = self.unsigned()
-        if count > limit:
-            raise self.malformed(f"{count} {what}, at most {limit} are allowed")
-        if count > self.end - self.position:
-            raise self.malformed(f"{count} {what} do not fit into the {self.end - self.position} bytes that are left")
-        return count
-
-    def name(self) -> str:
-        raw = self.take(self.count("bytes of a name", MAX_NAME_BYTES))
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise self.malformed("a name is not UTF-8") from error
-
-    def value_type(self) -> str:
-        code = self.byte()
-        known = VALUE_TYPES.get(code)
-        if known is not None:
-            return known
-        self.position -= 1
-        raise self.malformed(f"0x{code:02x} is not a value type that hb runs")
+    locals: int = 0
+    catches: int = 0
 
 
 def parse(wasm: bytes, *, code: bool = True) -> Outline:
-    """The outline of `wasm`; with `code`, the instructions of its functions are looked through too.
+    """Return the outline of `wasm`. With `code`, look through the instructions of its functions too.
 
     Raises:
-        Refused: it is not a wasm module, is cut off or malformed, or uses what hb does not run.
+        Refused: it is not a wasm module, is malformed, uses what hb does not run, or has too many imports, exports
+            or globals.
     """
     if wasm[:4] != MAGIC:
         got = wasm[:4].hex(" ") or "nothing"
@@ -216,6 +166,7 @@ def parse(wasm: bytes, *, code: bool = True) -> Outline:
                 raise reader.malformed(f"the {_SECTION_NAMES[section.number]} section comes {again}")
             last = place
         outline.sections.append(section)
+        check_count(len(outline.sections), MAX_SECTIONS, "sections or more")
         _read_section(wasm, section, outline, code=code)
         reader.position = section.end
     return outline
@@ -241,7 +192,7 @@ def _read_section(wasm: bytes, section: Section, outline: Outline, *, code: bool
         return
     if section.number == 10:
         if code:
-            outline.instructions = _instructions(reader)
+            _functions_code(reader, outline)
         return
     read = _READ.get(section.number)
     if read is None:
@@ -251,6 +202,12 @@ def _read_section(wasm: bytes, section: Section, outline: Outline, *, code: bool
         raise reader.malformed(
             f"the {_SECTION_NAMES[section.number]} section has {section.end - reader.position} bytes too many"
         )
+
+
+def check_count(count: int, limit: int, what: str) -> None:
+    """Raise `Refused` if a module has more than `limit` of `what`."""
+    if count > limit:
+        raise Refused(f"the module has {count} {what}; hb allows {limit}")
 
 
 def _types(reader: Reader, outline: Outline) -> None:
@@ -267,12 +224,18 @@ def _types(reader: Reader, outline: Outline) -> None:
 
 
 def _imports(reader: Reader, outline: Outline) -> None:
-    for _ in range(reader.count("imports")):
+    values = 0
+    count = reader.count("imports")
+    check_count(count, MAX_IMPORTS, "imports")
+    for _ in range(count):
         module, name, kind = reader.name(), reader.name(), _kind(reader)
         outline.imported[kind] += 1
         if kind == "function":
             outline.functions.append(_type_index(reader, outline))
-            text = str(outline.types[outline.functions[-1]])
+            type_ = outline.types[outline.functions[-1]]
+            values += type_.values
+            check_count(values, MAX_IMPORTED_VALUES, IMPORTED_VALUES)
+            text = str(type_)
         elif kind == "table":
             text = _table(reader, outline)
         elif kind == "memory":
@@ -280,8 +243,8 @@ def _imports(reader: Reader, outline: Outline) -> None:
             outline.memories.append(memory)
             text = memory_text(memory)
         elif kind == "global":
-            type_, mutable = _global_type(reader)
-            text = f"mut {type_}" if mutable else type_
+            value_type, mutable = _global_type(reader)
+            text = f"mut {value_type}" if mutable else value_type
         else:
             text = _tag(reader, outline)
         outline.imports.append(Import(module, name, kind, text))
@@ -316,11 +279,14 @@ def _globals(reader: Reader, outline: Outline) -> None:
         type_, mutable = _global_type(reader)
         reader.position = opcodes.constant_end(reader.wasm, reader.position, reader.end)
         outline.globals.append(Global(index, type_, mutable))
+    check_count(sum(each.mutable for each in outline.globals), MAX_MUTABLE_GLOBALS, "mutable globals")
 
 
 def _exports(reader: Reader, outline: Outline) -> None:
     names = set()
-    for _ in range(reader.count("exports")):
+    count = reader.count("exports")
+    check_count(count, MAX_EXPORTS, "exports")
+    for _ in range(count):
         export = Export(reader.name(), _kind(reader), reader.unsigned())
         if export.name in names:
             raise reader.malformed(f"two exports are called {export.name[:60]!r}")
@@ -345,8 +311,8 @@ _READ = {
 }
 
 
-def _instructions(reader: Reader) -> frozenset[str]:
-    found: set[str] = set()
+def _functions_code(reader: Reader, outline: Outline) -> None:
+    found: Counter[str] = Counter()
     for _ in range(reader.count("functions")):
         size = reader.unsigned()
         if size > reader.end - reader.position:
@@ -355,11 +321,12 @@ def _instructions(reader: Reader) -> frozenset[str]:
             )
         body = Reader(reader.wasm, reader.position, reader.position + size)
         for _ in range(body.count("groups of locals")):
-            body.unsigned()
+            outline.locals += body.unsigned()
             body.value_type()
         opcodes.walk(body.wasm, body.position, body.end, found)
         reader.position = body.end
-    return frozenset(found)
+    outline.catches = found.pop(opcodes.CATCH, 0)
+    outline.instructions = frozenset(found)
 
 
 def _kind(reader: Reader) -> str:
@@ -378,7 +345,7 @@ def _type_index(reader: Reader, outline: Outline) -> int:
 
 
 def _limits(reader: Reader, known: int) -> tuple[int, int, int | None]:
-    """The flags (none outside `known`), the least and the most."""
+    """Return the flags (none outside `known`), the minimum and the maximum."""
     flags = reader.byte()
     if flags & ~known:
         reader.position -= 1
@@ -401,7 +368,7 @@ def _memory(reader: Reader) -> MemoryType:
 
 
 def memory_text(memory: MemoryType) -> str:
-    """A memory's type as text: `64-bit, 1..16 pages`."""
+    """Return a memory's type as text: `64-bit, 1..16 pages`."""
     most = "" if memory.maximum is None else str(memory.maximum)
     return f"{'shared, ' if memory.shared else ''}{'64' if memory.is64 else '32'}-bit, {memory.minimum}..{most} pages"
 
@@ -423,5 +390,5 @@ def _tag(reader: Reader, outline: Outline) -> str:
 
 
 def section_name(number: int) -> str:
-    """What the specification calls the section."""
+    """Return the specification's name of a section."""
     return _SECTION_NAMES[number]

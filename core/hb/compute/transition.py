@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb.compute import outcome
-from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine, attend, get_device
+from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine, get_device, prepare_host
 from hb.protocol import definition as definitions
 from hb.protocol.definition import PROCESS_DEVICE
 
@@ -54,7 +54,7 @@ def compute_slot(base: Base, assignment: Message, machine: Machine) -> Base:
     """
     live = Live(base["priv"].instance)
     if live.instance is not None:
-        attend(live.instance, assignment)
+        prepare_host(live.instance, assignment)
     before = {**base, "priv": live}
     del before["results"]
     after = _run_as_execution("compute", before, assignment, machine)

@@ -1,8 +1,10 @@
-"""`json-iface@1.0`: the AO ABI. A message and its process go to the module's `handle` as JSON, and so comes its answer.
+"""`json-iface@1.0`: the AO ABI. The module's `handle` gets a message and its process as JSON, and answers in JSON.
 
-In the first pass over the stack both are put where the module's own `malloc` says, and the call is prepared; another
-device makes it. In the second pass the answer is read and becomes the results. Addresses, sizes and texts that come
-from the module are never trusted: whatever is wrong with them is a value in `results`.
+In the first pass over the stack, both texts are put where the module's own `malloc` says, and the call is prepared.
+Another device makes it. In the second pass, the answer is read and becomes the results.
+
+Invariants:
+    No address, size or text of the module is trusted: anything wrong with them is a value in `results`.
 
 Source: HyperBEAM's `dev_json_iface`.
 """
@@ -43,21 +45,21 @@ class _FailedError(Exception):
 
 
 def imports(info: ModuleInfo) -> Imports:
-    """Gives a module nothing, but looks whether it is of the AO ABI.
+    """Check that a module has the AO ABI. It gets no host functions.
 
     Raises:
-        Refused: it does not export what the ABI asks for, or not with its types.
+        Refused: it does not export what the ABI asks for, or exports it with other types.
     """
     pointer = "i64" if info.memory is not None and info.memory.is64 else "i32"
     if info.memory is None:
-        raise Refused("a module of the AO ABI has a memory, this one has none")
+        raise Refused("a module of the AO ABI has a memory; this one has none")
     for name, takes in ((HANDLE, 2), (ALLOCATE, 1)):
         found, wanted = info.functions.get(name), ((pointer,) * takes, (pointer,))
         if found is None:
-            raise Refused(f"a module of the AO ABI exports {name!r}, this one does not")
+            raise Refused(f"a module of the AO ABI exports {name!r}; this one does not")
         if (found.params, found.results) != wanted:
             is_, should = _type_text(found.params, found.results), _type_text(*wanted)
-            raise Refused(f"a module of the AO ABI exports {name!r} of type {should}, this one's is {is_}")
+            raise Refused(f"a module of the AO ABI exports {name!r} of type {should}; this one's is {is_}")
     return no_imports(info)
 
 
@@ -66,10 +68,10 @@ def _type_text(params: tuple[str, ...], results: tuple[str, ...]) -> str:
 
 
 def init(base: Base, request: Message, machine: Machine) -> Base:
-    """Looks whether the stack is one that calls the program, and passes over its devices again to read the answer.
+    """Check that the stack calls the program, and passes over its devices again to read the answer.
 
     Raises:
-        Refused: it is not.
+        Refused: it does not.
     """
     devices = definitions.execution_devices(base["process"])
     here = devices.index("json-iface@1.0")
@@ -82,7 +84,7 @@ def init(base: Base, request: Message, machine: Machine) -> Base:
 
 
 def compute(base: Base, request: Message, machine: Machine) -> Base:
-    """Prepares the call in the first pass; makes the answer the results in the second."""
+    """Prepare the call in the first pass. Turn the answer into the results in the second."""
     live: Live = base["priv"]
     try:
         if live.pass_number == _WRITE:
@@ -96,7 +98,7 @@ def compute(base: Base, request: Message, machine: Machine) -> Base:
 
 
 def _written(base: Base, request: Message) -> list[int | float]:
-    """Where in the program's memory the message and the environment now are, each with a NUL after it."""
+    """Write the message and the environment to the program's memory, each with a NUL after it; return the addresses."""
     definition, process = base["process"], str(request["process"])
     try:
         message = ao_json.message_json(request, definition["image"])
@@ -122,7 +124,7 @@ def _put(live: Live, text: bytes) -> int:
 
 
 def _call(live: Live, function: str, argument: int) -> tuple[int, ...]:
-    """Calls one of the program's own functions, which is part of what its message costs."""
+    """Call one of the program's own functions. Its gas is part of what the message costs."""
     outcome = _instance(live).call(function, [argument], spent=live.gas)
     live.gas += outcome.gas
     if outcome.failure is not None:
@@ -131,7 +133,7 @@ def _call(live: Live, function: str, argument: int) -> tuple[int, ...]:
 
 
 def _answered(base: Base, request: Message) -> Message:
-    """The results that the program's answer stands for, what was written for it freed."""
+    """Return the results that the program's answer stands for, and free what was written for it."""
     live, definition = base["priv"], base["process"]
     text = _read(_instance(live), base["results"]["output"][0])
     functions = _instance(live).module.info.functions
@@ -142,7 +144,7 @@ def _answered(base: Base, request: Message) -> Message:
 
 
 def _read(instance: Instance, address: int) -> bytes:
-    """The text at `address`, up to the NUL that ends it."""
+    """Return the text at `address`, up to the NUL that ends it."""
     host, limit = instance.host, instance.limits.result_bytes
     start = address % (1 << 8 * host.pointer_bytes)
     if start >= host.memory_bytes:
@@ -156,7 +158,7 @@ def _read(instance: Instance, address: int) -> bytes:
 
 
 def _with_results(base: Base, results: Message) -> Base:
-    """The base with these results, with what they cost and what the program printed."""
+    """Return the base with these results, their gas, and what the program printed."""
     live: Live = base["priv"]
     limit = _instance(live).limits.result_bytes
     if len(dumps(results)) > limit:

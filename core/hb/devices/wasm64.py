@@ -1,8 +1,10 @@
 """`wasm64@1.0`: a message calls an exported function of the image.
 
-The function is the message's `function`, else its `action`; the arguments are its `parameters`. The image's exported
-mutable globals are the process's public keys, spelled as keys are: in lower case. What a module does, a trap included,
-is a value in `results`: nothing of it may be raised.
+The function is the message's `function`, else its `action`. The arguments are its `parameters`. The image's exported
+mutable globals are the process's public keys, in lower case.
+
+Invariants:
+    Whatever a module does, a trap included, is a value in `results`: nothing is raised.
 
 Source: HyperBEAM's `dev_wasm`.
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hb.devices.device import STATE_KEYS, Base, Call, Device, Live, Machine, attend, get_device
+from hb.devices.device import STATE_KEYS, Base, Call, Device, Live, Machine, get_device, prepare_host
 from hb.devices.wasi import exited
 from hb.errors import Refused
 from hb.protocol import definition as definitions
@@ -26,14 +28,14 @@ if TYPE_CHECKING:
 
     Number = int | float
 
-# The least and the most that an argument of an integer type may be: signed or unsigned, as its author thinks of it.
+# The least and the greatest argument of an integer type: it may be given signed or unsigned.
 _RANGES = {"i32": (-(2**31), 2**32 - 1), "i64": (-(2**63), 2**64 - 1)}
 _FLOATS = frozenset({"f32", "f64"})
 _NUMBERS = _FLOATS | _RANGES.keys()
 
 
 class _NotACallError(Exception):
-    """A message that asks for nothing that the module can be asked for; `kind` is that of the slot's results."""
+    """A message that does not ask for a call that the module can make. `kind` goes into the slot's results."""
 
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -41,14 +43,15 @@ class _NotACallError(Exception):
 
 
 class _NotAnArgumentError(Exception):
-    """A parameter that cannot be the argument it stands for; the text says why."""
+    """A parameter that cannot be the argument it stands for. The text says why."""
 
 
 def instantiate(base: Base, request: Message, machine: Machine) -> Base:
-    """The base with a fresh instance of its image.
+    """Return the base with a fresh instance of its image.
 
     Raises:
-        Refused: the image imports what nothing provides, has a public key of a reserved name, or fails when it starts.
+        Refused: the image imports what nothing provides, or has a public key with a reserved name, or fails when it
+            starts.
     """
     from hb.wasm.instance import Instance
 
@@ -68,10 +71,11 @@ def instantiate(base: Base, request: Message, machine: Machine) -> Base:
 
 
 def imports_of(info: ModuleInfo, devices: Sequence[str]) -> dict[tuple[str, str], HostFunction]:
-    """The host functions that a module gets from the devices that it runs beside, itself among them.
+    """Return the host functions that a module gets from `devices`: those that it runs beside, and its own.
 
     Raises:
-        Refused: the module imports what none of them provides, cannot be saved, or has a public key of a reserved name.
+        Refused: the module imports what none of them provides, has state that cannot be saved, or has a public key
+            with a reserved name.
     """
     from hb.wasm import longjmp
     from hb.wasm.module import check
@@ -80,15 +84,21 @@ def imports_of(info: ModuleInfo, devices: Sequence[str]) -> dict[tuple[str, str]
     imports: dict[tuple[str, str], HostFunction] = {}
     for name in devices:
         imports.update(get_device(name).imports(info))
-    check(info, imports.keys() | longjmp.provided(info), STATE_KEYS | private)
+    check(
+        info,
+        imports.keys() | longjmp.provided(info),
+        STATE_KEYS | private,
+        lambda wanted: [text for name in devices for text in get_device(name).types_of(info, wanted)],
+    )
     return imports
 
 
 def init(base: Base, request: Message, machine: Machine) -> Base:
-    """A fresh instance, its public globals set from the definition's `initial-state`.
+    """Make a fresh instance, and set its public globals from the definition's `initial-state`.
 
     Raises:
-        Refused: as `instantiate`, or the initial state names no public global or has a value of the wrong type.
+        Refused: as for `instantiate`; or the initial state has a name that is no public global, or a value of the
+            wrong type.
     """
     base = instantiate(base, request, machine)
     instance = _instance(base)
@@ -99,10 +109,10 @@ def init(base: Base, request: Message, machine: Machine) -> Base:
 
 
 def _boot(instance: Instance, request: Message) -> None:
-    """Calls what a module's own runtime wants to have been called before anything else."""
+    """Call the functions that the module's own runtime needs to be called first."""
     functions = instance.module.info.functions
     starts = ("__wasm_call_ctors", "_initialize", "_start") if instance.module.info.abi == "ao" else ("_initialize",)
-    attend(instance, request)
+    prepare_host(instance, request)
     for name in ("emscripten_stack_init", *[start for start in starts if start in functions][:1]):
         if name in functions and not functions[name].params:
             failure = instance.call(name, []).failure
@@ -111,10 +121,10 @@ def _boot(instance: Instance, request: Message) -> None:
 
 
 def compute(base: Base, request: Message, machine: Machine) -> Base:
-    """Calls what the request's message names; `results` is `{type, output, gas}` or `{type, error, kind, gas}`.
+    """Call what the request's message names. `results` is `{type, output, gas}` or `{type, error, kind, gas}`.
 
-    Where another device has prepared the call, that is made. A pass after the first makes none, but another device
-    may have called into the module since: the public keys are what they are now.
+    If another device has prepared a call, make that one. A pass after the first makes no call; it reads the public
+    keys again, because another device may have called into the module since.
     """
     live: Live = base["priv"]
     if live.pass_number > 1:
@@ -131,10 +141,10 @@ def compute(base: Base, request: Message, machine: Machine) -> Base:
 
 
 def _call_of(message: Message, instance: Instance) -> Call:
-    """What `message` asks for.
+    """Return the call that `message` asks for.
 
     Raises:
-        _NotACallError: nothing that the module can be asked for.
+        _NotACallError: it does not ask for a call that the module can make.
     """
     function = message.get("function", message.get("action"))
     if not isinstance(function, str):
@@ -187,7 +197,7 @@ def _set_public_key(instance: Instance, key: str, value: Value) -> None:
     if name is None:
         there_are = ", ".join(sorted(map(normal_key, public))) or "none"
         raise Refused(
-            f"initial-state sets {key!r}, but the module exports no mutable global so called; it has: {there_are}"
+            f"initial-state sets {key!r}, but the module exports no mutable global with that name; it has: {there_are}"
         )
     try:
         instance.write_global(name, _number(public[name], value))
@@ -211,10 +221,10 @@ def _arguments(function: str, types: Sequence[str], parameters: Value) -> list[N
 
 
 def _number(wasm_type: str, value: Value) -> Number:
-    """`value` as a number that the wasm type holds; a float that is whole may stand for an integer.
+    """Return `value` as a number of the wasm type. A float without a fraction may stand for an integer.
 
     Raises:
-        _NotAnArgumentError: it is no number, or none that the type can hold.
+        _NotAnArgumentError: it is not a number, or not one that the type can hold.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _NotAnArgumentError(f"expected {wasm_type}, got {_kind_of(value)}")

@@ -274,7 +274,8 @@ class _Stage:
         origin = definitions.origin(definition)
         first = 0 if origin is None else origin.slot + 1
         self.line.append(Segment(name, first, first - 1))
-        self._images |= {str(definition.get(key)) for key in ("image", "converted-image")}
+        named = (definition.get(key) for key in ("image", "converted-image"))
+        self._images |= {name for name in named if isinstance(name, str)}
         self._head, self._slot = None, first - 1
         self._put(keys.definition_key(name), value)
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.errors import NotFound, Refused
+from hb.errors import IntegrityError, NotFound, Refused
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import committers, message_id
 from hb.records import cache, keys, lineage, links
@@ -45,7 +45,8 @@ class ProcessView(NamedTuple):
     """A process as a list shows it. `slots` counts the scheduled slots; `computed` is the newest computed slot, or
     None.
 
-    `origin` says where a fork left another process; None if it is not a fork.
+    `origin` is where it left another process, if it is a fork. `trouble` says what is damaged, if something is; then
+    only `process` and `names` are known.
     """
 
     process: str
@@ -57,6 +58,7 @@ class ProcessView(NamedTuple):
     spawned_ms: int
     latest_ms: int
     origin: Origin | None = None
+    trouble: IntegrityError | None = None
 
 
 class SlotView(NamedTuple):
@@ -191,15 +193,32 @@ def view(process: str, assignment: Message, record: SlotRecord | None, *, image:
     )
 
 
+def listed(store: Store, process: str, named: dict[str, str]) -> ProcessView:
+    """Return a process as a list shows it, or as one in trouble: one damaged process must not hide the others.
+
+    `named` maps each name to the process ID that it stands for.
+    """
+    try:
+        return process_view(store, process, named)
+    except (IntegrityError, Refused, NotFound) as error:
+        trouble = error if isinstance(error, IntegrityError) else IntegrityError(error.message, process=process)
+        return ProcessView(process, _names_of(process, named), 0, None, "", [], 0, 0, trouble=trouble)
+
+
 def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessView:
-    """Return the view of a process. `named` maps every name to its process ID."""
+    """Return a process as a list shows it; `named` maps each name to the process ID that it stands for.
+
+    Raises:
+        NotFound: there is no such process.
+        IntegrityError: what is stored of it is damaged.
+    """
     definition = lineage.get_definition(store, process)
     head = scheduler.get_head(store, process)
     spawned = scheduler.get_assignment(store, process, lineage.first_slot(store, process))["timestamp"]
     assert isinstance(spawned, int)
     return ProcessView(
         process=process,
-        names=[name for name, pid in named.items() if pid == process],
+        names=_names_of(process, named),
         slots=head.slot + 1,
         computed=cache.latest(store, process),
         image=str(definition["image"]),
@@ -208,6 +227,10 @@ def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessVi
         latest_ms=head.timestamp_ms,
         origin=definitions.origin(definition),
     )
+
+
+def _names_of(process: str, named: dict[str, str]) -> list[str]:
+    return [name for name, pid in named.items() if pid == process]
 
 
 def find_state(store: Store, process: str, slot: int) -> StateView | None:

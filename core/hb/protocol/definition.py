@@ -290,6 +290,7 @@ class Arguments(TypedDict, total=False):
     limits: dict[str, int]
 
 
+_TOML_DIGITS = 4300  # what Python's TOML reader takes
 _LIMIT_NAMES = {"gas": GAS_KEY, "memory-pages": MEMORY_KEY, "result-bytes": RESULT_KEY}
 _EXPECTED: dict[type, str] = {str: "text", list: "a list of texts", dict: "a table"}
 _TABLE_KEYS: dict[str, type] = {
@@ -343,6 +344,11 @@ def _without_null(plain: object) -> object:
         return {key: _without_null(item) for key, item in plain.items()}
     if isinstance(plain, list):
         return [_without_null(item) for item in plain]
+    if isinstance(plain, int) and abs(plain) >= 10**_TOML_DIGITS:
+        raise Refused(
+            f"TOML has no integer of more than {_TOML_DIGITS:,} digits, and this definition has one",
+            hint="`hb state` shows the definition as JSON",
+        )
     return {"$atom": "null"} if plain is None else plain
 
 

@@ -47,11 +47,11 @@ Lineage = tuple[Segment, ...]
 
 
 def get_definition(store: Store, process: str) -> Message:
-    """Return the definition of a process.
+    """Return the definition of a process, every field of it checked.
 
     Raises:
         NotFound: there is no such process.
-        IntegrityError: the stored bytes are not the definition with this ID.
+        IntegrityError: the stored bytes are not the definition with that ID, or one that no process can have.
     """
     raw = store.get(keys.definition_key(process))
     if raw is None:
@@ -71,6 +71,10 @@ def get_definition(store: Store, process: str) -> Message:
         raise IntegrityError(f"the definition is not readable ({error.message})", process=process) from error
     if not is_right:
         raise IntegrityError("the definition stored here is not what the process's ID is of", process=process)
+    try:
+        definitions.check(definition)
+    except Refused as error:
+        raise IntegrityError(f"the definition is not what it must be: {error.message}", process=process) from error
     return definition
 
 

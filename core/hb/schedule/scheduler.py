@@ -56,15 +56,26 @@ class Scheduled(NamedTuple):
 
 
 def head_after(assignment: Message) -> Head:
-    """Where a schedule ends whose newest assignment is `assignment`.
+    """Return where a schedule ends whose newest assignment is `assignment`.
 
     Raises:
-        IntegrityError: it lacks what an assignment has.
+        IntegrityError: a field of it is missing, of another type, or beyond its range.
     """
-    slot, chain, timestamp_ms = (assignment.get(key) for key in ("slot", "hash-chain", "timestamp"))
-    if not (isinstance(slot, int) and isinstance(chain, str) and ids.is_id(chain) and isinstance(timestamp_ms, int)):
-        raise IntegrityError("the newest assignment lacks what an assignment has")
-    return Head(slot, ids.decode(chain), timestamp_ms)
+    check_assignment(assignment)
+    slot, chain, timestamp_ms = (assignment[key] for key in ("slot", "hash-chain", "timestamp"))
+    return Head(cast("int", slot), ids.decode(cast("str", chain)), cast("int", timestamp_ms))
+
+
+def check_assignment(assignment: Message, process: str | None = None, slot: int | None = None) -> None:
+    """Make sure that every field of an assignment is of its type and within its range.
+
+    Raises:
+        IntegrityError: one is not.
+    """
+    flaw = assignments_.find_flaw(assignment)
+    if flaw is not None:
+        what = f"the assignment's {flaw.key} is not what it must be"
+        raise IntegrityError(what, process=process, slot=slot, expected=flaw.expected, got=flaw.got)
 
 
 def find_head(store: Store, process: str) -> tuple[Head, bytes] | None:
@@ -80,7 +91,14 @@ def find_head(store: Store, process: str) -> tuple[Head, bytes] | None:
         return None
     fields = parse(raw, "schedule's head", process, None)
     slot, chain, timestamp_ms = fields.get("slot"), fields.get("hash-chain"), fields.get("timestamp")
-    if not (isinstance(slot, int) and isinstance(chain, str) and ids.is_id(chain) and isinstance(timestamp_ms, int)):
+    if not (
+        type(slot) is int
+        and 0 <= slot <= keys.LAST_SLOT
+        and isinstance(chain, str)
+        and ids.is_digest(chain)
+        and type(timestamp_ms) is int
+        and 0 <= timestamp_ms <= assignments_.MAX_NUMBER
+    ):
         raise IntegrityError("the schedule's head lacks what a head has", process=process)
     _check_end(store, process, slot, (b'"hash-chain":"%s"' % chain.encode(), b'"timestamp":%d' % timestamp_ms))
     return Head(slot, ids.decode(chain), timestamp_ms), raw
@@ -308,19 +326,12 @@ def _check_chain(assignment: Message, expected: str, process: str, slot: int) ->
 
 def _read(raw: bytes, process: str, slot: int, line: lineage.Lineage) -> Message:
     assignment = parse(raw, "assignment", process, slot)
-    body, chain = assignment.get("body"), assignment.get("hash-chain")
     named = assignment.get("process")
     # A slot that a fork shares is that of a process that it comes from.
     if (named != process and named != lineage.owner_in(line, slot)) or assignment.get("slot") != slot:
         raise IntegrityError("the assignment stored here is not this slot's", process=process, slot=slot)
-    if not (
-        isinstance(body, dict)
-        and isinstance(chain, str)
-        and ids.is_id(chain)
-        and type(assignment.get("timestamp")) is int
-        and _is_committed(assignment)
-        and _is_committed(body)
-    ):
+    check_assignment(assignment, process, slot)
+    if not (_is_committed(assignment) and _is_committed(cast("Message", assignment["body"]))):
         raise IntegrityError("the assignment lacks what an assignment has", process=process, slot=slot)
     return assignment
 

@@ -173,10 +173,8 @@ def _definition(open_store: OpenStore, process: str, raw: Stored, slot: int) -> 
             *signed(message, process, None, Kind.DEFINITION),
             *differs(process, None, Kind.DEFINITION, "ID", process, message_id(message)),
         ]
-        try:
-            definitions.check(message)
-        except Refused as error:
-            flaws.append(Finding(process, None, Kind.DEFINITION, None, "one that can be run", error.message))
+        if (flaw := _unfit(message)) is not None:
+            flaws.append(Finding(process, None, Kind.DEFINITION, None, "one that can be run", flaw))
         findings += flaws
         if not flaws:
             return message, findings
@@ -184,13 +182,18 @@ def _definition(open_store: OpenStore, process: str, raw: Stored, slot: int) -> 
         first = get(store, keys.assignment_key(process, slot))
     assignment, _ = message_in(first, process, slot, Kind.ASSIGNMENT)
     body = None if assignment is None else unpack(assignment).get("body")
-    if isinstance(body, dict) and message_id(body) == process and not signed(body, process, slot, Kind.DEFINITION):
-        try:
-            definitions.check(body)
-        except Refused:
-            return None, findings
-        return body, findings
-    return None, findings
+    if not isinstance(body, dict) or message_id(body) != process or _unfit(body) is not None:
+        return None, findings
+    return (None if signed(body, process, slot, Kind.DEFINITION) else body), findings
+
+
+def _unfit(definition: Message) -> str | None:
+    """Return why no process can have this definition; None if one can."""
+    try:
+        definitions.check(definition)
+    except Refused as error:
+        return error.message
+    return None
 
 
 def _module(open_store: OpenStore, process: str, definition: Message) -> Iterator[Finding]:

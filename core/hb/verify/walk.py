@@ -87,7 +87,7 @@ def at_origin(open_store: OpenStore, at: Segment) -> Walk:
         {},
         hashpath=hashpath if is_hashpath(hashpath) else "",
         chain=_chain_value((packed or {}).get("hash-chain")),
-        timestamp_ms=timestamp_ms if type(timestamp_ms) is int else 0,
+        timestamp_ms=timestamp_ms if _is_time(timestamp_ms) else 0,
         previous=ids.digest(raw) if isinstance(raw, bytes) else None,
     )
 
@@ -137,17 +137,25 @@ def _assignment(walk: Walk, assignment: Message, body: Message, slot: int) -> It
     if slot == walk.first and body != walk.definition:
         yield Finding(process, slot, kind, "message", f"the definition {process}", message_id(body))
     yield from _chain(walk, assignment, body, slot)
+    flaw = assignments.find_flaw(assignment)
+    if flaw is not None and flaw.key not in {"process", "slot", "hash-chain"}:
+        yield Finding(process, slot, kind, flaw.key, flaw.expected, flaw.got)
     timestamp_ms = assignment.get("timestamp")
-    if type(timestamp_ms) is not int or timestamp_ms < walk.timestamp_ms:
-        yield Finding(process, slot, kind, "timestamp", f"{walk.timestamp_ms} ms or later", as_text(timestamp_ms)[:80])
-    else:
-        walk.timestamp_ms = timestamp_ms
+    if _is_time(timestamp_ms):
+        if timestamp_ms < walk.timestamp_ms:
+            yield Finding(process, slot, kind, "timestamp", f"{walk.timestamp_ms} ms or later", str(timestamp_ms))
+        else:
+            walk.timestamp_ms = timestamp_ms
     if walk.hashpath:
         try:
             walk.hashpath = hashpaths.step(walk.hashpath, assignment)
         except Refused as error:
             walk.hashpath = ""
             yield Finding(process, slot, kind, "path", "one that a hashpath goes on with", error.message)
+
+
+def _is_time(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= assignments.MAX_NUMBER
 
 
 def _chain(walk: Walk, assignment: Message, body: Message, slot: int) -> Iterator[Finding]:

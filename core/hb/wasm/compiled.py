@@ -1,17 +1,22 @@
-"""Compiled modules at rest: files in a directory that may be deleted at any time.
+"""Keep compiled modules in files of a directory that may be deleted at any time.
 
-Responsible for never handing the engine native code that someone else may have written, or that is not whole: such a
-file is passed over, compiled anew and replaced. A cache that cannot be read or written is no cache, and no error.
+A module has two files. `KEY.native` is the engine's own form. `KEY.json` is one object: `description` says what the
+module is, and `native` is the sha256 of the native file, in hex. While a file is written it has a name of its own and
+a lock; a draft without a lock was left behind by a program that was killed, and a later program removes it.
 
-A module has two files: `KEY.native`, the engine's own form, and `KEY.json`, one object with what the module is
-(`description`) and the sha256 of the native file (`native`, hex).
+Invariants:
+    The engine never gets native code that someone else may have written, or that is not whole. Such a file is
+    ignored, compiled again and replaced.
+    A cache that cannot be read or written is not an error.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import mmap
 import os
+import re
 import stat
 from contextlib import closing, contextmanager, suppress
 from functools import cache as once
@@ -30,8 +35,11 @@ if TYPE_CHECKING:
     import wasmtime
 
 
+_DRAFT_NAME = re.compile(r"[0-9a-f]{64}\.(?:native|json)\.[0-9]+-[0-9a-f]{8}")
+
+
 class Draft(NamedTuple):
-    """A native file that is being written: its name while it is, the one that it gets, and itself, open to write."""
+    """A native file that is being written: its name until it is whole, its final name, and the file, open to write."""
 
     path: Path
     final: Path
@@ -39,7 +47,7 @@ class Draft(NamedTuple):
 
 
 def find(cache: Path, wasm_digest: str) -> tuple[dict[str, Any], wasmtime.Module] | None:
-    """The description and the compiled form kept for the module of ID `wasm_digest`, if there is one to trust."""
+    """Return the description and the compiled form of the module of that ID; None if no trusted one is kept."""
     import wasmtime
 
     path = _path(cache, wasm_digest)
@@ -51,16 +59,16 @@ def find(cache: Path, wasm_digest: str) -> tuple[dict[str, Any], wasmtime.Module
         with _open_private(path) as file, closing(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)) as native:
             if sha256(native).hexdigest() != kept["native"]:
                 return None
-        # Mapped, not copied: twenty times as fast. Files here are only ever replaced whole, never written to.
+        # Mapping is twenty times as fast as copying. It is safe: files here are replaced whole, never written to.
         module = wasmtime.Module.deserialize_file(get_engine(), str(path))
     except (OSError, ValueError, TypeError, KeyError, wasmtime.WasmtimeError):
-        return None  # not there, not ours, not whole, or made for another processor
+        return None  # it is missing, not ours, not whole, or made for another processor
     description: dict[str, Any] = kept["description"]
     return description, module
 
 
 def keep(cache: Path, wasm_digest: str, description: dict[str, Any], module: wasmtime.Module) -> None:
-    """Puts the compiled form into the cache, if there can be one there."""
+    """Put the compiled form into the cache, if the cache can be used."""
     path = _path(cache, wasm_digest)
     native = bytes(module.serialize())
     with suppress(OSError):
@@ -71,7 +79,11 @@ def keep(cache: Path, wasm_digest: str, description: dict[str, Any], module: was
 
 @contextmanager
 def workplace(cache: Path | None) -> Iterator[Path | None]:
-    """The directory `cache`, made if need be, or None if it is not ours alone; without `cache`, one that goes again."""
+    """Give the directory `cache`, made if needed; None if it is not ours alone. Without `cache`, give a temporary one.
+
+    Raises:
+        OSError: no temporary directory can be made.
+    """
     if cache is None:
         # Made for its owner only.
         with TemporaryDirectory(prefix="hb-compiled-") as directory:
@@ -83,32 +95,24 @@ def workplace(cache: Path | None) -> Iterator[Path | None]:
     yield cache if usable else None
 
 
-def begin_draft(place: Path, wasm_digest: str) -> Draft:
-    """A new file in `place`, for the compiled form of the module of ID `wasm_digest`.
+@contextmanager
+def draft(place: Path, wasm_digest: str) -> Iterator[Draft]:
+    """Give a new file in `place` for the compiled form of a module. At the end of the `with` block its draft is gone.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the file cannot be made.
     """
+    _remove_leftovers(place)
     final = _path(place, wasm_digest)
-    path, descriptor = _new_beside(final)
-    return Draft(path, final, os.fdopen(descriptor, "wb"))
-
-
-@contextmanager
-def dropping(path: Path) -> Iterator[None]:
-    """In the end of the `with` block there is no file `path`."""
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            path.unlink()
+    with _new_beside(final) as (path, file):
+        yield Draft(path, final, file)
 
 
 def adopt(draft: Draft, description: dict[str, Any]) -> wasmtime.Module:
-    """The compiled form that was written to `draft`, which gets its place and its description.
+    """Return the compiled form that was written to `draft`. Give its file its final name and its description.
 
     Raises:
-        HomeUnusable: it cannot be read, or is none.
+        HomeUnusable: the file cannot be read, or holds no compiled form.
     """
     import wasmtime
 
@@ -135,27 +139,52 @@ def _describe(native: Path, digest: str, description: dict[str, Any]) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Writes the file whole, or leaves it as it was."""
-    temporary, descriptor = _new_beside(path)
-    with dropping(temporary):
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+    """Write the file whole, or leave it as it was."""
+    with _new_beside(path) as (temporary, file):
+        file.write(content)
+        file.flush()
         temporary.replace(path)
 
 
-def _new_beside(path: Path) -> tuple[Path, int]:
-    """A new file in the directory of `path`, open to write, for its owner only."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
-    return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+@contextmanager
+def _new_beside(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Give a new, locked file in the directory of `path`, open to write, for its owner only.
+
+    At the end of the `with` block it is closed, and removed if it still has its first name.
+    """
+    while True:
+        temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not os.fstat(descriptor).st_nlink:
+                continue  # another program took it for a leftover before it had its lock
+            try:
+                yield temporary, file
+            finally:
+                with suppress(OSError):
+                    temporary.unlink()
+            return
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Remove the drafts of programs that were killed: those that nobody has locked."""
+    with suppress(OSError):
+        for path in place.iterdir():
+            if _DRAFT_NAME.fullmatch(path.name):
+                with suppress(OSError), _open_private(path) as file:
+                    fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
 
 
 def _open_private(path: Path) -> Any:
-    """The file, open to read.
+    """Open the file to read.
 
     Raises:
-        OSError: it cannot be read, is no plain file, or someone other than its owner, who we are, can write to it.
+        OSError: it cannot be read, is not a plain file, is not ours, or others can write to it.
     """
-    # Not to wait for a writer, where it is a pipe.
+    # O_NONBLOCK: opening a pipe must not wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     file = os.fdopen(descriptor, "rb")
     if not _is_private(os.fstat(descriptor), stat.S_ISREG):
@@ -177,10 +206,10 @@ def _path(cache: Path, wasm_digest: str) -> Path:
 
 @once
 def _maker() -> str:
-    """What a compiled form depends on besides the module."""
+    """Return what a compiled form depends on besides the module."""
     import wasmtime
 
-    # The library's own file stands for its exact release: asking the package's metadata costs 25 ms.
+    # The library's file tells its exact release. Asking the package's metadata would cost 25 ms.
     libraries = [path.stat() for path in sorted(Path(wasmtime.__file__).parent.glob("*/*wasmtime.*"))]
     release = [(status.st_size, status.st_mtime_ns) for status in libraries]
     return f"{ENGINE} {release} {CONFIG!r} rewriter {rewrite.VERSION}"

@@ -79,7 +79,7 @@ def get_engine() -> wasmtime.Engine:
         if _Shared.engine is None:
             import wasmtime
 
-            from hb.wasm import allocation
+            from hb.capi import allocation
 
             config = wasmtime.Config()
             for name, value in CONFIG:
@@ -87,12 +87,6 @@ def get_engine() -> wasmtime.Engine:
             allocation.install(config)
             _Shared.engine = wasmtime.Engine(config)
         return _Shared.engine
-
-
-def bump() -> None:
-    """Have every running call look at whether it is to end. Safe from any thread, at any time."""
-    if _Shared.engine is not None:
-        _Shared.engine.increment_epoch()
 
 
 def run_interruptibly(work: Callable[[Cancellation], Result], cancellation: Cancellation = NEVER) -> Result:

@@ -3,6 +3,7 @@
 Invariants:
     A program gets nothing of this machine. The time and the randomness are its message's, the same wherever it runs.
     Every address and size comes from the program, and is checked.
+    No host function calls the program: frames of Python would take from its stack, more or less of it by version.
 """
 
 from __future__ import annotations
@@ -10,11 +11,8 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from weakref import ref
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MAX_TEXT_BYTES = 1 << 20
 PAGE_BYTES = 65536
@@ -57,11 +55,12 @@ class Program(Protocol):
     def memory_address(self) -> int:
         """Where the memory lies."""
 
+    @property
+    def gas_used(self) -> int:
+        """The gas that the message has used so far."""
+
     def spend(self, gas: int) -> bool:
         """Take from the gas of the call that runs; return False if there is less."""
-
-    def call_back(self, function: str, arguments: Sequence[int | float]) -> tuple[int | float, ...]:
-        """Call an exported function on the gas of the call that runs."""
 
     def grow(self, pages: int) -> bool:
         """Grow the memory; return False if it may not."""
@@ -170,13 +169,10 @@ class Host:
         if not self._program.spend(gas):
             raise HostTrap(OUT_OF_GAS)
 
-    def call(self, function: str, *arguments: int | float) -> tuple[int | float, ...]:
-        """Call back into the program, on the gas of the running call, and return the results.
-
-        Raises:
-            HostTrap: the call failed, the program has no such function, or the host is in such a call already.
-        """
-        return self._program.call_back(function, arguments)
+    @property
+    def gas_used(self) -> int:
+        """The gas that the message has used so far."""
+        return self._program.gas_used
 
     def unsigned(self, value: int) -> int:
         """Return an address or a size as unsigned: a program gives large ones as negative."""

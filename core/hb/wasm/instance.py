@@ -20,17 +20,17 @@ import wasmtime
 
 from hb.binary.parse import NUMERIC, numeric_type
 from hb.cancellation import NEVER
+from hb.capi import allocation, epochs, fastcall
 from hb.errors import Refused
-from hb.wasm import allocation, engine, epochs, fastcall, longjmp
+from hb.wasm import engine, halves, longjmp, traps
 from hb.wasm.engine import PAGE_BYTES
 from hb.wasm.host import OUT_OF_GAS, Failure, Host, HostTrap
 
 if TYPE_CHECKING:
-    from hb.binary.parse import Import
+    from hb.binary.parse import FunctionType, Import
     from hb.cancellation import Cancellation
+    from hb.capi.fastcall import Number
     from hb.protocol.definition import Limits
-    from hb.wasm.binding import Stop
-    from hb.wasm.fastcall import Number
     from hb.wasm.module import Module, ModuleInfo
 
 HostFunction = Callable[..., Any]
@@ -41,28 +41,10 @@ HOST_CALL_GAS = 1000
 
 # A table's elements are host memory too: 8 bytes each.
 MAX_TABLE_ELEMENTS = 1_000_000
-_INSTANCES = 3  # the program's, and the two that its longjmp needs
+# The program's, and the two that its longjmp needs. An import whose result is taken in halves needs one more.
+_INSTANCES = 3
 _MAX_FUEL = 2**63 - 1
 _MAX_MEMORY_BYTES = 2**62
-
-# The engine's trap codes, by name: the kind of failure, and the sentence that a slot's results carry. The sentences are
-# ours and not the engine's, so that a record does not change with its release.
-_TRAPS = {
-    "UNREACHABLE": ("trap", "the program executed an unreachable instruction"),
-    "MEMORY_OUT_OF_BOUNDS": ("trap", "the program accessed memory out of bounds"),
-    "HEAP_MISALIGNED": ("trap", "the program accessed memory at an unaligned address"),
-    "TABLE_OUT_OF_BOUNDS": ("trap", "the program accessed a table out of bounds"),
-    "INDIRECT_CALL_TO_NULL": ("trap", "the program called a null function"),
-    "BAD_SIGNATURE": ("trap", "the program called a function of another type than it expected"),
-    "INTEGER_OVERFLOW": ("trap", "an integer operation overflowed"),
-    "INTEGER_DIVISION_BY_ZERO": ("trap", "the program divided an integer by zero"),
-    "BAD_CONVERSION_TO_INTEGER": ("trap", "the program converted a float that no integer can hold"),
-    "NULL_REFERENCE": ("trap", "the program used a null reference"),
-    "ALLOCATION_TOO_LARGE": ("trap", "the program allocated more than the engine can give"),
-    "STACK_OVERFLOW": ("stack-overflow", "the program used up its stack"),
-    "OUT_OF_FUEL": (OUT_OF_GAS.kind, OUT_OF_GAS.message),
-}
-_UNCAUGHT = ("trap", "the program threw an exception that it did not catch")
 
 
 class Outcome(NamedTuple):
@@ -110,7 +92,7 @@ class Instance:
         self._imports = imports or {}
         self._fuel = min(limits.gas, _MAX_FUEL)
         self._calls: dict[str, fastcall.Call] = {}
-        self._in_call_back = False
+        self._halves: list[halves.Linked] = []
         self._exports: Mapping[str, Any] = {}
         self._memory: wasmtime.Memory | None = None
         self._place: fastcall.Memory | None = None
@@ -183,7 +165,7 @@ class Instance:
         if stop is None:
             return Outcome(values, fuel - fuel_left, None)
         self.failed_by(stop)
-        return Outcome(values, fuel - fuel_left, _failure(stop))
+        return Outcome(values, fuel - fuel_left, traps.failure_of(stop))
 
     def failed_by(self, trap: BaseException | None) -> None:
         """Do nothing: a subclass may want to know where a call failed, as far as the engine tells."""
@@ -192,25 +174,10 @@ class Instance:
         """Take from the gas of the call that runs. If there is less, take all of it and return False."""
         return self._tank.take(gas)
 
-    def call_back(self, function: str, arguments: Sequence[Number]) -> tuple[Number, ...]:
-        """Call an exported function from within a host function, on the gas of the call that runs.
-
-        Raises:
-            HostTrap: it failed, there is none of that name and number of arguments, or the host is in such a call.
-        """
-        type_ = self.module.info.functions.get(function)
-        if self._in_call_back or type_ is None or len(type_.params) != len(arguments) or function not in self._exports:
-            raise HostTrap(Failure("trap", f"the host cannot call the program's {function!r} now"))
-        if function not in self._calls and (failure := self._prepare(function)) is not None:
-            raise HostTrap(failure)
-        self._in_call_back = True
-        try:
-            values, _, stop = self._calls[function](arguments, self._store.get_fuel())
-        finally:
-            self._in_call_back = False
-        if stop is not None:
-            raise HostTrap(_failure(stop))
-        return values
+    @property
+    def gas_used(self) -> int:
+        """The gas that the running call has used so far, and what was spent before it."""
+        return self._fuel - self._store.get_fuel()
 
     def fresh(self) -> Instance:
         """Return another instance of the same module, with the same limits and imports, as it is when it starts."""
@@ -234,7 +201,7 @@ class Instance:
             ValueError: its type cannot hold the value; the text is a sentence.
         """
         cell = self._public[name]
-        cell.write(_bits(name, cell.type, value))
+        cell.write(fastcall.bits_for(name, cell.type, value))
 
     def raw_globals(self) -> list[list[Any]]:
         """Return [type, bits] of every mutable global, exported or not, in index order. Bits are unsigned."""
@@ -282,7 +249,9 @@ class Instance:
         fresh_pages = self.memory_pages
         if pages < fresh_pages:
             raise ValueError(f"a memory of {pages} pages, but the module's has {fresh_pages} when it starts")
-        self._grow(pages - fresh_pages)
+        if not self.grow(pages - fresh_pages):
+            has = "no memory" if self._memory is None else f"{fresh_pages} when it starts, and cannot have so many"
+            raise ValueError(f"a memory of {pages} pages, but the module has {has}")
         address = self.memory_address
         for index, content in contents.items():
             if not 0 <= index < pages or len(content) != PAGE_BYTES:
@@ -302,9 +271,13 @@ class Instance:
         Raises:
             OutOfMemory, BeyondThisMachine: as `call`.
         """
+        if self._memory is None or not pages:
+            return not pages
         try:
-            self._grow(pages)
-        except ValueError:
+            self._memory.grow(self._store, pages)
+        except wasmtime.WasmtimeError as error:
+            if self._guard.failure is not None:
+                raise self._guard.failure from error
             return False
         return True
 
@@ -335,17 +308,16 @@ class Instance:
         self._store.set_limits(
             memory_size=min(limits.memory_pages * PAGE_BYTES, _MAX_MEMORY_BYTES),
             table_elements=MAX_TABLE_ELEMENTS,
-            instances=_INSTANCES,
+            instances=_INSTANCES + len(self._imports),
         )
 
     def _instantiate(self) -> Mapping[str, Any]:
         guard = self._guard
         guard.check()
         self._store.set_fuel(self._fuel)
-        invokes = longjmp.find(self.module.info)
-        linked = None if invokes is None else longjmp.Linked(self._store, invokes)
-        jumps = {} if linked is None else linked.imports
-        imports = [jumps.get(i.name) or self._host_function(i) for i in self.module.info.imports]
+        jumps = longjmp.link(self._store, self.module.info)
+        given = {} if jumps is None else jumps.imports
+        imports = [given.get(i.name) or self._host_function(i) for i in self.module.info.imports]
         guard.is_running = True
         try:
             with allocation.charged_to(self._account, self._store):
@@ -353,7 +325,7 @@ class Instance:
         except HostTrap as trap:
             self.start_failure = trap.failure
         except wasmtime.Trap as trap:
-            self.start_failure = _failure(trap)
+            self.start_failure = traps.failure_of(trap)
         except wasmtime.WasmtimeError as error:
             if guard.failure is None:
                 raise Refused(f"the module cannot be instantiated: {' '.join(str(error).split())}") from error
@@ -364,28 +336,39 @@ class Instance:
         if self.start_failure is not None:
             return {}
         exports = instance.exports(self._store)
-        if linked is not None:
-            linked.close_over(exports)
+        for linked in (jumps, *self._halves):
+            if linked is not None:
+                linked.close_over(exports)
         return exports
 
-    def _host_function(self, wanted: Import) -> wasmtime.Func:
+    def _host_function(self, wanted: Import) -> Any:
         name = f"{wanted.module}.{wanted.name}"
         function = self._imports.get((wanted.module, wanted.name))
         if function is None or wanted.kind != "function":
             raise Refused(f"the module imports {name}, which nothing provides")
         type_ = numeric_type(wanted.type)
+        if type_ is None or len(type_.results) > 1:
+            raise Refused(f"the module imports {name} as {wanted.type}, which no host function can be")
+        if not isinstance(function, halves.Halved):
+            return self._metered(type_, function, HOST_CALL_GAS)
+        instead = halves.without_setter(function, self.module.info)
+        if instead is not None:
+            return self._metered(type_, instead, HOST_CALL_GAS)
+        host_function = self._metered(halves.whole(type_), function, HOST_CALL_GAS - halves.gas(type_))
+        self._halves.append(halves.Linked(self._store, type_, host_function))
+        return self._halves[-1].function
+
+    def _metered(self, type_: FunctionType, function: HostFunction, gas: int) -> wasmtime.Func:
         # The table of host functions must not keep the store alive, which would keep them in it.
         find_instance = ref(self)
 
         def run(*arguments: Number) -> Any:
             instance = find_instance()
             assert instance is not None
-            if not instance.spend(HOST_CALL_GAS):
+            if not instance.spend(gas):
                 raise HostTrap(OUT_OF_GAS)
             return function(instance.host, *arguments)
 
-        if type_ is None or len(type_.results) > 1:
-            raise Refused(f"the module imports {name} as {wanted.type}, which no host function can be")
         return fastcall.host_function(self._store, type_, run)
 
     def _prepare(self, function: str) -> Failure | None:
@@ -396,17 +379,6 @@ class Instance:
             return Failure("unsupported-type", f"{function!r} takes or gives a {alien[0]}, which no message can carry")
         self._calls[function] = fastcall.Call(self._store, self._exports[function], type_)
         return None
-
-    def _grow(self, pages: int) -> None:
-        if pages:
-            if self._memory is None:
-                raise ValueError(f"{pages} pages of memory, but the module has no memory")
-            try:
-                self._memory.grow(self._store, pages)
-            except wasmtime.WasmtimeError as error:
-                if self._guard.failure is not None:
-                    raise self._guard.failure from error
-                raise ValueError(f"the memory cannot grow by {pages} pages: {error}") from error
 
 
 def check_size(info: ModuleInfo, memory_pages: int) -> None:
@@ -426,30 +398,3 @@ def check_size(info: ModuleInfo, memory_pages: int) -> None:
 
 
 _ZERO_PAGE = bytes(PAGE_BYTES)
-
-
-def _failure(stop: Stop) -> Failure:
-    if not isinstance(stop, wasmtime.Trap):
-        return Failure("trap", " ".join(str(stop).split())[:300])
-    code = stop.trap_code
-    if code is None:
-        return Failure(*_UNCAUGHT)
-    kind, sentence = _TRAPS.get(code.name, ("trap", f"the program trapped: {code.name.lower().replace('_', ' ')}"))
-    return Failure(kind, sentence)
-
-
-def _bits(name: str, type_: str, value: Number) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value!r}")
-    if type_[0] == "f":
-        try:
-            bits = fastcall.bits_of(type_, float(value))
-        except OverflowError:
-            raise ValueError(f"the global {name!r} is of type {type_} and cannot hold a number that large") from None
-        if isinstance(value, int) and fastcall.number_of(type_, bits) != value:
-            raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value} exactly")
-        return bits
-    width = 32 if type_ == "i32" else 64
-    if not isinstance(value, int) or not -(2 ** (width - 1)) <= value < 2**width:
-        raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value!r}")
-    return int(value) % (1 << width)

@@ -13,7 +13,7 @@ import ctypes
 from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
-from hb.wasm.allocation import out_of_memory
+from hb.capi.allocation import out_of_memory
 from hb.wasm.engine import PAGE_BYTES
 
 if TYPE_CHECKING:

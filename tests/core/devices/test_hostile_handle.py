@@ -234,28 +234,28 @@ REFUSED = {
             '(module (memory (export "memory") 1) (func (export "malloc") (param i32) (result i32) i32.const 0)'
             ' (func (export "handle") (param i32) (result i32) i32.const 0))'
         ),
-        "exports 'handle' of type (i32, i32) -> (i32), this one's is (i32) -> (i32)",
+        "exports 'handle' of type (i32, i32) -> (i32); this one's is (i32) -> (i32)",
     ),
     "a handle of another width": (
         (
             '(module (memory (export "memory") i64 1) (func (export "malloc") (param i64) (result i64) i64.const 0)'
             ' (func (export "handle") (param i32 i32) (result i32) i32.const 0))'
         ),
-        "exports 'handle' of type (i64, i64) -> (i64), this one's is (i32, i32) -> (i32)",
+        "exports 'handle' of type (i64, i64) -> (i64); this one's is (i32, i32) -> (i32)",
     ),
     "a malloc without result": (
         (
             '(module (memory (export "memory") 1) (func (export "malloc") (param i32))'
             ' (func (export "handle") (param i32 i32) (result i32) i32.const 0))'
         ),
-        "exports 'malloc' of type (i32) -> (i32), this one's is (i32) -> ()",
+        "exports 'malloc' of type (i32) -> (i32); this one's is (i32) -> ()",
     ),
     "no memory": (
         (
             '(module (func (export "malloc") (param i32) (result i32) i32.const 0)'
             ' (func (export "handle") (param i32 i32) (result i32) i32.const 0))'
         ),
-        "has a memory, this one has none",
+        "has a memory; this one has none",
     ),
     "an import that nothing has": (
         ao_module(imports='(import "env" "launch_missiles" (func (param i32)))'),
@@ -274,5 +274,5 @@ def test_a_module_that_is_not_of_the_abi_is_refused_at_the_spawn(shell: Shell, w
 
 
 def test_a_module_without_handle_is_refused_as_the_interface_that_was_asked_for(shell: Shell) -> None:
-    with pytest.raises(Refused, match="exports 'handle', this one does not"):
+    with pytest.raises(Refused, match="exports 'handle'; this one does not"):
         shell.spawn_text('(module (memory (export "memory") 1))', devices=["json-iface@1.0"])

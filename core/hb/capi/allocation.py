@@ -19,8 +19,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from hb.capi import binding
 from hb.errors import BeyondThisMachine, OutOfMemory
-from hb.wasm import binding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,7 +112,7 @@ def beyond(size: int, most_bytes: int) -> BeyondThisMachine:
     """Return the refusal of `size` bytes where this machine's own bound is `most_bytes`."""
     return BeyondThisMachine(
         f"the program needs {size >> 20} MiB of memory; this machine allows {most_bytes >> 20} MiB",
-        hint="if you trust the program, raise program-memory under [host] in the home's config.toml",
+        hint="if you trust the program, allow it more memory on this machine",
     )
 
 

@@ -13,8 +13,9 @@ import wasmtime
 
 import publicapi as public
 from hb.binary.parse import FunctionType, numeric_type
+from hb.capi import binding, epochs, fastcall
 from hb.errors import HbError
-from hb.wasm import binding, engine, epochs, fastcall
+from hb.wasm import engine
 from hb.wasm.module import Module, load
 
 CALLS = [

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
+from hb.capi import allocation
 from hb.errors import BeyondThisMachine
 from hb.protocol.definition import Limits
-from hb.wasm import allocation
 from hb.wasm.engine import PAGE_BYTES
 from hb.wasm.instance import Instance
 from hb.wasm.module import from_text, load

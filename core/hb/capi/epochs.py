@@ -18,8 +18,8 @@ from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from hb.cancellation import NEVER
+from hb.capi import binding
 from hb.errors import Interrupted
-from hb.wasm import binding, engine
 
 if TYPE_CHECKING:
     import wasmtime
@@ -32,7 +32,8 @@ _REPEAT_S = 0.01
 class Guard:
     """What decides whether the calls of one store go on."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: wasmtime.Engine) -> None:
+        self.engine = engine
         self.cancellation: Cancellation = NEVER
         self.failure: BaseException | None = None
         """Why this store must not run on, if it must not; set by `fail`."""
@@ -41,7 +42,7 @@ class Guard:
     def fail(self, failure: BaseException) -> None:
         """End the running call in `failure`, and every later one. From the thread of the call."""
         self.failure = self.failure or failure
-        engine.bump()
+        self.engine.increment_epoch()
 
     def check(self) -> None:
         """Raise what ends the calls of this store, if anything does.
@@ -68,7 +69,7 @@ _numbers = itertools.count(1)
 
 def guard(store: wasmtime.Store) -> Guard:
     """Return the guard of a new store."""
-    made, number = Guard(), next(_numbers)
+    made, number = Guard(store.engine), next(_numbers)
     _guards[number] = made
     # A store may go later than anything in this file when the program ends, and then calls these.
     vars(store)["epoch_functions"] = (_DECIDE, _LEAVE)
@@ -84,7 +85,7 @@ def wake() -> None:
 
     This is what a `Cancellation` calls. It takes no lock and waits for nothing.
     """
-    engine.bump()
+    _move()
     if _is_any_stopping():
         # A call may have looked at its cancellation just before, and set its next deadline just after the epoch moved.
         with suppress(RuntimeError):  # the system gives no more threads: the first time has to do
@@ -94,7 +95,13 @@ def wake() -> None:
 def _repeat() -> None:
     while _is_any_stopping():
         sleep(_REPEAT_S)
-        engine.bump()
+        _move()
+
+
+def _move() -> None:
+    """Move the epoch of every engine that has a store; in this program that is one engine."""
+    for each in {guard.engine for guard in list(_guards.values())}:
+        each.increment_epoch()
 
 
 def _is_any_stopping() -> bool:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hb.cancellation import Cancellation
+from hb.cancellation import NEVER, Cancellation
+from hb.capi import epochs
 from hb.errors import Interrupted
 from hb.protocol.definition import Limits
-from hb.wasm import engine, epochs
+from hb.wasm.halves import Halved
 from hb.wasm.instance import Instance
 from hb.wasm.module import from_text, load
 
@@ -22,13 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOOPS = """(module
-  (import "e" "back" (func $back (param i64)))
+  (import "env" "_mktime_js" (func $made (param i32) (result i32)))
   (memory (export "memory") 1)
   (func (export "Loop") (loop (i32.store (i32.const 0) (i32.const 1)) (br 0)))
   (func (export "Nothing"))
-  (func (export "Back") (call $back (i64.const 0))))"""
+  (func (export "_emscripten_tempret_set") (param i32) (loop (i32.store (i32.const 0) (i32.const 1)) (br 0)))
+  (func (export "Made") (drop (call $made (i32.const 64)))))"""
 MUCH = Limits(2**62, 1, 1)
-IMPORTS = {("e", "back"): lambda host, _: host.call("Loop")}
+IMPORTS = {("env", "_mktime_js"): Halved(lambda host, address: 2**40)}
+
+
+def program(cancellation: Cancellation = NEVER) -> Instance:
+    return Instance(load(from_text(LOOPS)), MUCH, IMPORTS, cancellation=cancellation)
 
 
 class Running:
@@ -36,7 +42,7 @@ class Running:
 
     def __init__(self, function: str = "Loop") -> None:
         self.cancellation = Cancellation()
-        self.instance = Instance(load(from_text(LOOPS)), MUCH, IMPORTS, cancellation=self.cancellation)
+        self.instance = program(self.cancellation)
         self.raised: BaseException | None = None
         self.thread = threading.Thread(target=self._run, args=(function,))
         self.thread.start()
@@ -76,7 +82,7 @@ def two(*functions: str) -> Iterator[list[Running]]:
             each.end()
 
 
-@pytest.mark.parametrize("function", ["Loop", "Back"], ids=["a call", "a call from a host function"])
+@pytest.mark.parametrize("function", ["Loop", "Made"], ids=["a call", "what takes a high half"])
 def test_a_call_is_cancelled_alone(function: str) -> None:
     with two("Loop", function) as (one, other):
         assert one.end() < 2
@@ -90,7 +96,7 @@ def test_others_who_are_cancelled_again_and_again_do_not_slow_or_end_a_call() ->
     with two("Loop") as (one,):
         for _ in range(20):
             cancelled = Cancellation()
-            Instance(load(from_text(LOOPS)), MUCH, IMPORTS, cancellation=cancelled)
+            program(cancelled)
             cancelled.cancel()
         assert one.goes_on()
 
@@ -108,14 +114,14 @@ def test_a_cancellation_that_comes_just_after_the_call_looked_is_not_lost(monkey
                 lost.set()
 
         monkeypatch.setattr(epochs.Guard, "check", look)
-        engine.bump()
+        epochs.wake()
         assert lost.wait(10)
         one.thread.join(10)
         assert isinstance(one.raised, Interrupted)
 
 
-def test_a_cancelled_call_does_not_begin_and_the_instance_serves_the_next_cancellation(start) -> None:
-    instance = start('(module (func (export "Nothing")))')
+def test_a_cancelled_call_does_not_begin_and_the_instance_serves_the_next_cancellation() -> None:
+    instance = program()
     cancelled = Cancellation()
     cancelled.cancel()
     instance.cancellation = cancelled
@@ -134,16 +140,16 @@ def test_a_start_function_is_cancelled() -> None:
         Instance(module, MUCH, cancellation=cancellation)
 
 
-def test_a_fresh_instance_has_the_same_cancellation(start) -> None:
-    instance = start(LOOPS, imports=IMPORTS)
+def test_a_fresh_instance_has_the_same_cancellation() -> None:
+    instance = program()
     instance.cancellation = Cancellation()
     assert instance.fresh().cancellation is instance.cancellation
 
 
-def test_a_guard_goes_with_its_store(start) -> None:
+def test_a_guard_goes_with_its_store() -> None:
     gc.collect()
     before = len(epochs._guards)
-    instance = start("(module)")
+    instance = program()
     assert len(epochs._guards) == before + 1
     del instance
     gc.collect()

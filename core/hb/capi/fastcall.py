@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import wasmtime
 
-from hb.wasm import binding
-from hb.wasm.binding import Stop, address_of, context_of
+from hb.capi import binding
+from hb.capi.binding import Stop, address_of, context_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +79,28 @@ def instantiate(store: wasmtime.Store, module: wasmtime.Module, imports: Sequenc
     except (wasmtime.Trap, wasmtime.WasmtimeError) as stop:
         binding.raise_held(stop)
         raise
+
+
+def bits_for(name: str, type_: str, value: Number) -> int:
+    """Return the bits of `value` for the global `name`. An integer may be given signed or unsigned.
+
+    Raises:
+        ValueError: the type cannot hold it; the text is a sentence.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value!r}")
+    if type_[0] == "f":
+        try:
+            bits = bits_of(type_, float(value))
+        except OverflowError:
+            raise ValueError(f"the global {name!r} is of type {type_} and cannot hold a number that large") from None
+        if isinstance(value, int) and number_of(type_, bits) != value:
+            raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value} exactly")
+        return bits
+    width = 32 if type_ == "i32" else 64
+    if not isinstance(value, int) or not -(2 ** (width - 1)) <= value < 2**width:
+        raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value!r}")
+    return int(value) % (1 << width)
 
 
 class Call:
