@@ -81,7 +81,7 @@ class Machine:
         most = self.host_memory_pages
         if most is not None and pages > most:
             raise BeyondThisMachine(
-                f"the program needs {pages // 16} MiB of memory; this machine allows {most // 16} MiB",
+                f"the program needs {-(-pages // 16)} MiB of memory; this machine allows {most // 16} MiB",
                 hint="if you trust the program, raise program-memory under [host] in the home's config.toml",
             )
 

@@ -30,21 +30,25 @@ def check_names(open_store: OpenStore) -> Iterator[Finding]:
         try:
             with open_store() as store:
                 read = _window(store, start, stop)
-                found = [(text_of(key[2:]), raw, _is_process(store, raw)) for key, raw in read]
+                findings = [finding for key, raw in read for finding in check_name(store, key, raw)]
         except IntegrityError as error:
             yield Finding(None, None, Kind.STORE, None, "a store that can be read", error.message)
             return
-        for name, raw, is_process in found:
-            if not is_process:
-                got = text_of(raw)[:80]
-                yield Finding(None, None, Kind.NAME, name, "the ID of a process that is here", got)
-            try:
-                names.check(name)
-            except Refused as error:
-                yield Finding(None, None, Kind.NAME, name, "what can be a name", error.message)
+        yield from findings
         if len(read) < WINDOW_KEYS:
             return
         start = read[-1][0] + b"\0"
+
+
+def check_name(store: Store, key: bytes, raw: bytes) -> Iterator[Finding]:
+    """Yield what is wrong with the name stored under `key`."""
+    name, process = text_of(key[2:]), raw.decode("ascii", "replace")
+    if not ids.is_id(process) or store.get(keys.head_key(process)) is None:
+        yield Finding(None, None, Kind.NAME, name, "the ID of a process that is here", text_of(raw)[:80])
+    try:
+        names.check(name)
+    except Refused as error:
+        yield Finding(None, None, Kind.NAME, name, "what can be a name", error.message)
 
 
 def processes(open_store: OpenStore) -> list[str]:
@@ -86,8 +90,3 @@ def _schedules(store: Store, after: bytes | None) -> tuple[list[str], bytes | No
         if len(found) == WINDOW_KEYS:
             return found, after
     return found, None
-
-
-def _is_process(store: Store, raw: bytes) -> bool:
-    name = raw.decode("ascii", "replace")
-    return ids.is_id(name) and store.get(keys.head_key(name)) is not None

@@ -16,6 +16,7 @@ from hb.protocol.commitment import message_id
 from hb.records import keys
 from hb.schedule import scheduler
 from hb.storage.store import Batch
+from hb.verify.census import check_name
 from hb.verify.evidence import Finding, Kind, page_digest, text_of
 
 if TYPE_CHECKING:
@@ -102,14 +103,22 @@ def forget(open_store: OpenStore, process: str, first: int, findings: Iterable[F
 
 def mend_names(open_store: OpenStore, findings: Iterable[Finding]) -> list[str]:
     """Delete the names that `findings` are about; return a line for each."""
-    wrong = {finding.part: finding for finding in findings if finding.kind is Kind.NAME}
+    wrong = {finding.part for finding in findings if finding.kind is Kind.NAME}
+    deleted: dict[str, Finding] = {}
 
     def without_names(store: Store) -> Batch:
-        found = {key: raw for key, raw in store.scan(*keys.names()) if text_of(key[2:]) in wrong}
-        return Batch(deletes=set(found), expects=dict(found), sync=True)
+        batch = Batch(sync=True)
+        deleted.clear()
+        for key, raw in store.scan(*keys.names()):
+            name = text_of(key[2:])
+            if name in wrong and (found := list(check_name(store, key, raw))):
+                batch.deletes.add(key)
+                batch.expects[key] = raw
+                deleted[name] = found[-1]
+        return batch
 
     _write(open_store, without_names)
-    return [f"took back the {each.what}: expected {each.expected}, got {each.got}" for each in wrong.values()]
+    return [f"took back the {each.what}: expected {each.expected}, got {each.got}" for each in deleted.values()]
 
 
 # -- batches, each derived from what is stored as it is written
