@@ -57,7 +57,7 @@ def test_what_is_not_right_is_not_signed(counted: Shell) -> None:
     assert verified.lines()[0]["what"] == "replay: state/counter"
     outcome = counted.hb("attest", "w.witness")
     assert outcome.code == 14
-    assert "it is not right, and nothing was signed: replay: state/counter" in outcome.err
+    assert "the witness is not right, and nothing was signed: replay: state/counter" in outcome.err
     assert path.read_bytes() == altered
 
 
