@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from hb import keyring
 from hb.environment import Environment
-from hb.node import Node, build_message
+from hb.protocol.request import build_message
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hb.home import Home
-    from hb.node import Scheduled
     from hb.protocol.message import Message
+    from hb.schedule.scheduler import Scheduled
 
 SEED = bytes(range(32))
 SAMPLES = Path(__file__).parents[1] / "samples"

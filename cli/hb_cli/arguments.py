@@ -96,10 +96,12 @@ def tags(words: list[str]) -> Message:
     Raises:
         Refused: a word without `=`, without a key, or with a key given before.
     """
+    from hb.protocol import casing
+
     given: Message = {}
     for word in words:
         key, separator, value = word.partition("=")
-        key = key.strip().lower()
+        key = casing.lower(key.strip())
         if not separator or not key:
             raise Refused(f"a tag is KEY=VALUE, got {word!r}")
         if key in given:

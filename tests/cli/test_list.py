@@ -38,7 +38,7 @@ def test_it_only_looks(counter: Shell) -> None:
 
 def test_a_damaged_process_is_listed_with_its_trouble_and_hides_no_other(counter: Shell) -> None:
     other = counter.ok("spawn", counter.counter_wasm, "--name", "other").out.strip()
-    with open_home(counter.home).slice() as store:
+    with open_home(counter.home).storage.session() as store:
         store.commit(Batch(puts={keys.head_key(other): b'{"hash-chain":"x","slot":0,"timestamp":0}'}))
     listed = counter.hb("list")
     sound, damaged = listed.lines()

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hb.environment import system_environment
 from hb.home import open_home
-from hb.node import Node, system_environment
+from verbs import Node
 
 if TYPE_CHECKING:
     from conftest import Shell

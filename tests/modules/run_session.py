@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from hb import ids
 from hb.compute import driver as compute
 from hb.home import open_home
-from hb.node import Node
 from hb.records import cache
+from verbs import Node
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -25,9 +25,10 @@ from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
 from hb.errors import HbError
-from hb.node import Node, build_message
+from hb.protocol.request import build_message
 from hb.wasm.module import from_text
 from reliability import intact
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -32,9 +32,9 @@ from hb import keyring
 from hb.errors import HbError, IntegrityError, NotFound, Refused
 from hb.history.views import SlotView
 from hb.home import Home
-from hb.node import Node
 from hb.records import cache, keys
 from hb.storage.store import Batch, MemoryStore
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

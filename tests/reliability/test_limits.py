@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from hb import home, keyring
+from hb.environment import system_environment
 from hb.errors import Refused
-from hb.node import Node, build_message, system_environment
 from hb.protocol.definition import Limits
+from hb.protocol.request import build_message
 from hb.wasm.module import from_text
+from verbs import Node
 
 PROGRAM = """
 (module

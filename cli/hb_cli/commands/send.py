@@ -83,7 +83,8 @@ def send(
             message["data"] = arguments.binary(arguments.text_or_file(data, limit_bytes=limit_bytes, what="data"))
         numbered = {0: message}
     else:
-        numbered = _batch(batch, node.resolve(process), context.settings(home))
+        node.resolve(process)  # a wrong process is told before a wrong line
+        numbered = _batch(batch, context.settings(home))
     environment = context.surroundings(timestamp, block_height)
     try:
         sent = node.send(process, list(numbered.values()), signer=context.signer(home, as_key), environment=environment)
@@ -103,8 +104,8 @@ def build(action: str | None, words: list[str], *, anchor: str | None, tags: Mes
     return build_message(action, [arguments.parameter(word) for word in words], tags=tags, anchor=anchor)
 
 
-def _batch(name: str, target: str, settings: Config) -> dict[int, Message]:
-    """The messages of a batch for the process `target` by the numbers of their lines, all read before any is sent.
+def _batch(name: str, settings: Config) -> dict[int, Message]:
+    """Return the messages of a batch by the numbers of their lines. All are read before any is sent.
 
     Raises:
         Refused: the batch is too large, or a line of it is no message; names the line.
@@ -120,7 +121,7 @@ def _batch(name: str, target: str, settings: Config) -> dict[int, Message]:
                 hint="split it, or raise batch-messages in the home's config.toml",
             )
         try:
-            messages[number] = _line_message(line, target)
+            messages[number] = _line_message(line)
         except Refused as error:
             raise _at_line(number, error.message, error.hint) from error
     return messages
@@ -140,10 +141,10 @@ def _at_line(number: int, sentence: str, hint: str | None) -> Refused:
     return Refused(f"line {number} of the batch: {sentence}", hint=hint or "nothing of the batch was scheduled")
 
 
-def _line_message(line: bytes, target: str) -> Message:
+def _line_message(line: bytes) -> Message:
     given = arguments.json_message(line, "a message")
     if "commitments" in given:
-        return _signed(given, target)
+        return given  # it is verified when it is sent, before anything is scheduled
     unknown = sorted(set(given) - set(_LINE_KEYS))
     if unknown:
         raise Refused(f"a message has no key {unknown[0]!r}; it may have {', '.join(_LINE_KEYS)}")
@@ -164,21 +165,6 @@ def _build_line(
     from hb.node import build_message
 
     return build_message(action, parameters or [], data=data, tags=tags, anchor=anchor)
-
-
-def _signed(given: Message, target: str) -> Message:
-    """A message that somebody signed, to be taken as it is.
-
-    Raises:
-        Refused: nobody did, it was altered since, or it is for another process.
-    """
-    from hb.protocol import commitment
-
-    if not commitment.verify(given):
-        raise Refused("nobody signed this message")
-    if given.get("target") != target:
-        raise Refused(f"its target must be {target}, got {given.get('target')!r}")
-    return given
 
 
 def _tell_retries(session: Session, sent: list[Scheduled]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hb.errors import NotFound
+from hb.protocol import casing
 from hb_cli import arguments, context, options, output, progress
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def find(state: Message, path: str, view: StateView) -> Value:
     walked: list[str] = []
     for key in path.strip("/").split("/"):
         inside = at if isinstance(at, dict) else dict(enumerate_elements(at)) if isinstance(at, list) else {}
-        name = key if key in inside else key.lower()
+        name = key if key in inside else casing.lower(key)
         if name not in inside:
             where = f" in {'/'.join(walked)!r}" if walked else ""
             there_are = ", ".join(list(inside)[:20]) or "nothing in it"

@@ -12,13 +12,12 @@ from hb.errors import HbError, IntegrityError, NotFound, Refused
 from hb_cli import arguments, context, exits, options, output, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from hb.devices.device import Machine
     from hb.files.challenge import Challenged
     from hb.node import Node
     from hb.verify.evidence import Finding
-    from hb.verify.replay import Note
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -98,34 +97,22 @@ class _Check:
     def everything(self, targets: Iterable[str], *, names: bool) -> bool:
         """Checks all targets, and the names where asked to, and prints the findings; whether there were none."""
         self.slots = self.found = 0
-        try:
-            if names:
-                self._everything(targets)
-            else:
-                for target in targets:
-                    self._begin(target)
-                    self._file(Path(target)) if arguments.is_file(target) else self._process(target)
-        finally:
-            self._bar.__exit__(None, None, None)
+        for target in targets:
+            self._last, self._again = -1, False
+            try:
+                if not names and arguments.is_file(target):
+                    self._file(Path(target))
+                else:
+                    self._process(target, shared=not names)
+            finally:
+                self._bar.__exit__(None, None, None)
+        if names:
+            self._tell(self.node.verify_names())
         return not self.found
 
-    def _everything(self, processes: Iterable[str]) -> None:
-        findings = self.node.verify_all(
-            processes, replay=self.replay, on_process=self._begin, on_slot=self._hear, on_note=self._note
-        )
-        self._tell(findings)
-
-    def _begin(self, target: str) -> None:
-        self._bar.__exit__(None, None, None)
-        self._last, self._again = -1, False
-
-    def _note(self, note: Note) -> None:
-        self._bar.__exit__(None, None, None)
-        output.note(f"{note.process}: {note.sentence}")
-
-    def _process(self, target: str) -> None:
+    def _process(self, target: str, *, shared: bool) -> None:
         try:
-            self._tell(self.node.verify(target, replay=self.replay, on_slot=self._hear, on_note=self._note))
+            self._tell(self.node.verify(target, replay=self.replay, shared=shared, on_slot=self._hear))
         except NotFound as error:
             if not Path(target).is_file():
                 raise
@@ -134,7 +121,6 @@ class _Check:
     def _file(self, path: Path) -> None:
         from hb.files import challenge, staging
         from hb.files import opening as files
-        from hb.verify import evidence
 
         try:
             with files.reading(path) as opened:
@@ -143,19 +129,13 @@ class _Check:
                 found = challenge.challenge_file(path, self._make_machine())
                 self.slots += 1
                 self._tell(found.findings)
-                for note in found.notes:
-                    self._note(note)
                 self._tell_witness(path, found)
             else:
-                self._tell(
-                    staging.verify(
-                        path, self._make_machine(), replay=self.replay, on_slot=self._hear, on_note=self._note
-                    )
-                )
+                self._tell(staging.verify(path, self._make_machine(), replay=self.replay, on_slot=self._hear))
         except IntegrityError as error:
-            self._tell([evidence.finding_of(error)])
+            self._tell([challenge.finding_of(error)])
 
-    def _make_machine(self) -> Callable[[Mapping[str, bytes]], Machine]:
+    def _make_machine(self) -> Callable[[dict[str, bytes]], Machine]:
         """What makes a machine: the home, if there is one, for it keeps what was compiled."""
         from hb.files import staging
 
@@ -226,7 +206,7 @@ class _Check:
             if self.session.for_person:
                 output.line(_sentence(finding))
             else:
-                output.json_line(finding.as_message())
+                output.json_line(dict(finding._asdict()))
 
     def _tell_done(self, process: str | None, done: list[str]) -> None:
         for line in done:

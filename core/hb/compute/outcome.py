@@ -40,4 +40,9 @@ def parts(value: Value) -> list[tuple[str, Value]]:
         return [(str(number), entry) for number, entry in enumerate(value, 1)]
     if not isinstance(value, dict):
         return []
-    return sorted(value.items(), key=lambda entry: (len(entry[0]), entry[0]) if entry[0].isdigit() else (99, entry[0]))
+    return sorted(value.items(), key=_place)
+
+
+def _place(entry: tuple[str, Value]) -> tuple[int, str]:
+    name = entry[0]
+    return (len(name), name) if name.isascii() and name.isdigit() else (99, name)

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hb.devices import ao_json
+from hb.devices.ao_json import results_of, results_of_text
 from hb.devices.device import Base, Call, Device, Live, Machine, no_imports
 from hb.errors import Refused
-from hb.protocol import ao_json
 from hb.protocol import definition as definitions
-from hb.protocol.ao_json import results_of, results_of_text
 from hb.protocol.message import dumps
 from hb.wasm.host import Failure, HostTrap
 

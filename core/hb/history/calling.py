@@ -73,7 +73,9 @@ def call(
         pid = lineage.owner(store, pid, slot)
         is_newest = slot == scheduler.get_head(store, pid).slot
         before = scheduler.get_assignment(store, pid, slot)
+        definition = lineage.get_definition(store, pid)
     asked = _asked(message, pid, signer, sender)
+    intake.check_origin(asked, definition)
     intake.check_size(dumps(asked), limit_bytes)
     assignment = _assignment(asked, pid, before, environment, is_newest=is_newest)
 

@@ -14,7 +14,7 @@ from hb import ids
 from hb.errors import IntegrityError, NotFound, Refused
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import committers, message_id
-from hb.records import cache, keys, lineage, links
+from hb.records import cache, keys, lineage, links, names
 from hb.schedule import scheduler
 
 if TYPE_CHECKING:
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from hb.protocol.definition import Origin
     from hb.protocol.message import Message, Value
     from hb.records.cache import SlotRecord
-    from hb.storage.store import Store
+    from hb.storage.store import OpenStore, Store
 
 _REFERENCE = r"now(?:~([0-9]{1,20}))?"
 _NUMBER = r"[0-9]{1,20}"
 _PREFIX = r"[A-Za-z0-9_-]{6,42}"
 _SHOWN = 10
+LISTED_AT_ONCE = 20
+"""Maximum processes that one session of a list reads."""
 
 
 class StateView(NamedTuple):
@@ -191,6 +193,20 @@ def view(process: str, assignment: Message, record: SlotRecord | None, *, image:
         gas=record.gas,
         image=image,
     )
+
+
+def list_processes(session: OpenStore) -> list[ProcessView]:
+    """Return a view of each process, the oldest first. Damaged ones are last, with their `trouble`.
+
+    Each session reads only a few processes, so that others wait no longer than that takes.
+    """
+    with session() as store:
+        named, processes = names.read_all(store), scheduler.processes(store)
+    found = []
+    for first in range(0, len(processes), LISTED_AT_ONCE):
+        with session() as store:
+            found += [listed(store, process, named) for process in processes[first : first + LISTED_AT_ONCE]]
+    return sorted(found, key=lambda view: (view.trouble is not None, view.spawned_ms, view.process))
 
 
 def listed(store: Store, process: str, named: dict[str, str]) -> ProcessView:

@@ -25,18 +25,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hb import home as homes
 from hb.compute.modules import Compiled
 from hb.errors import NoHome
-from hb.library.home import Clock, FrozenHome, Home, wat
+from hb.library.home import Clock, FrozenHome, Home
 from hb.library.process import Process, Sent, message
-from hb.library.result import Result
+from hb.library.result import Answer, Result
+from hb.library.scope import wat
 from hb.library.verified import VerifiedFile, verify_file
 from hb.memory_home import MemoryHome
-from hb.node import Node
+
+if TYPE_CHECKING:
+    from hb.binary.info import ModuleInfo
+    from hb.devices.verdict import Verdict
 
 __all__ = [
+    "Answer",
     "Clock",
     "FrozenHome",
     "Home",
@@ -44,7 +50,10 @@ __all__ = [
     "Result",
     "Sent",
     "VerifiedFile",
+    "create",
+    "find",
     "frozen",
+    "inspect_module",
     "memory",
     "message",
     "open",
@@ -82,7 +91,45 @@ def open(  # noqa: A001
         if not create:
             raise
         found = homes.create(path)
-    return Home(Node(found, lock_timeout_s=lock_timeout_s))
+    return Home(found, lock_timeout_s=lock_timeout_s)
+
+
+def create(path: str | os.PathLike[str], *, seed: bytes | None = None) -> Home:
+    """Make a home in the directory `path`, with a key `default`, or open the one that is there.
+
+    `seed` is the seed of the key, 32 bytes; by default it is drawn from the system.
+
+    Raises:
+        Refused: there is something else at `path`.
+        IntegrityError: there is a damaged home at `path`.
+        HomeUnusable: the operating system does not let it be made.
+    """
+    return Home(homes.create(Path(path), seed=seed))
+
+
+def find(start: str | os.PathLike[str], explicit: str | None = None, named: str | None = None) -> Path:
+    """Return where the home to use is, whether or not it is there yet.
+
+    It is `explicit`, else `named` (what $HB_HOME says), else the nearest `.hb` in the directory `start` or above, else
+    the one among the user's data.
+    """
+    found = homes.find(Path(start), None if explicit is None else Path(explicit), named)
+    if found is None:
+        import platformdirs
+
+        found = platformdirs.user_data_path("hb", appauthor=False)
+    return found
+
+
+def inspect_module(wasm: bytes, memory_limit_pages: int | None = None) -> tuple[ModuleInfo | None, Verdict]:
+    """Return what a module is, if it can be read, and the verdict: what it runs as here, or why it does not.
+
+    `memory_limit_pages` is the memory that it may have, in pages of 64 KiB; by default what a new home allows.
+    """
+    from hb.config import Config
+    from hb.devices import verdict
+
+    return verdict.examine(wasm, Config().memory_limit_pages if memory_limit_pages is None else memory_limit_pages)
 
 
 def memory(*, cache: str | os.PathLike[str] | None = None) -> Home:
@@ -91,7 +138,7 @@ def memory(*, cache: str | os.PathLike[str] | None = None) -> Home:
     It has a key of every name. No file is written, unless `cache` names a directory, its owner's alone, to keep
     compiled modules in: a large one takes a second or more to compile.
     """
-    return Home(_node_in_memory(os.urandom(32), cache))
+    return Home(_in_memory(os.urandom(32), cache), compiled=_COMPILED)
 
 
 def frozen(
@@ -106,17 +153,12 @@ def frozen(
     >>> one.id == other.id
     True
     """
-    return FrozenHome(_node_in_memory(seed, cache), Clock(now_ms), seed)
+    return FrozenHome(_in_memory(seed, cache), Clock(now_ms), seed, compiled=_COMPILED)
 
 
 def _default_path() -> Path:
-    found = homes.find(Path.cwd(), None, os.environ.get("HB_HOME"))
-    if found is None:
-        import platformdirs
-
-        found = platformdirs.user_data_path("hb", appauthor=False)
-    return found.absolute()
+    return find(Path.cwd(), None, os.environ.get("HB_HOME")).absolute()
 
 
-def _node_in_memory(seed: bytes, cache: str | os.PathLike[str] | None) -> Node:
-    return Node(MemoryHome(seed, cache=None if cache is None else Path(cache)), modules=_COMPILED)
+def _in_memory(seed: bytes, cache: str | os.PathLike[str] | None) -> MemoryHome:
+    return MemoryHome(seed, cache=None if cache is None else Path(cache))

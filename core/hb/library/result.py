@@ -72,6 +72,18 @@ class Result:
         return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
 
 
+@dataclass(frozen=True)
+class Answer(Result):
+    """What a program would do with a message that has no slot: asked of `process` at the state of `slot`.
+
+    `message` is the ID of the message.
+    """
+
+    process: str
+    slot: int
+    message: str
+
+
 def _text(value: Value) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")

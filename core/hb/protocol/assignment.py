@@ -13,7 +13,7 @@ Source: HyperBEAM `dev_scheduler_server`.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hb import ids
 from hb.errors import Refused, as_text
@@ -66,17 +66,16 @@ class Assignment(NamedTuple):
             Refused: a field is missing, of another type, or beyond its range.
         """
         check(message)
-        fields = cast("dict[str, str]", message)
-        numbers = cast("dict[str, int]", message)
+        fields = cast("dict[str, Any]", message)
         return cls(
             process=fields["process"],
-            slot=numbers["slot"],
+            slot=fields["slot"],
             hash_chain=ids.decode(fields["hash-chain"]),
-            timestamp_ms=numbers["timestamp"],
-            block_height=numbers["block-height"],
+            timestamp_ms=fields["timestamp"],
+            block_height=fields["block-height"],
             block_hash=fields["block-hash"],
             epoch=int(fields["epoch"]),
-            body=cast("Message", message["body"]),
+            body=fields["body"],
             message=message,
         )
 

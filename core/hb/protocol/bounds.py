@@ -39,7 +39,6 @@ _SPACES = b" \t\r\n"
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _DIGITS = b"0123456789"
-
 # Patterns as texts: they are compiled when a long text comes. None of them ever goes back, so their time is linear.
 _STRING = rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
 _TOML_TEXT = (

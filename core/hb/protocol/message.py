@@ -24,7 +24,6 @@ from hb.errors import Refused
 from hb.protocol import bounds
 from hb.protocol.bounds import MAX_DEPTH
 from hb.protocol.values import (
-    ID_KEY_BYTES,
     PRIVATE_PREFIX,
     Atom,
     Message,
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "ID_KEY_BYTES",
     "MAX_DEPTH",
     "PRIVATE_PREFIX",
     "Atom",
@@ -59,6 +57,9 @@ __all__ = [
     "normalise_message",
     "to_plain",
 ]
+
+# An ANS-104 item begins with its type of signature, 16 bits, little-endian. No JSON begins so.
+_ITEM_MARKS = frozenset(bytes((kind, 0)) for kind in range(1, 9))
 
 _FLOAT_NAMES = {"nan": math.nan, "infinity": math.inf, "-infinity": -math.inf}
 
@@ -124,7 +125,7 @@ def _checked(raw: bytes, what: str) -> tuple[bool, str]:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Refused(f"not JSON: byte {error.start} is not UTF-8") from None
+        raise _no_json(raw, f"byte {error.start} is not UTF-8") from None
     is_plain = _is_plain(text)
     bounds.check(raw, what, depth=MAX_DEPTH if is_plain else 2 * MAX_DEPTH)
     return is_plain, text
@@ -140,7 +141,8 @@ def _parse(text: str, reader: json.JSONDecoder) -> object:
     try:
         return reader.decode(text)
     except json.JSONDecodeError as error:
-        raise Refused(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        place = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise _no_json(text[:4].encode("latin-1", "replace"), place) from None
     except RecursionError:
         raise Refused(f"not a message: it nests deeper than {MAX_DEPTH} levels") from None
     except ValueError:
@@ -148,6 +150,16 @@ def _parse(text: str, reader: json.JSONDecoder) -> object:
         if reader.parse_int is _long_int:
             raise
         return _parse(text, _reader(reader.object_pairs_hook, _long_int))
+
+
+def _no_json(start: bytes, why: str) -> Refused:
+    """Return the refusal of a text that begins with `start`."""
+    if start[:2] in _ITEM_MARKS:
+        return Refused(
+            f"not JSON: it begins as an ANS-104 data item, with the signature type {start[0]}",
+            hint="hb reads messages in their JSON form; `hb message show ID` prints one",
+        )
+    return Refused(f"not JSON: {why}")
 
 
 def _reader(pairs_hook: object, parse_int: object = None) -> json.JSONDecoder:

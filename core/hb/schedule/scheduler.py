@@ -1,18 +1,21 @@
 """`scheduler@1.0`: gives each message of a process the next slot, without gaps, and chains them.
 
-Whoever calls holds a store; what is scheduled here is one atomic batch, synced before it is acknowledged. It must
-never run a module.
+The caller holds a store. What is scheduled here is one atomic batch, synced before it is acknowledged.
+
+Invariants:
+    No module runs here.
 
 Source: HyperBEAM's `dev_scheduler`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard, cast
 
 from hb import ids
 from hb.errors import IntegrityError, NotFound, Refused
 from hb.protocol import assignment as assignments_
+from hb.protocol import bounds
 from hb.protocol.commitment import Encoded, Key, encoded, message_id, sign_around
 from hb.protocol.message import Message, dumps
 from hb.protocol.packing import pack, unpack
@@ -40,13 +43,13 @@ class Head(NamedTuple):
 
 
 PART_BYTES = 8 << 20
-"""So many bytes of messages, and one message more, are signed and synced as one batch at the most."""
+"""Maximum bytes of messages that are signed and synced as one batch. One message may exceed it."""
 
 NO_HEAD = Head(slot=-1, chain=b"", timestamp_ms=0)
 
 
 class Scheduled(NamedTuple):
-    """A message and the slot it has. `fresh` is False where the schedule had it already (a retry)."""
+    """A message and its slot. `fresh` is False if the schedule had it already (a retry)."""
 
     process: str
     slot: int
@@ -79,10 +82,10 @@ def check_assignment(assignment: Message, process: str | None = None, slot: int 
 
 
 def find_head(store: Store, process: str) -> tuple[Head, bytes] | None:
-    """The head of a process's schedule and its stored bytes, or None where there is no such process.
+    """Return the head of a process's schedule and its stored bytes, or None if there is no such process.
 
     Raises:
-        IntegrityError: the stored bytes are no head record, or not that of the schedule that is there.
+        IntegrityError: the stored bytes are no head record, or do not fit the stored schedule.
     """
     raw = store.get(keys.head_key(process))
     if raw is None:
@@ -91,21 +94,18 @@ def find_head(store: Store, process: str) -> tuple[Head, bytes] | None:
         return None
     fields = parse(raw, "schedule's head", process, None)
     slot, chain, timestamp_ms = fields.get("slot"), fields.get("hash-chain"), fields.get("timestamp")
-    if not (
-        type(slot) is int
-        and 0 <= slot <= keys.LAST_SLOT
-        and isinstance(chain, str)
-        and ids.is_digest(chain)
-        and type(timestamp_ms) is int
-        and 0 <= timestamp_ms <= assignments_.MAX_NUMBER
-    ):
+    if not (_is_number(slot) and isinstance(chain, str) and ids.is_digest(chain) and _is_number(timestamp_ms)):
         raise IntegrityError("the schedule's head lacks what a head has", process=process)
     _check_end(store, process, slot, (b'"hash-chain":"%s"' % chain.encode(), b'"timestamp":%d' % timestamp_ms))
     return Head(slot, ids.decode(chain), timestamp_ms), raw
 
 
+def _is_number(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= assignments_.MAX_NUMBER
+
+
 def _check_end(store: Store, process: str, slot: int, says: tuple[bytes, ...]) -> None:
-    """Makes sure that the newest assignment has this slot, and that what the head says of it stands in its bytes.
+    """Make sure that the newest assignment has this slot, and that its bytes contain what the head says.
 
     It is not parsed: it can be large, and every command asks for the head.
     """
@@ -121,13 +121,13 @@ def _check_end(store: Store, process: str, slot: int, says: tuple[bytes, ...]) -
 
 
 def processes(store: Store) -> list[str]:
-    """The IDs of all processes; those of which half is gone too, so that whoever looks finds out."""
+    """Return every process ID with a head or a definition, including processes that lack one of them."""
     halves = (keys.heads(), keys.definitions())
     return sorted({keys.text_of(key) for half in halves for key, _ in store.scan(*half)})
 
 
 def get_head(store: Store, process: str) -> Head:
-    """The head of a process's schedule.
+    """Return the head of a process's schedule.
 
     Raises:
         NotFound: there is no such process.
@@ -139,7 +139,7 @@ def get_head(store: Store, process: str) -> Head:
 
 
 def check_scheduler(definition: Message, process: str, key: Key) -> None:
-    """Makes sure that `key` is that of the scheduler of a process, which `definition` names.
+    """Make sure that `key` is that of the process's scheduler, which `definition` names.
 
     Raises:
         Refused: it is not.
@@ -151,16 +151,19 @@ def check_scheduler(definition: Message, process: str, key: Key) -> None:
 def open_schedule(
     process: str, definition: Message, *, key: Key, environment: Environment, after: Head = NO_HEAD
 ) -> tuple[Batch, Scheduled, Message]:
-    """The batch that opens the schedule of a new process with its definition in its first slot, and that assignment.
+    """Return the batch that opens the schedule of a new process, what it schedules, and that assignment.
 
-    `after` is where the part of another schedule ends that a fork goes on from.
+    The first slot has the definition. `after` is where the schedule ends that a fork goes on from.
+
+    Raises:
+        Refused: the definition holds more than a message may.
     """
+    stored = dumps(pack(definition))
+    bounds.check(stored, "a definition", values=bounds.MESSAGE_VALUES, depth=2 * bounds.MAX_DEPTH)
     batch = Batch(expects={keys.head_key(process): None}, sync=True)
-    timestamp_ms = timestamp_after(after, environment)
-    assignment, head = _assign(
-        process, after, encoded(definition), message_id(definition), timestamp_ms, key, environment
-    )
-    scheduled = _put(batch, process, head, message_id(definition), assignment, dumps(pack(definition)))
+    name, timestamp_ms = message_id(definition), timestamp_after(after, environment)
+    assignment, head = _assign(process, after, encoded(definition), name, timestamp_ms, key, environment)
+    scheduled = _put(batch, process, head, name, assignment, stored)
     batch.puts[keys.head_key(process)] = head.encode()
     return batch, scheduled, assignment
 
@@ -168,9 +171,9 @@ def open_schedule(
 def schedule(
     store: Store, process: str, messages: Sequence[Prepared], *, key: Key, environment: Environment
 ) -> list[Scheduled]:
-    """Gives each signed message of `messages` its slot, in order, in one synced batch.
+    """Give each signed message its slot, in order, in one synced batch.
 
-    A message that the schedule already has keeps the slot it has. `key` is the scheduler's.
+    A message that the schedule has already keeps its slot. `key` is the scheduler's.
 
     Raises:
         NotFound: there is no such process.
@@ -199,7 +202,7 @@ def schedule(
 
 
 def parts(messages: Sequence[Prepared], most: int) -> Iterator[Sequence[Prepared]]:
-    """`messages` in the parts that are scheduled at once: of `most` at the most, and not too many bytes."""
+    """Yield `messages` in parts that are scheduled at once: at most `most` messages and about `PART_BYTES` each."""
     start = size = 0
     for end, message in enumerate(messages, 1):
         size += len(message.stored)
@@ -208,18 +211,29 @@ def parts(messages: Sequence[Prepared], most: int) -> Iterator[Sequence[Prepared
             start, size = end, 0
 
 
-def find_slot(store: Store, process: str, name: str) -> int | None:
-    """The slot that the message with the ID `name` has in this process, or None.
+def find_message(store: Store, name: str) -> Message | None:
+    """Return the message with the ID `name` from whichever schedule has it, or None.
 
     Raises:
-        IntegrityError: the slot that it is said to have is another message's, or none.
+        IntegrityError: the slot that it is said to have is another message's, or does not exist.
+    """
+    for key, raw in store.scan(*keys.message_slots(name)):
+        return cast("Message", indexed(store, keys.process_of(key), name, raw)[1]["body"])
+    return None
+
+
+def find_slot(store: Store, process: str, name: str) -> int | None:
+    """Return the slot of the message with the ID `name` in this process, or None.
+
+    Raises:
+        IntegrityError: the index names a slot that is another message's, or does not exist.
     """
     found = find_scheduled(store, process, name)
     return None if found is None else found.slot
 
 
 def find_scheduled(store: Store, process: str, name: str) -> Scheduled | None:
-    """What this process's schedule has under the message ID `name`, or None.
+    """Return what this process's schedule has under the message ID `name`, or None.
 
     Raises:
         IntegrityError: as `find_slot`.
@@ -232,7 +246,7 @@ def find_scheduled(store: Store, process: str, name: str) -> Scheduled | None:
 
 
 def indexed(store: Store, process: str, name: str, raw: bytes) -> tuple[int, Message]:
-    """The slot in the index's entry `raw` for the message with the ID `name`, and that slot's assignment.
+    """Return the slot in the index entry `raw` of the message with the ID `name`, and that slot's assignment.
 
     Raises:
         IntegrityError: there is no such slot, or it is another message's.
@@ -249,10 +263,10 @@ def indexed(store: Store, process: str, name: str, raw: bytes) -> tuple[int, Mes
 
 
 def get_assignment(store: Store, process: str, slot: int) -> Message:
-    """The assignment of `slot`.
+    """Return the assignment of `slot`.
 
     Raises:
-        IntegrityError: the schedule should have it and has not, or has another there.
+        IntegrityError: it is missing, or damaged, or another slot's.
     """
     raw = store.get(keys.assignment_key(process, slot))
     if raw is None:
@@ -261,21 +275,21 @@ def get_assignment(store: Store, process: str, slot: int) -> Message:
 
 
 def assignments(store: Store, process: str, first: int, last: int) -> Iterator[Message]:
-    """The assignments of slots `first` to `last`, both included, in order, without a gap, and chained to each other.
+    """Yield the assignments of slots `first` to `last`, both included, in order, after checking their chain.
 
-    They are as stored: `unpack` gives what they say in full; their IDs and signed commitments are the same.
+    They are as stored: `unpack` restores the rest. Their IDs and signed commitments are the same either way.
 
     Raises:
-        IntegrityError: a slot between them has no assignment, bytes that are none, or one that another should have.
+        IntegrityError: an assignment is missing, damaged, or another slot's.
     """
     return read_stretch(process, first, _stretch(store, process, first, last), lineage.segments(store, process))
 
 
 def stretch(store: Store, process: str, first: int, last: int, most_bytes: int) -> list[bytes]:
-    """The stored assignments from slot `first` to `last`, both included, or until they have `most_bytes`.
+    """Return the stored assignments from slot `first` to `last`, both included, or until they have `most_bytes`.
 
     Raises:
-        IntegrityError: a slot between them has no assignment.
+        IntegrityError: an assignment is missing.
     """
     raws = []
     for raw in _stretch(store, process, first, last):
@@ -287,12 +301,12 @@ def stretch(store: Store, process: str, first: int, last: int, most_bytes: int) 
 
 
 def read_stretch(process: str, first: int, raws: Iterable[bytes], line: lineage.Lineage = ()) -> Iterator[Message]:
-    """The assignments, as `assignments` gives them, in the stored bytes `raws` of the slots from `first` on.
+    """Yield what `assignments` yields, from the stored bytes `raws` of the slots from `first` on.
 
-    `line` is the lineage of the process, where slots may be among them that are not its own.
+    `line` is the process's lineage. It is needed if some of the slots are not its own.
 
     Raises:
-        IntegrityError: bytes hold none, or one that another should have.
+        IntegrityError: an assignment is damaged, or another slot's.
     """
     chain = b""
     for slot, raw in enumerate(raws, first):
@@ -327,7 +341,7 @@ def _check_chain(assignment: Message, expected: str, process: str, slot: int) ->
 def _read(raw: bytes, process: str, slot: int, line: lineage.Lineage) -> Message:
     assignment = parse(raw, "assignment", process, slot)
     named = assignment.get("process")
-    # A slot that a fork shares is that of a process that it comes from.
+    # A slot that a fork shares belongs to a process that it comes from.
     if (named != process and named != lineage.owner_in(line, slot)) or assignment.get("slot") != slot:
         raise IntegrityError("the assignment stored here is not this slot's", process=process, slot=slot)
     check_assignment(assignment, process, slot)
@@ -346,7 +360,7 @@ def _is_committed(message: Message) -> bool:
 
 
 def timestamp_after(head: Head, environment: Environment) -> int:
-    """What assignments after `head` say of the time: never a time before it.
+    """Return the timestamp of assignments after `head`: never before it.
 
     Raises:
         Refused: the environment's time is fixed, and before it.
@@ -364,7 +378,7 @@ def timestamp_after(head: Head, environment: Environment) -> int:
 def unsigned_after(
     process: str, head: Head, name: str, timestamp_ms: int, environment: Environment
 ) -> tuple[Message, Head]:
-    """The assignment after `head`, of the message with the ID `name`: less the message, and unsigned; the head then."""
+    """Return the unsigned assignment after `head` of the message with the ID `name`, without it, and the new head."""
     after = Head(head.slot + 1, assignments_.chain(head.chain, name), timestamp_ms)
     unsigned = assignments_.build(
         process=process,
@@ -385,7 +399,7 @@ def _assign(
 
 
 def _put(batch: Batch, process: str, head: Head, name: str, assignment: Message, body: bytes) -> Scheduled:
-    """Puts an assignment, which comes without its body, into the batch; `body` is that as it is stored."""
+    """Put an assignment into the batch. It comes without its body; `body` has the stored bytes of that."""
     before, after = (
         {key: value for key, value in assignment.items() if (key < "body") is first} for first in (True, False)
     )

@@ -60,20 +60,22 @@ def send(
     if len(messages) > limits.messages:
         raise intake.beyond(f"{limits.messages} messages may be sent at once, got {len(messages)}", "batch-messages")
 
-    def prepare(target: str) -> list[Prepared]:
+    def prepare() -> list[Prepared]:
         return [
-            intake.prepare(message, target, signer, place, limits.message_bytes, environment)
+            intake.prepare(message, definition, signer, place, limits.message_bytes, environment)
             for place, message in enumerate(messages, 1)
         ]
 
+    # One short message is signed sooner than the store is opened again. Nothing else is, while others wait.
+    is_short = len(messages) == 1 and intake.is_short(messages[0])
     with session() as store:
         target = names.resolve(store, process)
-        scheduler.check_scheduler(lineage.get_definition(store, target), target, scheduler_key)
-        if len(messages) == 1:
-            # One is signed sooner than the store is opened again.
-            return scheduler.schedule(store, target, prepare(target), key=scheduler_key, environment=environment)
+        definition = lineage.get_definition(store, target)
+        scheduler.check_scheduler(definition, target, scheduler_key)
+        if is_short:
+            return scheduler.schedule(store, target, prepare(), key=scheduler_key, environment=environment)
     done: list[Scheduled] = []
-    for part in scheduler.parts(prepare(target), PART_MESSAGES):
+    for part in scheduler.parts(prepare(), PART_MESSAGES):
         try:
             with session() as store:
                 done += scheduler.schedule(store, target, part, key=scheduler_key, environment=environment)

@@ -20,6 +20,7 @@ from hb.binary.info import MemoryInfo, ModuleInfo
 from hb.binary.parse import Export, FunctionType, Import, parse
 from hb.cancellation import NEVER
 from hb.errors import Refused
+from hb.protocol import casing
 from hb.wasm import compiled, native
 from hb.wasm.compiler import DEFAULT_LIMITS, CompileLimits, compile_apart, validate_apart
 
@@ -96,9 +97,9 @@ def check(
         raise Refused(f"the module has state that cannot be saved: {', '.join(info.unsaveable)}")
     lowered: dict[str, str] = {}
     for name in info.globals:
-        if name.lower() in reserved:
+        if casing.lower(name) in reserved:
             raise Refused(f"the module exports a mutable global called {name!r}, a name that is reserved in a state")
-        other = lowered.setdefault(name.lower(), name)
+        other = lowered.setdefault(casing.lower(name), name)
         if other != name:
             raise Refused(
                 f"the module exports the mutable globals {other!r} and {name!r}, which are the same key of a state"

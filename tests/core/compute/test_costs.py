@@ -18,8 +18,8 @@ import pytest
 
 from hb import ids
 from hb.compute import driver as compute
-from hb.node import build_message
 from hb.protocol import assignment, commitment, hashpath
+from hb.protocol.request import build_message
 from hb.storage.leveldb import LevelStore
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hb.errors import IntegrityError, NotFound, Refused
-from hb.node import build_message
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.message import loads
+from hb.protocol.request import build_message
 from hb.records import cache, keys, links
 from hb.storage.store import Batch
 
@@ -196,7 +196,7 @@ def test_computing_goes_on_from_the_latest_image_and_not_from_the_start(shell) -
         shell.send(process, "Increment")
     shell.node.compute(process)
     shell.send(process, "Increment")
-    from hb.node import Node
+    from verbs import Node
 
     computed = []
     Node(shell.home, on_slot=lambda slot, target: computed.append((slot, target))).compute(process)

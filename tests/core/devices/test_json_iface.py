@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aowat import FINE, ao_module, echo_module
+from hb.devices import ao_json
 from hb.devices.json_iface import results_of, results_of_text
 from hb.errors import Refused
-from hb.protocol import ao_json
 from hb.protocol.commitment import Key, message_id, sign
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from hb.errors import Refused
 from hb.history import calling, fork
 from hb.history.calling import call
-from hb.node import build_message
+from hb.protocol.request import build_message
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message

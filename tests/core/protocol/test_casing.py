@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hb.devices.ao_json import header_case
+from hb.errors import Refused
 from hb.protocol import casing
-from hb.protocol.ao_json import header_case
 from hb.protocol.message import dumps, loads, loads_message, normal_key, normalise_message
+from hb.wasm import module
 from protocol_vectors import vectors
 
 if TYPE_CHECKING:
@@ -42,6 +44,17 @@ def test_a_tag_has_a_capital_by_the_same_table() -> None:
 
 
 def test_keys_that_differ_in_case_alone_are_one_key() -> None:
-    with pytest.raises(Exception, match="same key twice"):
+    with pytest.raises(Refused, match="same key twice"):
         normalise_message({"aΣ": 1, "aσ": 2})
     assert normalise_message({"aσ": 1, "aς": 2}) == {"aσ": 1, "aς": 2}
+
+
+def test_a_module_cannot_export_two_globals_that_are_one_key() -> None:
+    names = ["a\u03a3", "a\u03c3"]
+    info = module.load(module.from_text(f"(module {''.join(f_global(name) for name in names)})")).info
+    with pytest.raises(Refused, match="which are the same key of a state"):
+        module.check(info, ())
+
+
+def f_global(name: str) -> str:
+    return f'(global (export "{name}") (mut i32) (i32.const 0))'

@@ -9,10 +9,10 @@ import pytest
 
 from hb import ids
 from hb.errors import BadSignature, Conflict, NotFound, Refused
-from hb.node import build_message
 from hb.protocol import assignment as assignments
 from hb.protocol.commitment import Key, committers, message_id, sign, verify
 from hb.protocol.packing import unpack
+from hb.protocol.request import build_message
 from hb.records import keys, lineage
 from hb.schedule import scheduler
 
