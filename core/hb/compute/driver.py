@@ -229,12 +229,17 @@ def _steps(context: Context, live: Worker, run: _Run, last: int) -> Iterator[Com
     for assignment in scheduler.read_stretch(live.process, run.first, run.assignments):
         if context.cancellation.is_cancelled:
             raise Interrupted(f"interrupted at slot {live.slot}; all slots up to it are computed")
-        stored = run.known.get(live.slot + 1)
-        results = None if stored is None else comparison.foreign_out_of_gas(stored, live.engine)
+        results = _known_out_of_gas(run, live) if run.known else None
         yield live.step(assignment) if results is None else live.step_out_of_gas(assignment, results)
         context.on_slot(live.slot, last)
         if run.is_full():
             break
+
+
+def _known_out_of_gas(run: _Run, live: Worker) -> Message | None:
+    """Return the stored results of the next slot if another engine ran out of gas there: this one might not."""
+    stored = run.known.get(live.slot + 1)
+    return None if stored is None else comparison.foreign_out_of_gas(stored, live.engine)
 
 
 def _keep(run: _Run, live: Worker, computed: Computed) -> None:
