@@ -32,6 +32,7 @@ class Config(NamedTuple):
     compile_limit_s: int = 60
     compile_limit_mb: int = 2048
     program_memory_mb: int = 4096
+    pool_limit_mb: int = 1024
     lock_timeout_s: float = 30.0
     sender_key: str = "default"
     scheduler_key: str = "default"
@@ -69,6 +70,7 @@ _SETTINGS = (
     _Setting(
         "host", "program-memory", "program_memory_mb", int, 65_536, "megabytes of memory that one program may have"
     ),
+    _Setting("host", "pool-memory", "pool_limit_mb", int, 1_000_000, "megabytes of memory of live processes"),
     _Setting("host", "lock-timeout", "lock_timeout_s", float, 1_000_000, "seconds to wait while others use the home"),
     _Setting("keys", "sender", "sender_key", str, 64, "signs what you send and spawn, unless --as names another"),
     _Setting("keys", "scheduler", "scheduler_key", str, 64, "signs the assignments of processes spawned here"),

@@ -15,7 +15,7 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,16 @@ class HbError(Exception):
 
 
 class Refused(HbError):
-    """The input was not accepted: a module, a message, a file, a value beyond a limit. Nothing was changed."""
+    """The input was not accepted: a module, a message, a file, a value beyond a limit. Nothing was changed.
+
+    `place` is the number of the message that was refused, from 1, if messages were given in a list; `reason` is the
+    sentence without it.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, place: int | None = None) -> None:
+        super().__init__(message if place is None else f"message {place}: {message}", hint=hint)
+        self.reason = message
+        self.place = place
 
 
 class BeyondThisMachine(Refused):
@@ -72,7 +81,7 @@ class Conflict(HbError):
 class Unfinished(HbError):
     """Work that is done in parts failed after some of them. `done` holds what the finished parts gave."""
 
-    def __init__(self, message: str, *, done: Sequence[object], hint: str | None = None) -> None:
+    def __init__(self, message: str, *, done: Sequence[Any] = (), hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.done = done
 

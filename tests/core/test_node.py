@@ -184,12 +184,10 @@ def test_a_follower_computes_what_is_sent_meanwhile_until_it_is_stopped(tmp_path
     process = shell.spawn("ledger.wasm")
     script = f"""
 import sys
-from hb.home import Home
-from verbs import Node
+import hb
 from hb.errors import Interrupted
-from pathlib import Path
 try:
-    Node(Home(Path({str(shell.home.path)!r}))).follow({process!r}, lambda view: print(view.slot, view.results.get("type"), flush=True))
+    hb.open({str(shell.home.path)!r}).process({process!r}).follow(lambda view: print(view.slot, view.results.get("type"), flush=True))
 except Interrupted:
     print("stopped", flush=True)
 """

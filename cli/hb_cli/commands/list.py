@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hb_cli import arguments, context, output
+from hb_cli import context
+from hb_cli.inputs import arguments
+from hb_cli.terminal import output
 from hb_cli.views import fields as views_
 
 if TYPE_CHECKING:
-    from hb.node import ProcessView
+    import hb
     from hb.protocol.message import Message
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -28,7 +30,7 @@ def list_processes(ctx: typer.Context) -> None:
       hb list --json | jq -r .process
     """
     session = context.session_of(ctx)
-    views = context.open_node(session).processes()
+    views = context.existing_home(session).process_views()
     if session.for_person:
         from hb_cli.views import render
 
@@ -41,7 +43,7 @@ def list_processes(ctx: typer.Context) -> None:
         raise damaged[0]
 
 
-def _fields(view: ProcessView) -> Message:
+def _fields(view: hb.ProcessView) -> Message:
     if view.trouble is not None:
         return {"process": view.process, "names": list(view.names), "trouble": view.trouble.message}
     return {

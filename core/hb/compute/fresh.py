@@ -54,7 +54,7 @@ def run(
         if live is None:
             live, computed = worker.begin(at.process, definition, first, machine)
         else:
-            live, computed = live.branch(at.process, definition, first, machine)
+            live, computed = live.start_fork(at.process, definition, first, machine)
         yield live, computed
         while live.slot < min(last, at.last):
             with open_store() as store:
@@ -63,7 +63,7 @@ def run(
             for assignment in scheduler.read_stretch(at.process, start, following):
                 if machine.cancellation.is_cancelled:
                     raise Interrupted(f"interrupted at slot {live.slot} of {last}")
-                computed = live.step(assignment)
+                computed = live.compute_next(assignment)
                 yield live, computed
         if live.slot >= last:
             return

@@ -275,8 +275,8 @@ def _again(witness: Witness, machine: Machine) -> tuple[Worker, Computed]:
     pages = {page: witness.pages[digest] for page, digest in image.held.items()}
     live = worker.resume(origin.process, loads_message(origin.definition), base.record, image, pages, machine)
     if witness.origin is None:
-        return live, live.step(assignment)
-    return live.branch(code.process, definition, assignment, machine)
+        return live, live.compute_next(assignment)
+    return live.start_fork(code.process, definition, assignment, machine)
 
 
 def _claim_findings(witness: Witness, raw: bytes) -> list[Finding]:

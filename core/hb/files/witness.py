@@ -71,6 +71,21 @@ class Witness(NamedTuple):
     origin: Code | None = None
     claim: bytes | None = None
 
+    @property
+    def process(self) -> str:
+        """The ID of the process."""
+        return self.code.process
+
+    @property
+    def slot(self) -> int:
+        """The slot that it leads to."""
+        return self.result.slot
+
+    @property
+    def attested_by(self) -> list[str]:
+        """The addresses that say that they attest it; a challenge tells whether they do."""
+        return attested_by(self)
+
 
 # -- made
 
@@ -85,7 +100,7 @@ def make(context: Context, process: str, slot: str | int) -> Witness:
         Interrupted: the caller was cancelled.
     """
     pid, number = references.resolve(context.session, process, slot)
-    driver.compute(context, pid, number)
+    driver.ensure_computed(context, pid, number)
     with context.session() as store:
         pid = lineage.owner(store, pid, number)
         before = lineage.owner(store, pid, number - 1) if number else pid
@@ -98,17 +113,17 @@ def make(context: Context, process: str, slot: str | int) -> Witness:
         if not number:
             live, computed = worker.begin(pid, definition, assignment, machine)
             _check_same(context, live, computed)
-            return None, {}, live.image_now().record
+            return None, {}, live.make_image().record
         live = worker_at(context, before, number - 1, machine=machine)
-        memory = live.image_now().record
+        memory = live.make_image().record
         held = cache.parse_image(memory, before, number - 1).held
         pages = {digest: live.base["priv"].instance.page(page) for page, digest in held.items()}
         if before == pid:
-            computed = live.step(assignment)
+            computed = live.compute_next(assignment)
         else:
-            live, computed = live.branch(pid, definition, assignment, machine)
+            live, computed = live.start_fork(pid, definition, assignment, machine)
         _check_same(context, live, computed)
-        return memory, pages, (computed.image or live.image_now()).record
+        return memory, pages, (computed.image or live.make_image()).record
 
     memory, pages, after = context.run(work)
     base = None if memory is None else _at(context, before, number - 1, memory)

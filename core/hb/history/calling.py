@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from hb.compute import transition
-from hb.compute.standing import worker_at
+from hb.compute.standing import try_at
 from hb.history import references
 from hb.history import views as history
 from hb.protocol import request as requests
@@ -23,7 +22,6 @@ from hb.schedule import intake, scheduler
 
 if TYPE_CHECKING:
     from hb.compute.context import Context
-    from hb.devices.device import Base
     from hb.environment import Environment
     from hb.protocol.commitment import Key
 
@@ -79,13 +77,8 @@ def call(
     intake.check_size(dumps(asked), limit_bytes)
     assignment = _assignment(asked, pid, before, environment, is_newest=is_newest)
 
-    def answer(context: Context) -> Base:
-        machine = context.machine()
-        live = worker_at(context, pid, slot, machine=machine)
-        return transition.compute_slot(live.base, assignment, machine)
-
-    after = context.run(answer)
-    return Answer(pid, slot, message_id(asked), after["results"], transition.public_state(after))
+    results, state = context.run(lambda inner: try_at(inner, pid, slot, assignment))
+    return Answer(pid, slot, message_id(asked), results, state)
 
 
 def _asked(message: Message, process: str, signer: Key | None, sender: str | None) -> Message:

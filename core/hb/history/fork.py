@@ -66,7 +66,7 @@ def fork(
         owner = lineage.owner(store, pid, number)
         if len(lineage.segments(store, owner)) > lineage.MOST_ORIGINS:
             raise Refused(f"a process comes from {lineage.MOST_ORIGINS} others at the most, and {owner} does already")
-    driver.compute(context, pid, number)
+    driver.ensure_computed(context, pid, number)
     with context.session() as store:
         left = _left(store, owner, number)
     scheduler_key = context.scheduler_key()

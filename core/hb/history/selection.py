@@ -13,8 +13,9 @@ from itertools import count
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
-from hb.compute import outcome
+from hb.cancellation import NEVER, Cancellation
 from hb.history import views as history
+from hb.protocol import outcome
 from hb.protocol.message import dumps
 from hb.records import cache, keys
 from hb.schedule import scheduler
@@ -117,7 +118,12 @@ def first_since(open_store: OpenStore, process: str, since_ms: int) -> int:
 
 
 def follow(
-    open_store: OpenStore, process: str, first: int | None, wanted: Filter, sign: Callable[[], object]
+    open_store: OpenStore,
+    process: str,
+    first: int | None,
+    wanted: Filter,
+    sign: Callable[[], object],
+    cancellation: Cancellation = NEVER,
 ) -> Iterator[SlotView]:
     """Yield the wanted slots from `first` on, each when it is computed. It never ends. None begins after the newest
     computed slot.
@@ -125,6 +131,7 @@ def follow(
     `sign` returns another value after something new was stored. Others compute the slots; this function only looks.
 
     Raises:
+        Interrupted: it was cancelled; this is how it ends.
         NotFound: there is no such process.
         IntegrityError: as `select`.
     """
@@ -140,6 +147,7 @@ def follow(
             continue
         until = monotonic() + PATIENCE_SECONDS
         while sign() == seen and monotonic() < until:
+            cancellation.check("following the process")
             sleep(FOLLOW_SECONDS)
 
 

@@ -14,10 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.compute import outcome, transition
+from hb.compute import transition
 from hb.compute.comparison import without_gas
 from hb.compute.standing import worker_at
-from hb.history import references
+from hb.history import references, views
+from hb.protocol import outcome
 from hb.protocol.message import dumps
 from hb.records import cache, lineage
 from hb.schedule import scheduler
@@ -25,6 +26,7 @@ from hb.schedule import scheduler
 if TYPE_CHECKING:
     from hb.compute.context import Context
     from hb.devices.device import Base, Machine
+    from hb.history.views import SlotView
     from hb.protocol.message import Message, Value
     from hb.records.cache import Image
     from hb.wasm.instance import Instance
@@ -76,6 +78,11 @@ class Trace:
     pages_after: int
     undone: bool
     differences: list[Difference] | None
+
+    @property
+    def asked(self) -> SlotView:
+        """The slot as a history shows it before it is computed: who asked what."""
+        return views.view(self.process, self.assignment, None, image=False)
 
 
 class _Ran(NamedTuple):

@@ -129,6 +129,6 @@ def _try(live: Worker, definition: Message, said: Message, machine: Machine) -> 
     """Load the state that is to be taken over into an instance of the module."""
     rest = {key: value for key, value in definition.items() if key not in definitions.CODE_KEYS}
     try:
-        live.fork(live.process, {**rest, **said}, machine)
+        live.copy_to(live.process, {**rest, **said}, machine)
     except IntegrityError as error:
         raise Refused(f"the module cannot take over the state of the process: {error.what}") from error

@@ -13,33 +13,34 @@ True
 `hb.open()` is the home that the command line would use, `hb.open(PATH)` another one; `hb.memory()` is one that leaves
 nothing behind, and `hb.frozen()` one in which the same test gives the same IDs.
 
-A *slot*, wherever one is asked for, is what it is on the command line: a number, "now", "now~1", or the ID of a message
-or of an assignment.
-What a program does is a value, a `Result`; what is raised are the errors of `hb.errors`.
+A slot is given as on the command line: a number, "now", "now~1", or the ID of a message or of an assignment.
+What a program does is a value, a `Result`. What is raised are the errors of `hb.errors`.
 
-This is a face of `hb.node`: it must hold no AO logic. Nothing else here reads the user's environment, and it does so in
-`open` alone.
+Invariants:
+    No AO logic: each verb calls a function of a room.
+    Only `open` reads the user's environment.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hb import home as homes
-from hb.compute.modules import Compiled
-from hb.errors import NoHome
+from hb.errors import HomeUnusable, NoHome
 from hb.library.home import Clock, FrozenHome, Home
 from hb.library.process import Process, Sent, message
 from hb.library.result import Answer, Result
 from hb.library.scope import wat
-from hb.library.verified import VerifiedFile, verify_file
-from hb.memory_home import MemoryHome
+from hb.library.verified import VerifiedFile, file_form, find_file_damage, is_history_file, verify_file
 
 if TYPE_CHECKING:
     from hb.binary.info import ModuleInfo
+    from hb.compute.modules import Compiled
     from hb.devices.verdict import Verdict
+    from hb.memory_home import MemoryHome
 
 __all__ = [
     "Answer",
@@ -51,9 +52,12 @@ __all__ = [
     "Sent",
     "VerifiedFile",
     "create",
+    "file_form",
     "find",
+    "find_file_damage",
     "frozen",
     "inspect_module",
+    "is_history_file",
     "memory",
     "message",
     "open",
@@ -65,8 +69,6 @@ FROZEN_MS = 1_700_000_000_000
 """The time in a frozen home, until it is advanced: 2023-11-14 22:13:20 UTC."""
 
 IN_MEMORY = ":memory:"
-
-_COMPILED = Compiled()
 
 
 def open(  # noqa: A001
@@ -138,7 +140,7 @@ def memory(*, cache: str | os.PathLike[str] | None = None) -> Home:
     It has a key of every name. No file is written, unless `cache` names a directory, its owner's alone, to keep
     compiled modules in: a large one takes a second or more to compile.
     """
-    return Home(_in_memory(os.urandom(32), cache), compiled=_COMPILED)
+    return Home(_in_memory(os.urandom(32), cache), compiled=_compiled())
 
 
 def frozen(
@@ -153,12 +155,26 @@ def frozen(
     >>> one.id == other.id
     True
     """
-    return FrozenHome(_in_memory(seed, cache), Clock(now_ms), seed, compiled=_COMPILED)
+    return FrozenHome(_in_memory(seed, cache), Clock(now_ms), seed, compiled=_compiled())
 
 
 def _default_path() -> Path:
-    return find(Path.cwd(), None, os.environ.get("HB_HOME")).absolute()
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise HomeUnusable(f"cannot tell the working directory: {error.strerror}") from error
+    return find(here, None, os.environ.get("HB_HOME")).absolute()
+
+
+@functools.cache
+def _compiled() -> Compiled:
+    """Return the compiled modules that all homes in memory share."""
+    from hb.compute.modules import Compiled
+
+    return Compiled()
 
 
 def _in_memory(seed: bytes, cache: str | os.PathLike[str] | None) -> MemoryHome:
+    from hb.memory_home import MemoryHome
+
     return MemoryHome(seed, cache=None if cache is None else Path(cache))

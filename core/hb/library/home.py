@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hb.compute.modules import Compiled
     from hb.files.witness import Witness
     from hb.history.views import ProcessView
+    from hb.library.verified import VerifiedFile
     from hb.protocol.commitment import Key
     from hb.protocol.definition import Limits
     from hb.protocol.message import Message, Value
@@ -51,7 +52,17 @@ class Home(Scope):
     """A home, and the processes in it. Safe to use from several threads."""
 
     def __repr__(self) -> str:
-        return f"Home({str(getattr(self.place, 'path', ':memory:'))!r})"
+        return f"Home({str(self.path or ':memory:')!r})"
+
+    @property
+    def path(self) -> Path | None:
+        """Its directory; None if it is in memory."""
+        return self._place_path("path")
+
+    @property
+    def typed(self) -> Path | None:
+        """The file that keeps what was typed at a prompt; None if the home is in memory."""
+        return self._place_path("typed")
 
     # -- processes
 
@@ -164,7 +175,7 @@ class Home(Scope):
         """
         return self.place.make_key(name).address
 
-    def keys(self) -> list[str]:
+    def key_names(self) -> list[str]:
         """Return the names of the home's keys, sorted. A home in memory lists none: it has every key.
 
         Raises:
@@ -228,6 +239,31 @@ class Home(Scope):
         signed = challenge.attest(witnesses.read(Path(witness)), key, self.context.machine)
         witnesses.write(signed, Path(witness if to is None else to))
         return signed
+
+    def verify_file(self, path: str | os.PathLike[str], *, replay: bool = False) -> VerifiedFile:
+        """Return what is wrong with a history or a witness in a file; see `hb.verify_file`.
+
+        The home lends and keeps compiled modules. Nothing else of it is used.
+
+        Raises:
+            NotFound, Refused, HomeUnusable, Interrupted: as `hb.verify_file`.
+        """
+        from hb.library import verified
+
+        return verified.verified(Path(path), self.context.machine, replay=replay, on_slot=self.context.on_slot)
+
+    def find_file_damage(
+        self, path: str | os.PathLike[str], *, replay: bool = False, on_note: Callable[[Note], None] | None = None
+    ) -> Iterator[Finding]:
+        """Yield what `verify_file` finds in a history, as it is found; see `hb.find_file_damage`.
+
+        Raises:
+            NotFound, Refused, HomeUnusable, Interrupted: as `hb.verify_file`.
+        """
+        from hb.library import verified
+
+        on_slot = self.context.on_slot
+        return verified.damage(Path(path), self.context.machine, replay=replay, on_slot=on_slot, on_note=on_note)
 
     # -- checks
 

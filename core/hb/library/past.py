@@ -134,13 +134,37 @@ class Past:
             number = views.resolve_slot(store, process, located)
             found = views.find_state(store, process, number)
         if found is None:
-            from hb.compute import driver
-
-            driver.compute(context, process, number)
+            self._compute(process, number)
             with context.session() as store:
                 found = views.find_state(store, process, number)
         assert found is not None
         return found
+
+    def compute(self, slot: int | str = "now") -> int:
+        """Compute up to `slot`; return its number.
+
+        Raises:
+            NotFound: there is no such slot.
+            Interrupted: it was cancelled; what was computed until then is kept.
+            IntegrityError: what is stored is damaged.
+        """
+        from hb.history import references, views
+        from hb.records import cache, names
+
+        context = self.home.context
+        located = references.locate(context.session, self.name, slot)
+        with context.session() as store:
+            self._id = process = names.resolve(store, self.name)
+            number = views.resolve_slot(store, process, located)
+            is_computed = cache.is_computed(store, process, number)
+        if not is_computed:
+            self._compute(process, number)
+        return number
+
+    def _compute(self, process: str, slot: int) -> None:
+        from hb.compute import driver
+
+        self.home.context.run(lambda context: driver.compute(context, process, slot))
 
     # -- slots
 
@@ -191,6 +215,7 @@ class Past:
         It begins with slot `first`, or the first one since `since_ms`; without both, after the newest computed slot.
 
         Raises:
+            Interrupted: it was cancelled; this is how it ends.
             NotFound: there is no such slot.
             IntegrityError: what is stored is damaged.
         """
@@ -200,7 +225,8 @@ class Past:
         start = None if first is None else references.resolve(context.session, self.id, first)[1]
         if since_ms is not None:
             start = max(start or 0, selection.first_since(context.session, self.id, since_ms))
-        return selection.follow(context.session, self.id, start, wanted or selection.Filter(), context.storage.signal)
+        filter_ = wanted or selection.Filter()
+        return selection.follow(context.session, self.id, start, filter_, context.storage.signal, context.cancellation)
 
     # -- questions
 

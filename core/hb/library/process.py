@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hb.errors import ProgramFailed
+from hb.errors import ProgramFailed, Unfinished
 from hb.library.past import Past
 from hb.library.result import Answer, Result
-from hb.protocol.request import build_message
 
 if TYPE_CHECKING:
     import os
@@ -45,6 +44,8 @@ def message(
     Raises:
         Refused: a message cannot hold a value, or a tag has the name of a key that every message has.
     """
+    from hb.protocol.request import build_message
+
     return build_message(action, list(parameters), data=data, tags=dict(tags or {}), anchor=anchor)
 
 
@@ -141,19 +142,26 @@ class Process(Past):
         from hb.schedule import sending
 
         context, settings = self.home.context, self.home.settings
-        sent = sending.send(
-            context.session,
-            self.name,
-            messages,
-            signer=self.home.signer(signer),
-            scheduler_key=context.scheduler_key(),
-            environment=self._environment(timestamp_ms, block_height),
-            limits=sending.SendLimits(settings.batch_limit_messages, settings.message_limit_bytes),
-        )
+        try:
+            scheduled = sending.send(
+                context.session,
+                self.name,
+                messages,
+                signer=self.home.signer(signer),
+                scheduler_key=context.scheduler_key(),
+                environment=self._environment(timestamp_ms, block_height),
+                limits=sending.SendLimits(settings.batch_limit_messages, settings.message_limit_bytes),
+            )
+        except Unfinished as error:
+            context.storage.announce()
+            raise Unfinished(error.message, done=self._sent(error.done), hint=error.hint) from error
         context.storage.announce()
-        if sent:
-            self._id = sent[0].process
-        return [Sent(self, each.slot, each.message, each.assignment, each.fresh) for each in sent]
+        return self._sent(scheduled)
+
+    def _sent(self, scheduled: Sequence[Scheduled]) -> list[Sent]:
+        if scheduled:
+            self._id = scheduled[0].process
+        return [Sent(self, each.slot, each.message, each.assignment, each.fresh) for each in scheduled]
 
     def eval(self, code: str, *, signer: str | Key | None = None) -> Any:
         """Have a program of the AO ABI evaluate `code`, as a message with the action `Eval`. Return its answer.
@@ -187,7 +195,7 @@ class Process(Past):
         home's own key. It gets the time of the slot, or of the clock at the newest, unless `timestamp_ms` is given.
 
         >>> ledger.call("Supply", slot=1).output, ledger.call("Supply").output, ledger.slots
-        ([100], [130], 6)
+        ([100], [130], 5)
 
         Raises:
             NotFound: there is no such slot.
@@ -227,22 +235,6 @@ class Process(Past):
         return Answer(answer.results, answer.state, answer.process, answer.slot, answer.message)
 
     # -- computing
-
-    def compute(self, slot: int | str = "now") -> int:
-        """Compute up to `slot`; return its number.
-
-        Raises:
-            NotFound: there is no such slot.
-            Interrupted: it was cancelled; what was computed until then is kept.
-            IntegrityError: what is stored is damaged.
-        """
-        from hb.compute import driver
-        from hb.history import references
-
-        context = self.home.context
-        self._id, number = references.resolve(context.session, self.name, slot)
-        driver.compute(context, self._id, number)
-        return number
 
     def follow(self, on_slot: Callable[[SlotView], None]) -> None:
         """Keep the process live, compute each slot as it is scheduled, and call `on_slot` with it, until cancelled.

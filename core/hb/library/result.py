@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hb.compute import outcome
+from hb.protocol import outcome
 
 if TYPE_CHECKING:
     from hb.protocol.message import Value

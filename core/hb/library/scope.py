@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from hb.environment import Environment, system_environment
@@ -73,16 +73,27 @@ class Scope:
         self.place = place
         self._lock_timeout_s = lock_timeout_s
         self._compiled = compiled
+        self._making = Lock()
+        self._context: Context | None = None
 
-    @cached_property
+    @property
     def context(self) -> Context:
         """What verbs need of the world. It is internal to hb, and may change in any release.
+
+        All threads share one: its pool bounds the memory of all workers.
 
         Raises:
             Refused, HomeUnusable: the settings cannot be read.
         """
+        with self._making:
+            if self._context is None:
+                self._context = self._make_context()
+            return self._context
+
+    def _make_context(self) -> Context:
         from hb.compute.context import Context
         from hb.compute.modules import Modules
+        from hb.compute.pool import Pool
 
         settings = self.place.settings()
         return Context(
@@ -90,6 +101,7 @@ class Scope:
             keys=self.place,
             settings=settings,
             modules=Modules(self.place.cache, self._compiled),
+            pool=Pool(settings.pool_limit_mb << 20),
             timeout_s=settings.lock_timeout_s if self._lock_timeout_s is None else self._lock_timeout_s,
             lease_timeout_s=self._lock_timeout_s,
         )
@@ -106,9 +118,11 @@ class Scope:
 
         >>> cancellation = hb.Cancellation()
         >>> cancellation.cancel()
-        >>> home.bound(cancellation=cancellation).process("ledger").compute()
-        Traceback (most recent call last):
-        hb.errors.Interrupted: ...
+        >>> try:
+        ...     home.bound(cancellation=cancellation).process("ledger").call("Supply")
+        ... except hb.Interrupted:
+        ...     print("stopped")
+        stopped
         """
         bound = copy(self)
         given: dict[str, object] = {}
@@ -116,7 +130,7 @@ class Scope:
             given["cancellation"] = cancellation
         if on_slot is not None:
             given["on_slot"] = on_slot
-        bound.context = replace(self.context, **given)  # type: ignore[arg-type]
+        vars(bound).update(_making=Lock(), _context=replace(self.context, **given))  # type: ignore[arg-type]
         return bound
 
     @property
@@ -170,7 +184,10 @@ class Scope:
             return None
 
     def _key_directory(self) -> Path | None:
-        found = getattr(self.place, "keys", None)
+        return self._place_path("keys")
+
+    def _place_path(self, name: str) -> Path | None:
+        found = getattr(self.place, name, None)
         return found if isinstance(found, Path) else None
 
     def environment(self, timestamp_ms: int | None = None, block_height: int = 0) -> Environment:

@@ -57,7 +57,7 @@ def prepare(
         prepared = Prepared(signed, dumps(pack(signed.message)), is_new)
         check_size(prepared.stored, limit_bytes)
     except Refused as error:
-        raise type(error)(f"message {place}: {error.message}", hint=error.hint) from error
+        raise type(error)(error.message, hint=error.hint, place=place) from error
     return prepared
 
 

@@ -103,7 +103,7 @@ def repair(context: Context, process: str, *, replay: bool) -> list[str]:
             newest = mending.forget(context.session, pid, first, findings)
         done.append(f"deleted what was computed from slot {first} on")
         if newest >= first:
-            driver.compute(context, pid, newest)
+            driver.ensure_computed(context, pid, newest)
             done.append(f"computed slots {first} to {newest} again")
     return done
 

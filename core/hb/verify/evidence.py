@@ -95,16 +95,6 @@ class Finding(NamedTuple):
         """Whether a slot record and the one before it do not fit: either may be the wrong one."""
         return self.kind is Kind.RECORD and self.part == PREVIOUS
 
-    def as_message(self) -> dict[str, object]:
-        """Return the finding as `hb verify` prints it in JSON."""
-        return {
-            "process": self.process,
-            "slot": self.slot,
-            "what": self.what,
-            "expected": self.expected,
-            "got": self.got,
-        }
-
     def as_damage(self, sentence: str, *, hint: str | None = None) -> IntegrityError:
         """Return the error to raise where this ends other work; `sentence` says what work."""
         return IntegrityError(

@@ -160,7 +160,7 @@ def reach(open_store: OpenStore, process: str, findings: Iterable[Finding]) -> i
 
 
 def _compare_image(live: Worker, computed: Computed, image: bytes) -> Finding | None:
-    again = computed.image or live.image_now()
+    again = computed.image or live.make_image()
     return None if again.record == image else _image_difference(live.process, again, image)
 
 

@@ -11,9 +11,9 @@ from hb.errors import IntegrityError, Refused
 from hb.files import challenge, staging, transfer
 from hb.files import witness as witnesses
 from hb.history import fork as forks
-from hb.protocol.request import build_message
 from hb.protocol.definition import Limits
 from hb.protocol.message import dumps, loads_message
+from hb.protocol.request import build_message
 from hb.records import cache, keys
 from hb.storage.store import Batch
 from hb.verify.audit import verify

@@ -18,11 +18,11 @@ from hb.errors import HbError
 from hb.files import archive, challenge, staging, transfer
 from hb.files import witness as witnesses
 from hb.history import fork as forks
-from hb.protocol.request import build_message
 from hb.protocol import assignment as assignments
 from hb.protocol.commitment import message_id, sign
 from hb.protocol.message import Atom, dumps, loads_message
 from hb.protocol.packing import pack, unpack
+from hb.protocol.request import build_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
