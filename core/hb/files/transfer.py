@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hb.records.lineage import Segment
     from hb.storage.store import OpenStore, Store
     from hb.verify.evidence import Finding
+    from hb.verify.replay import Note
 
 WINDOW_SLOTS = 500
 WINDOW_BYTES = 8 << 20
@@ -54,13 +55,17 @@ class Exported(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """How many slots and records an import added, whether the process `is_new` here, and its newest slot."""
+    """How many slots and records an import added, whether the process `is_new` here, and its newest slot.
+
+    `notes` name other engines that computed records in the file: their gas is not compared.
+    """
 
     process: str
     is_new: bool
     slots: int
     records: int
     newest: int
+    notes: tuple[Note, ...] = ()
 
 
 # -- out
@@ -186,7 +191,10 @@ def import_history(context: Context, path: Path, *, name: str | None = None, rep
         HomeUnusable, Interrupted: as other verbs.
     """
     with staging.staged(path) as staged:
-        for finding in staging.check(staged, context.machine, replay=replay, on_slot=context.on_slot):
+        notes: list[Note] = []
+        for finding in staging.check(
+            staged, context.machine, replay=replay, on_slot=context.on_slot, on_note=notes.append
+        ):
             raise _unsound(finding, path)
         plans: list[_Plan] = []
         for at in staged.line:
@@ -200,7 +208,8 @@ def import_history(context: Context, path: Path, *, name: str | None = None, rep
                 _store(context, source, plan, name if plan.process == staged.process else None)
         context.storage.announce()
     slots, records = (sum(plan.added()[part] for plan in plans) for part in (0, 1))
-    return Imported(staged.process, plans[-1].head is None, slots, records, max(plans[-1].here, plans[-1].last))
+    is_new, newest = plans[-1].head is None, max(plans[-1].here, plans[-1].last)
+    return Imported(staged.process, is_new, slots, records, newest, tuple(notes))
 
 
 class _Plan(NamedTuple):

@@ -173,8 +173,12 @@ def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int,
     Raises:
         IntegrityError: a page is missing, or does not have its digest.
     """
-    pages = {}
+    pages: dict[int, bytes] = {}
+    known: dict[str, bytes] = {}  # a page that occurs often takes memory once
     for page, digest in image.held.items():
+        if digest in known:
+            pages[page] = known[digest]
+            continue
         packed = store.get(keys.page_key(digest))
         if packed is None:
             raise IntegrityError(f"memory page {page} is gone", process=process, slot=slot, expected=digest)
@@ -184,7 +188,7 @@ def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int,
             raise IntegrityError(
                 f"memory page {page} is not what it was", process=process, slot=slot, expected=digest, got=got
             )
-        pages[page] = content
+        pages[page] = known[digest] = content
     return pages
 
 
