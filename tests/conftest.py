@@ -1,6 +1,6 @@
-"""What holds for all tests."""
+"""Settings for all tests."""
 
 import signal
 
-# A shell starts what it puts into the background deaf to Ctrl-C, and that is inherited: programs under test must hear it.
+# A shell makes its background programs ignore Ctrl-C, and their children inherit that. Programs under test must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""What `hb.capi.fastcall` does, done through the engine's public API: what it is compared with."""
+"""The functions of `hb.capi.fastcall`, written with the engine's public API. Tests compare the two."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Call:
-    """A call."""
+    """A call of an exported function."""
 
     def __init__(self, store: wasmtime.Store, function: wasmtime.Func, type_: FunctionType) -> None:
         self._store, self._function, self._type = store, function, type_
@@ -35,7 +35,7 @@ class Call:
 
 
 class Cell:
-    """A global, where floats pass through Python's: a signalling NaN comes out quiet."""
+    """A global. Its floats pass through Python floats, so a signalling NaN becomes a quiet one."""
 
     def __init__(self, store: wasmtime.Store, global_: wasmtime.Global, type_: str) -> None:
         self._store, self._global, self.type = store, global_, type_
@@ -48,7 +48,7 @@ class Cell:
 
 
 def host_function(store: wasmtime.Store, type_: FunctionType, function: fastcall.HostFunction) -> wasmtime.Func:
-    """A function that a program can call; what it raises on one thread may be raised on another."""
+    """Return a function that a program can call. What it raises on one thread may be raised on another."""
     result = "".join(type_.results)
 
     def run(*arguments: fastcall.Number) -> fastcall.Number | None:
@@ -78,7 +78,7 @@ class Tank:
 
 
 class Memory:
-    """A memory."""
+    """The memory of a program."""
 
     def __init__(self, store: wasmtime.Store, memory: wasmtime.Memory) -> None:
         self._store, self._memory = store, memory

@@ -1,4 +1,4 @@
-"""The verbs of a home's front door with the signer and the world spelled out: for tests of what is behind it.
+"""The verbs of a home's front door, with the signer and the environment as arguments, for tests of the rooms behind it.
 
 node = Node(home)                    # home: hb.home.Home or hb.memory_home.MemoryHome
 node.spawn(image, signer=key, environment=environment, anchor="a")
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class _Placed(FrontDoor):
-    """A front door whose world is given."""
+    """A front door that uses a given environment."""
 
     world: Environment
 
@@ -35,7 +35,7 @@ class _Placed(FrontDoor):
 
 
 class Node:
-    """What a home can do, each verb a call of the front door."""
+    """A home's verbs. Each is one call of the front door."""
 
     def __init__(
         self,

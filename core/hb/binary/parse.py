@@ -1,11 +1,12 @@
 """Parse a wasm module into an outline: its sections, types, imports, exports, globals and memory.
 
-Inspection, the export rewriter and the loader all work from the outline. A malformed module is refused with the
-byte offset. A module with more imports, exports or globals than can be given to an instance in a moment is refused too.
+Inspection, the export rewriter and the loader use the outline. A malformed module is refused, and the error names the
+byte offset. A module with too many sections, imports, exports or globals is refused too, because each instantiation
+takes time for every one of them.
 
 Invariants:
-    No count is believed before it is compared with the bytes that are left.
-    Nothing is validated here that the outline does not report: the engine does that.
+    A count is compared with the number of remaining bytes before it is used.
+    Only what the outline reports is checked here. The engine validates the rest.
 
 Source: WebAssembly core specification 3.0, chapter 5 (binary format).
 """
@@ -25,14 +26,14 @@ MAGIC = b"\0asm"
 VERSION = b"\x01\0\0\0"
 
 MAX_SECTIONS = 1000
-"""An empty section takes two bytes of a module, and hundreds of bytes of an outline."""
+"""An empty section takes two bytes of a module, but hundreds of bytes of an outline."""
 MAX_IMPORTS = 1000
 MAX_EXPORTS = 4000
 MAX_MUTABLE_GLOBALS = 1000
-"""Each instantiation makes every import, and looks up every export and every mutable global. Large programs have 50
-imports, 110 exports and 6 mutable globals."""
+"""Each instantiation makes every import, and looks up every export and every mutable global. A large program has about
+50 imports, 110 exports and 6 mutable globals."""
 MAX_IMPORTED_VALUES = 5000
-"""Parameters and results of all imported functions together: code is generated for each value of an `invoke_*`."""
+"""Parameters and results of all imported functions together. Code is generated for each of them of an `invoke_*`."""
 MAX_EXPORTED_VALUES = 100_000
 """Parameters and results of all exported functions together."""
 IMPORTED_VALUES = "parameters and results of imported functions"
@@ -45,7 +46,7 @@ _SECTION_NAMES = {
     0: "custom", 1: "type", 2: "import", 3: "function", 4: "table", 5: "memory", 6: "global", 7: "export", 8: "start",
     9: "element", 10: "code", 11: "data", 12: "data count", 13: "tag",
 }  # fmt: skip
-# The order in which sections must come, where it is not that of their numbers.
+# The place of each section in a module. It is not always the order of their numbers.
 SECTION_ORDER = {section: place for place, section in enumerate((1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11))}
 _TYPE_TEXT = re.compile(r"\(([a-z0-9, ]*)\) -> \(([a-z0-9, ]*)\)\Z")
 _KINDS = ("function", "table", "memory", "global", "tag")
@@ -53,7 +54,7 @@ _KINDS = ("function", "table", "memory", "global", "tag")
 
 @dataclass(frozen=True)
 class FunctionType:
-    """The parameters and results of a function: names of wasm value types."""
+    """The parameters and results of a function, as names of wasm value types."""
 
     params: tuple[str, ...]
     results: tuple[str, ...]
@@ -68,7 +69,7 @@ class FunctionType:
 
 
 def numeric_type(text: str) -> FunctionType | None:
-    """Return the function type that an import's `type` spells; None if it has a value that is not a number."""
+    """Return the function type that an import's `type` describes, or None if it has types that are not numbers."""
     match = _TYPE_TEXT.match(text)
     if match is None:
         return None
@@ -77,7 +78,7 @@ def numeric_type(text: str) -> FunctionType | None:
 
 
 class Import(NamedTuple):
-    """One import: `kind` is function, table, memory, global or tag; `type` is its type as text."""
+    """One import. `kind` is function, table, memory, global or tag. `type` is its type as text."""
 
     module: str
     name: str
@@ -86,7 +87,7 @@ class Import(NamedTuple):
 
 
 class Export(NamedTuple):
-    """One export; `item` counts all of that kind, imported ones first."""
+    """One export. `item` is its index among everything of its kind, imported ones first."""
 
     name: str
     kind: str
@@ -94,7 +95,7 @@ class Export(NamedTuple):
 
 
 class Global(NamedTuple):
-    """A global that the module defines; `item` counts all globals, imported ones first."""
+    """A global that the module defines. `item` is its index among all globals, imported ones first."""
 
     item: int
     type: str
@@ -102,7 +103,7 @@ class Global(NamedTuple):
 
 
 class MemoryType(NamedTuple):
-    """A memory: sizes in pages of 64 KiB."""
+    """A memory. Sizes are in pages of 64 KiB."""
 
     minimum: int
     maximum: int | None
@@ -111,7 +112,7 @@ class MemoryType(NamedTuple):
 
 
 class Section(NamedTuple):
-    """Where a section lies: `start` is the offset of its number, `body` of its contents, `end` the offset after it."""
+    """A section's offsets: of its number (`start`), of its contents (`body`), and of the byte after it (`end`)."""
 
     number: int
     start: int
@@ -123,31 +124,32 @@ class Section(NamedTuple):
 class Outline:
     """What a module declares, in its own order. Indexes of functions and globals count imported ones first.
 
-    `locals` and `catches` count over all functions: declared locals, and catch clauses of `try_table`s.
+    `custom` has the name and the size of each custom section. `imported` counts the imports of each kind. `locals` is
+    the number of locals of all functions, and `catches` the number of all catch clauses of `try_table`s.
     """
 
     sections: list[Section] = field(default_factory=list)
     custom: list[tuple[str, int]] = field(default_factory=list)
     types: list[FunctionType] = field(default_factory=list)
     imports: list[Import] = field(default_factory=list)
-    functions: list[int] = field(default_factory=list)  # the index of each one's type
-    tables: list[int] = field(default_factory=list)  # the least size of each, in elements
+    functions: list[int] = field(default_factory=list)  # the index of the type of each
+    tables: list[int] = field(default_factory=list)  # the minimum size of each, in elements
     memories: list[MemoryType] = field(default_factory=list)
     imported: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_KINDS, 0))
     globals: list[Global] = field(default_factory=list)
     exports: list[Export] = field(default_factory=list)
     start: int | None = None
-    instructions: frozenset[str] = frozenset()  # those of `opcodes.RECORDED` that the code holds
+    instructions: frozenset[str] = frozenset()  # those of `opcodes.RECORDED` that occur in the code
     locals: int = 0
     catches: int = 0
 
 
 def parse(wasm: bytes, *, code: bool = True) -> Outline:
-    """Return the outline of `wasm`. With `code`, look through the instructions of its functions too.
+    """Return the outline of `wasm`. With `code`, read the instructions of its functions too.
 
     Raises:
-        Refused: it is not a wasm module, is malformed, uses what hb does not run, or has too many imports, exports
-            or globals.
+        Refused: it is not a wasm module; it is malformed; it uses a feature that hb does not run; or it has too many
+            sections, imports, exports or globals.
     """
     if wasm[:4] != MAGIC:
         got = wasm[:4].hex(" ") or "nothing"
@@ -158,7 +160,7 @@ def parse(wasm: bytes, *, code: bool = True) -> Outline:
     reader = Reader(wasm, 8, len(wasm))
     last = -1
     while reader.position < reader.end:
-        section = _section(reader)
+        section = _section_header(reader)
         if section.number != 0:
             place = SECTION_ORDER[section.number]
             if place <= last:
@@ -172,7 +174,8 @@ def parse(wasm: bytes, *, code: bool = True) -> Outline:
     return outline
 
 
-def _section(reader: Reader) -> Section:
+def _section_header(reader: Reader) -> Section:
+    """Read the header of the next section."""
     start = reader.position
     number = reader.byte()
     if number not in _SECTION_NAMES:
@@ -186,13 +189,14 @@ def _section(reader: Reader) -> Section:
 
 
 def _read_section(wasm: bytes, section: Section, outline: Outline, *, code: bool) -> None:
+    """Add what a section declares to the outline."""
     reader = Reader(wasm, section.body, section.end)
     if section.number == 0:
         outline.custom.append((reader.name(), section.end - section.body))
         return
     if section.number == 10:
         if code:
-            _functions_code(reader, outline)
+            _code(reader, outline)
         return
     read = _READ.get(section.number)
     if read is None:
@@ -311,7 +315,8 @@ _READ = {
 }
 
 
-def _functions_code(reader: Reader, outline: Outline) -> None:
+def _code(reader: Reader, outline: Outline) -> None:
+    """Count locals and catch clauses, and note the recorded instructions, in the code of all functions."""
     found: Counter[str] = Counter()
     for _ in range(reader.count("functions")):
         size = reader.unsigned()
@@ -345,7 +350,7 @@ def _type_index(reader: Reader, outline: Outline) -> int:
 
 
 def _limits(reader: Reader, known: int) -> tuple[int, int, int | None]:
-    """Return the flags (none outside `known`), the minimum and the maximum."""
+    """Return the flags, the minimum and the maximum of a memory or table. Refuse flags that are not in `known`."""
     flags = reader.byte()
     if flags & ~known:
         reader.position -= 1
@@ -356,6 +361,7 @@ def _limits(reader: Reader, known: int) -> tuple[int, int, int | None]:
 
 
 def _table(reader: Reader, outline: Outline) -> str:
+    """Read a table's type, add it to the outline, and return it as text."""
     type_ = reader.value_type()
     _, minimum, maximum = _limits(reader, known=5)
     outline.tables.append(minimum)

@@ -1,7 +1,7 @@
-"""Select slots of a history, window by window: by sender, action, outcome or time.
+"""Select slots of a history by sender, action, outcome or time.
 
-However long a history is, only one window of it is in memory, and each window is one short session. Slots that their
-stored bytes rule out are not parsed.
+A history is read in windows of limited size. Each window is read in one short session, and only one is in memory. A
+slot is not parsed if its stored bytes already show that it is not wanted.
 
 Invariants:
     Nothing is computed or written here.
@@ -28,22 +28,23 @@ if TYPE_CHECKING:
 
 WINDOW_SLOTS = 1000
 WINDOW_BYTES = 4 << 20
-"""So many slots, and about so many bytes of assignments and of records each, are looked at in one slice at the most."""
+"""Maximum size of a window: slots, and bytes of assignments and of records each. The last one may exceed the bytes."""
 
 NEAR_SLOTS = 4
-"""Slots that are so near to each other are read at once, with those between them."""
+"""Maximum distance of two wanted slots that are read together, along with the slots between them."""
 
 FOLLOW_SECONDS = 0.05
+"""How often a follower checks for a sign of something new."""
 PATIENCE_SECONDS = 1.0
-"""How often a follower looks for a sign of news, and how long it waits for one before it looks into the store."""
+"""How long a follower waits for a sign before it reads the store without one."""
 
 
 class Filter(NamedTuple):
-    """What a wanted slot must have.
+    """Conditions for a slot. A slot is wanted if it meets every condition that is given.
 
-    If `senders` are given, its message was signed by an address that begins with one of them. If `actions` are given,
-    its message asks for one of them. If `failed` is given, the slot is computed, and its outcome is an error or not, as
-    asked.
+    `senders`: an address that signed the message begins with one of these.
+    `actions`: the message's action is one of these.
+    `failed`: the slot is computed, and its outcome is an error (True) or not (False).
     """
 
     senders: tuple[str, ...] = ()
@@ -70,12 +71,13 @@ class Filter(NamedTuple):
 
 
 def _has_any(raw: bytes, texts: Iterable[bytes]) -> bool:
-    """Return whether `raw` contains one of `texts`, or there are none."""
+    """Return whether `raw` contains one of `texts`. Without texts, return True."""
     found = [text in raw for text in texts]
     return not found or any(found)
 
 
 EVERYTHING = Filter()
+"""A filter that wants every slot."""
 
 
 def select(
@@ -87,10 +89,12 @@ def select(
     *,
     reverse: bool = False,
 ) -> Iterator[SlotView]:
-    """Yield the wanted slots from `first` to `last`, both included and scheduled, in order, or backwards if `reverse`.
+    """Yield the wanted slots from `first` to `last`, both included, in order, or backwards with `reverse`.
+
+    All slots of the range must be scheduled.
 
     Raises:
-        IntegrityError: what is stored of one of them is damaged.
+        IntegrityError: the stored data of a slot is damaged.
     """
     while first <= last:
         with open_store() as store:
@@ -101,7 +105,7 @@ def select(
 
 
 def first_since(open_store: OpenStore, process: str, since_ms: int) -> int:
-    """Return the first slot that was assigned at `since_ms` or later, or the slot after the last if there is none.
+    """Return the first slot that was assigned at `since_ms` or later. If none was, return the newest slot plus one.
 
     Raises:
         NotFound: there is no such process.
@@ -125,10 +129,10 @@ def follow(
     sign: Callable[[], object],
     cancellation: Cancellation = NEVER,
 ) -> Iterator[SlotView]:
-    """Yield the wanted slots from `first` on, each when it is computed. It never ends. None begins after the newest
-    computed slot.
+    """Yield the wanted slots from `first` on, each as soon as it is computed. It never ends.
 
-    `sign` returns another value after something new was stored. Others compute the slots; this function only looks.
+    With `first` None, start after the newest computed slot. This function computes nothing; other
+    programs or threads do. `sign` returns a value that changes when something new is stored.
 
     Raises:
         Interrupted: it was cancelled; this is how it ends.
@@ -154,7 +158,10 @@ def follow(
 def _window(
     store: Store, process: str, first: int, last: int, wanted: Filter, *, reverse: bool
 ) -> tuple[int, int, list[int]]:
-    """Return the first and last slot of the next window, and those of its slots that their bytes do not rule out."""
+    """Return the first and the last slot of the next window, and its slots that must be parsed.
+
+    The other slots of the window are not wanted, as their stored bytes show.
+    """
     kept: dict[int, bool] = {}
     size = 0
     expected = count(last, -1) if reverse else count(first)
@@ -167,7 +174,7 @@ def _window(
         size += len(raw)
         if size >= WINDOW_BYTES or len(kept) >= WINDOW_SLOTS:
             break
-    # Where there is none of them, something is damaged: whoever reads the slots finds out.
+    # A window without assignments is damaged. Its slots are kept, so that reading them raises the error.
     if reverse:
         start, end = min(kept, default=max(first, last - WINDOW_SLOTS + 1)), last
     else:
@@ -185,7 +192,7 @@ def _window(
 
 
 def _views(store: Store, process: str, slots: list[int]) -> Iterator[SlotView]:
-    """Yield the views of `slots`. Slots near each other are read together."""
+    """Yield the views of `slots`, which are in order. Slots near each other come with the slots between them."""
     runs: list[list[int]] = []
     for slot in slots:
         if runs and slot - runs[-1][1] <= NEAR_SLOTS:

@@ -1,7 +1,10 @@
-"""Continue a process with another module: can that module take over its memory and globals?
+"""Check whether another module can take over a process's memory and globals, for a fork that runs the new module.
+
+A module that does not fit is refused with the reason.
 
 Invariants:
-    Nothing is made here. A module that does not fit is refused with the reason.
+    Nothing is stored here.
+    No message is run here.
 """
 
 from __future__ import annotations
@@ -27,10 +30,12 @@ _ABI = {"ao": "the AO ABI", "function": "plain functions"}
 
 
 def code(context: Context, definition: Message, origin: Origin, taken: Taken) -> Message:
-    """Return the definition keys that make a fork of the process of `definition` continue with the image `taken`.
+    """Return the keys that a fork's definition needs to run the module `taken`.
+
+    `definition` is that of the process, and `origin` the slot where the fork leaves it.
 
     Raises:
-        Refused: the module is not acceptable, or does not fit the state at the slot of `origin`.
+        Refused: the module cannot run here, or does not fit the state at that slot.
         Interrupted, IntegrityError: as `worker_at`.
     """
 
@@ -43,44 +48,47 @@ def code(context: Context, definition: Message, origin: Origin, taken: Taken) ->
         said = definitions.code(taken.image, devices, passes, taken.converted)
         live = worker_at(context, origin.process, origin.slot, machine=machine)
         check_fit(old, new, live.base["priv"].instance.memory_pages)
-        _try(live, definition, said, machine)
+        _try_to_load(live, definition, said, machine)
         return said
 
     return context.run(work)
 
 
 def check_code(old: ModuleInfo, new: ModuleInfo) -> None:
-    """Make sure that a module has the ABI of the module that it replaces.
+    """Make sure that two modules have the same ABI.
 
     Raises:
-        Refused: it has another ABI.
+        Refused: they differ.
     """
     if old.abi != new.abi:
         raise Refused(f"the module has {_ABI[new.abi]}, the process has {_ABI[old.abi]}")
 
 
 def devices_for(definition: Message, old: ModuleInfo, new: ModuleInfo) -> tuple[list[str], int | None]:
-    """Return the devices and passes of a module that replaces another: its own defaults, unless the definition names
-    others."""
+    """Return the devices and passes for a module that replaces another.
+
+    If the definition has the defaults of the old module, use those of the new one. Otherwise keep the
+    definition's devices.
+    """
     had = definitions.execution_devices(definition)
     return execution_for([] if had == execution_for([], old)[0] else had, new)
 
 
 def check_fit(old: Module, new: Module, pages: int) -> None:
-    """Make sure that a module can take over another module's memory of `pages` pages, and its globals.
+    """Make sure that the module `new` can take over a memory of `pages` pages, and globals, from the module `old`.
 
     Raises:
-        Refused: it cannot; the sentence says where they differ.
+        Refused: it cannot. The sentence names the difference.
     """
     _check_memory(old.info, new.info, pages)
     had, has = _globals(old), _globals(new)
     if len(had) != len(has):
-        raise Refused(f"the module has {_counted(has)}, the process has {_counted(had)}")
+        raise Refused(f"the module has {_globals_text(has)}, the process has {_globals_text(had)}")
     for number, (one, other) in enumerate(zip(had, has, strict=True), 1):
         if one != other:
             raise Refused(
-                f"mutable global {number} of {len(had)} is {_described(*other)} in the module, "
-                f"and {_described(*one)} in the process"
+                f"mutable global {number} of {len(had)} is {_global_text(*other)} in the module, "
+                f"and {_global_text(*one)} in the process"
             )
 
 
@@ -112,21 +120,21 @@ def _globals(module: Module) -> list[tuple[str, tuple[str, ...]]]:
     for export in module.info.exports:
         if export.kind == "global":
             names.setdefault(export.item, []).append(normal_key(export.name))
-    # A state's own name for a global ends with its index.
+    # The names in `state.globals` end with a dot and the index of the global.
     return [(type_, tuple(sorted(names.get(int(name.rpartition(".")[2]), [])))) for name, type_ in module.state.globals]
 
 
-def _counted(found: list[tuple[str, tuple[str, ...]]]) -> str:
+def _globals_text(found: list[tuple[str, tuple[str, ...]]]) -> str:
     public = ", ".join(name for _, called in found for name in called) or "none"
     return f"{len(found)} mutable globals (exported: {public})"
 
 
-def _described(type_: str, names: tuple[str, ...]) -> str:
+def _global_text(type_: str, names: tuple[str, ...]) -> str:
     return f"of type {type_}, " + (f"exported as {', '.join(names)}" if names else "not exported")
 
 
-def _try(live: Worker, definition: Message, said: Message, machine: Machine) -> None:
-    """Load the state that is to be taken over into an instance of the module."""
+def _try_to_load(live: Worker, definition: Message, said: Message, machine: Machine) -> None:
+    """Load the state of `live` into an instance of the new module, to see whether that works."""
     rest = {key: value for key, value in definition.items() if key not in definitions.CODE_KEYS}
     try:
         live.copy_to(live.process, {**rest, **said}, machine)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Part = Literal["record", "image"]
 PAGE_BYTES = 65536
+READ_PAGES = 256
+"""Maximum pages that are read from the store at once."""
+
 MAX_PAGE_DIGITS, MAX_GLOBAL_BITS = 15, 128
 RawGlobals = list[list[str | int]]
 
@@ -173,23 +176,25 @@ def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int,
     Raises:
         IntegrityError: a page is missing, or does not have its digest.
     """
-    pages: dict[int, bytes] = {}
-    known: dict[str, bytes] = {}  # a page that occurs often takes memory once
+    contents: dict[str, bytes] = {}  # a page that occurs often is read once, and takes memory once
+    first: dict[str, int] = {}
     for page, digest in image.held.items():
-        if digest in known:
-            pages[page] = known[digest]
-            continue
-        packed = store.get(keys.page_key(digest))
-        if packed is None:
-            raise IntegrityError(f"memory page {page} is gone", process=process, slot=slot, expected=digest)
-        content = decompress(packed)
-        if content is None or ids.digest(content) != digest:
-            got = "bytes that do not decompress" if content is None else ids.digest(content)
-            raise IntegrityError(
-                f"memory page {page} is not what it was", process=process, slot=slot, expected=digest, got=got
-            )
-        pages[page] = known[digest] = content
-    return pages
+        first.setdefault(digest, page)
+    wanted = list(first)
+    for start in range(0, len(wanted), READ_PAGES):
+        part = wanted[start : start + READ_PAGES]
+        for digest, packed in zip(part, store.get_many([keys.page_key(at) for at in part]), strict=True):
+            page = first[digest]
+            if packed is None:
+                raise IntegrityError(f"memory page {page} is gone", process=process, slot=slot, expected=digest)
+            content = decompress(packed)
+            if content is None or ids.digest(content) != digest:
+                got = "bytes that do not decompress" if content is None else ids.digest(content)
+                raise IntegrityError(
+                    f"memory page {page} is not what it was", process=process, slot=slot, expected=digest, got=got
+                )
+            contents[digest] = content
+    return {page: contents[digest] for page, digest in image.held.items()}
 
 
 def compress(page: bytes) -> bytes:

@@ -1,11 +1,7 @@
-"""Definitions, and which process owns each slot of a fork.
+"""What a process is, and whose its slots are: a fork shares those up to where it left with the one that it left.
 
-A fork shares its origin's slots up to the slot where it left. Nothing is copied: a shared slot's records are stored
-under the origin's ID, and a `View` of a store finds them there.
-
-Invariants:
-    Nothing is written here.
-    Nothing here knows what a record contains, except a definition.
+Nothing is copied: the records of a shared slot are the origin's, and a `View` of a store finds them there. It must
+never write, nor know what a record says.
 """
 
 from __future__ import annotations
@@ -21,7 +17,7 @@ from hb.records import keys
 from hb.records.cache import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from hb.protocol.definition import Origin
@@ -35,7 +31,7 @@ _SAYS_FORK = b'"%s":' % definitions.FORK_KEYS[0].encode()
 
 
 class Segment(NamedTuple):
-    """The slots `first` to `last`, both included, that belong to `process`."""
+    """The slots `first` to `last`, both included, which are those of `process` itself."""
 
     process: str
     first: int
@@ -47,11 +43,11 @@ Lineage = tuple[Segment, ...]
 
 
 def get_definition(store: Store, process: str) -> Message:
-    """Return the definition of a process, every field of it checked.
+    """The definition of a process.
 
     Raises:
         NotFound: there is no such process.
-        IntegrityError: the stored bytes are not the definition with that ID, or one that no process can have.
+        IntegrityError: the stored bytes are not the definition with that ID.
     """
     raw = store.get(keys.definition_key(process))
     if raw is None:
@@ -71,18 +67,14 @@ def get_definition(store: Store, process: str) -> Message:
         raise IntegrityError(f"the definition is not readable ({error.message})", process=process) from error
     if not is_right:
         raise IntegrityError("the definition stored here is not what the process's ID is of", process=process)
-    try:
-        definitions.check(definition)
-    except Refused as error:
-        raise IntegrityError(f"the definition is not what it must be: {error.message}", process=process) from error
     return definition
 
 
 def segments(store: Store, process: str) -> Lineage:
-    """Return the lineage of a process: one segment, or several for a fork.
+    """The lineage of a process: one segment, unless it is a fork.
 
     Raises:
-        IntegrityError: its definition, or that of an ancestor, is damaged or missing.
+        IntegrityError: its definition, or that of a process that it comes from, is damaged or gone.
     """
     if isinstance(store, View):
         return store.segments(process)
@@ -90,7 +82,7 @@ def segments(store: Store, process: str) -> Lineage:
 
 
 def owner(store: Store, process: str, slot: int) -> str:
-    """Return the process that owns `slot` of `process`: itself, or an ancestor that it shares the slot with.
+    """The process whose own `slot` of `process` is: itself, or one that it is a fork of.
 
     Raises:
         IntegrityError: as `segments`.
@@ -99,31 +91,31 @@ def owner(store: Store, process: str, slot: int) -> str:
 
 
 def owner_in(line: Lineage, slot: int) -> str | None:
-    """Return the process in `line` that owns `slot`, or None."""
+    """The process in `line` whose own `slot` is, if there is one."""
     return next((segment.process for segment in line if segment.first <= slot <= segment.last), None)
 
 
 def first_slot(store: Store, process: str) -> int:
-    """Return the first slot that a process owns: the slot of its definition."""
+    """The first slot that is a process's own: that of its definition."""
     return segments(store, process)[-1].first
 
 
 @contextmanager
 def viewed(opening: AbstractContextManager[Store], known: dict[str, Lineage]) -> Iterator[Store]:
-    """Open a store with `opening`, as a `View`."""
+    """The store that `opening` opens, as a `View`."""
     with opening as store:
         yield View(store, known)
 
 
 def _told(store: Store, process: str, definition: bytes | None, known: dict[str, Lineage]) -> Lineage:
-    """Return the lineage of a process whose stored definition is `definition`."""
+    """The lineage of a process whose stored definition this is."""
     if definition is None or _SAYS_FORK not in definition:
         return (Segment(process, 0, keys.LAST_SLOT),)
     return _trace(store, process, known)
 
 
 def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
-    """Return the lineage of a fork, and add it and its ancestors' to `known`."""
+    """The lineage of a fork; it, and those of all that it comes from, are known from then on."""
     path: dict[str, Origin | None] = {}
     at: str | None = process
     while at is not None and at not in known:
@@ -152,7 +144,7 @@ def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
 
 
 def _after(line: Lineage, process: str, origin: Origin | None) -> Lineage:
-    """Return the lineage of a process that left a process with the lineage `line`."""
+    """The lineage of a process that left one with this `line`."""
     if origin is None:
         return (Segment(process, 0, keys.LAST_SLOT),)
     shared = [
@@ -164,9 +156,9 @@ def _after(line: Lineage, process: str, origin: Origin | None) -> Lineage:
 
 
 class View:
-    """A store in which a fork's shared slots appear under the fork's own ID.
+    """A store in which a fork has the records of the slots that it shares, under its own ID.
 
-    Writes go to the keys that they name. `known` holds lineages found before; a lineage never changes.
+    What is written goes where it says. `known` are lineages found before: they never change.
     """
 
     def __init__(self, store: Store, known: dict[str, Lineage] | None = None) -> None:
@@ -174,7 +166,7 @@ class View:
         self._known = {} if known is None else known
 
     def segments(self, process: str) -> Lineage:
-        """Return the lineage of a process; see the function `segments`."""
+        """As the function `segments`."""
         found = self._known.get(process)
         if found is None:
             raw = self._store.get(keys.definition_key(process))
@@ -185,20 +177,30 @@ class View:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under `key`, or None if there is none."""
+        raw = self._store.get(self._at_owner(key))
+        return self._inherited(key) if raw is None and key[:2] == keys.MESSAGE_SLOTS else raw
+
+    def get_many(self, wanted: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values under these keys, in their order."""
+        found = self._store.get_many([self._at_owner(key) for key in wanted])
+        for at, key in enumerate(wanted):
+            if found[at] is None and key[:2] == keys.MESSAGE_SLOTS:
+                found[at] = self._inherited(key)
+        return found
+
+    def _at_owner(self, key: bytes) -> bytes:
+        """Return the key under which the process that owns a slot has its record."""
         kind = key[:2]
-        if kind in keys.SLOTTED:
-            process = keys.owner_of(key)
-            line = self.segments(process)
-            if len(line) > 1:
-                slot = keys.slot_of(key)
-                key = keys.slotted_key(kind, owner(self, process, slot), slot)
-        raw = self._store.get(key)
-        if raw is None and kind == keys.MESSAGE_SLOTS:
-            return self._inherited(key)
-        return raw
+        if kind not in keys.SLOTTED:
+            return key
+        process = keys.owner_of(key)
+        if len(self.segments(process)) == 1:
+            return key
+        slot = keys.slot_of(key)
+        return keys.slotted_key(kind, owner(self, process, slot), slot)
 
     def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Yield keys and values with start <= key < stop. A shared slot has its owner's key."""
+        """Keys and values with start <= key < stop; slots that a fork shares have their owner's keys."""
         span = keys.span_of(start, stop)
         line = () if span is None else self.segments(span[0])
         if span is None or len(line) == 1:
@@ -218,7 +220,7 @@ class View:
         self._store.commit(batch)
 
     def _inherited(self, key: bytes) -> bytes | None:
-        """Return the index entry of a message that the process shares with an ancestor, or None."""
+        """The slot of a message, where that is one that the process shares."""
         message = keys.message_of(key)
         for at in self.segments(keys.process_of(key))[:-1]:
             raw = self._store.get(keys.message_slot_key(message, at.process))

@@ -1,6 +1,7 @@
-"""`scheduler@1.0`: gives each message of a process the next slot, without gaps, and chains them.
+"""`scheduler@1.0`: give each message of a process the next slot, sign its assignment, and read assignments back.
 
-The caller holds a store. What is scheduled here is one atomic batch, synced before it is acknowledged.
+Slots have no gaps. The hash-chain links each assignment to all earlier ones. The caller holds an open store. The
+assignments of one call are written in one atomic batch, which is synced before the call returns.
 
 Invariants:
     No module runs here.
@@ -38,7 +39,7 @@ class Head(NamedTuple):
     timestamp_ms: int
 
     def encode(self) -> bytes:
-        """The head record."""
+        """Return the stored bytes of the head record."""
         return dumps({"hash-chain": ids.encode(self.chain), "slot": self.slot, "timestamp": self.timestamp_ms})
 
 
@@ -46,10 +47,14 @@ PART_BYTES = 8 << 20
 """Maximum bytes of messages that are signed and synced as one batch. One message may exceed it."""
 
 NO_HEAD = Head(slot=-1, chain=b"", timestamp_ms=0)
+"""The head of a schedule without any slot: slot 0 is next."""
 
 
 class Scheduled(NamedTuple):
-    """A message and its slot. `fresh` is False if the schedule had it already (a retry)."""
+    """A scheduled message: the IDs of its process, of itself and of its assignment, and its slot.
+
+    `fresh` is False if the schedule had the message already (a retry).
+    """
 
     process: str
     slot: int
@@ -59,10 +64,10 @@ class Scheduled(NamedTuple):
 
 
 def head_after(assignment: Message) -> Head:
-    """Return where a schedule ends whose newest assignment is `assignment`.
+    """Return the head of a schedule whose newest assignment is `assignment`.
 
     Raises:
-        IntegrityError: a field of it is missing, of another type, or beyond its range.
+        IntegrityError: a field of the assignment is missing, has another type, or is out of range.
     """
     check_assignment(assignment)
     slot, chain, timestamp_ms = (assignment[key] for key in ("slot", "hash-chain", "timestamp"))
@@ -70,10 +75,12 @@ def head_after(assignment: Message) -> Head:
 
 
 def check_assignment(assignment: Message, process: str | None = None, slot: int | None = None) -> None:
-    """Make sure that every field of an assignment is of its type and within its range.
+    """Make sure that every field of an assignment has its type and is in its range.
+
+    `process` and `slot` go into the error, if they are known.
 
     Raises:
-        IntegrityError: one is not.
+        IntegrityError: a field is not.
     """
     flaw = assignments_.find_flaw(assignment)
     if flaw is not None:
@@ -85,7 +92,8 @@ def find_head(store: Store, process: str) -> tuple[Head, bytes] | None:
     """Return the head of a process's schedule and its stored bytes, or None if there is no such process.
 
     Raises:
-        IntegrityError: the stored bytes are no head record, or do not fit the stored schedule.
+        IntegrityError: the stored bytes are not a head record, or contradict the newest assignment. Or the head is
+            missing, but the definition is stored.
     """
     raw = store.get(keys.head_key(process))
     if raw is None:
@@ -104,13 +112,13 @@ def _is_number(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= assignments_.MAX_NUMBER
 
 
-def _check_end(store: Store, process: str, slot: int, says: tuple[bytes, ...]) -> None:
-    """Make sure that the newest assignment has this slot, and that its bytes contain what the head says.
+def _check_end(store: Store, process: str, slot: int, texts: tuple[bytes, ...]) -> None:
+    """Make sure that the newest stored assignment has `slot`, and that its bytes contain every one of `texts`.
 
-    It is not parsed: it can be large, and every command asks for the head.
+    The assignment is not parsed, because it can be large and every command reads the head.
     """
     newest, raw = next(store.scan(*keys.assignments(process), reverse=True), (None, b""))
-    if newest is None or keys.slot_of(newest) != slot or not all(text in raw for text in says):
+    if newest is None or keys.slot_of(newest) != slot or not all(text in raw for text in texts):
         got = "none" if newest is None else f"one at slot {keys.slot_of(newest)}"
         raise IntegrityError(
             "the schedule's head and its newest assignment do not fit together",
@@ -139,7 +147,7 @@ def get_head(store: Store, process: str) -> Head:
 
 
 def check_scheduler(definition: Message, process: str, key: Key) -> None:
-    """Make sure that `key` is that of the process's scheduler, which `definition` names.
+    """Make sure that `key` is the key of the scheduler that a process's `definition` names.
 
     Raises:
         Refused: it is not.
@@ -151,12 +159,13 @@ def check_scheduler(definition: Message, process: str, key: Key) -> None:
 def open_schedule(
     process: str, definition: Message, *, key: Key, environment: Environment, after: Head = NO_HEAD
 ) -> tuple[Batch, Scheduled, Message]:
-    """Return the batch that opens the schedule of a new process, what it schedules, and that assignment.
+    """Return a batch that schedules the definition of a new process, its `Scheduled`, and its assignment.
 
-    The first slot has the definition. `after` is where the schedule ends that a fork goes on from.
+    The definition gets the process's first own slot. The batch is not committed here. For a fork, `after` is the head
+    of the shared part of the schedule.
 
     Raises:
-        Refused: the definition holds more than a message may.
+        Refused: the definition has more values, or is nested deeper, than a message may be; or as `timestamp_after`.
     """
     stored = dumps(pack(definition))
     bounds.check(stored, "a definition", values=bounds.MESSAGE_VALUES, depth=2 * bounds.MAX_DEPTH)
@@ -171,9 +180,9 @@ def open_schedule(
 def schedule(
     store: Store, process: str, messages: Sequence[Prepared], *, key: Key, environment: Environment
 ) -> list[Scheduled]:
-    """Give each signed message its slot, in order, in one synced batch.
+    """Give each signed message its slot, in order, in one synced batch. Return one `Scheduled` for each message.
 
-    A message that the schedule has already keeps its slot. `key` is the scheduler's.
+    A message that the schedule already has keeps its slot. `key` is the scheduler's.
 
     Raises:
         NotFound: there is no such process.
@@ -187,9 +196,10 @@ def schedule(
     timestamp_ms = timestamp_after(head, environment)
     here: dict[str, Scheduled] = {}
     answers = []
+    known = _find_slots(store, process, [message_id(each.signed.message) for each in messages if not each.is_new])
     for message in messages:
         name = message_id(message.signed.message)
-        answer = here.get(name) or (None if message.is_new else find_scheduled(store, process, name))
+        answer = here.get(name) or (find_scheduled(store, process, name) if name in known else None)
         if answer is None:
             assignment, head = _assign(process, head, message.signed, name, timestamp_ms, key, environment)
             answer = _put(batch, process, head, name, assignment, message.stored)
@@ -201,8 +211,14 @@ def schedule(
     return answers
 
 
+def _find_slots(store: Store, process: str, messages: list[str]) -> set[str]:
+    """Return those of the message IDs that the schedule has already."""
+    raws = store.get_many([keys.message_slot_key(name, process) for name in messages]) if messages else []
+    return {name for name, raw in zip(messages, raws, strict=True) if raw is not None}
+
+
 def parts(messages: Sequence[Prepared], most: int) -> Iterator[Sequence[Prepared]]:
-    """Yield `messages` in parts that are scheduled at once: at most `most` messages and about `PART_BYTES` each."""
+    """Yield `messages` in parts. Each part has at most `most` messages, and ends when it has `PART_BYTES` or more."""
     start = size = 0
     for end, message in enumerate(messages, 1):
         size += len(message.stored)
@@ -215,7 +231,7 @@ def find_message(store: Store, name: str) -> Message | None:
     """Return the message with the ID `name` from whichever schedule has it, or None.
 
     Raises:
-        IntegrityError: the slot that it is said to have is another message's, or does not exist.
+        IntegrityError: the index names a slot that has another message, or does not exist.
     """
     for key, raw in store.scan(*keys.message_slots(name)):
         return cast("Message", indexed(store, keys.process_of(key), name, raw)[1]["body"])
@@ -226,14 +242,14 @@ def find_slot(store: Store, process: str, name: str) -> int | None:
     """Return the slot of the message with the ID `name` in this process, or None.
 
     Raises:
-        IntegrityError: the index names a slot that is another message's, or does not exist.
+        IntegrityError: the index names a slot that has another message, or does not exist.
     """
     found = find_scheduled(store, process, name)
     return None if found is None else found.slot
 
 
 def find_scheduled(store: Store, process: str, name: str) -> Scheduled | None:
-    """Return what this process's schedule has under the message ID `name`, or None.
+    """Return the `Scheduled` of the message with the ID `name` in this process, or None.
 
     Raises:
         IntegrityError: as `find_slot`.
@@ -249,7 +265,7 @@ def indexed(store: Store, process: str, name: str, raw: bytes) -> tuple[int, Mes
     """Return the slot in the index entry `raw` of the message with the ID `name`, and that slot's assignment.
 
     Raises:
-        IntegrityError: there is no such slot, or it is another message's.
+        IntegrityError: the slot does not exist, or it has another message.
     """
     try:
         slot = keys.decode_slot(raw)
@@ -271,28 +287,29 @@ def get_assignment(store: Store, process: str, slot: int) -> Message:
     raw = store.get(keys.assignment_key(process, slot))
     if raw is None:
         raise IntegrityError("an assignment is gone from the schedule", process=process, slot=slot)
-    return unpack(_read(raw, process, slot, lineage.segments(store, process)))
+    return unpack(_parse_assignment(raw, process, slot, lineage.segments(store, process)))
 
 
 def assignments(store: Store, process: str, first: int, last: int) -> Iterator[Message]:
-    """Yield the assignments of slots `first` to `last`, both included, in order, after checking their chain.
+    """Yield the assignments of slots `first` to `last`, both included, in order. Check that they are chained.
 
-    They are as stored: `unpack` restores the rest. Their IDs and signed commitments are the same either way.
+    They have their stored form; `unpack` restores the full one. IDs and signed commitments are the same in both.
 
     Raises:
         IntegrityError: an assignment is missing, damaged, or another slot's.
     """
-    return read_stretch(process, first, _stretch(store, process, first, last), lineage.segments(store, process))
+    return read_stretch(process, first, _scan_stored(store, process, first, last), lineage.segments(store, process))
 
 
 def stretch(store: Store, process: str, first: int, last: int, most_bytes: int) -> list[bytes]:
-    """Return the stored assignments from slot `first` to `last`, both included, or until they have `most_bytes`.
+    """Return the stored assignments from slot `first` to `last`, both included, in order. Stop once they have
+    `most_bytes` in all.
 
     Raises:
         IntegrityError: an assignment is missing.
     """
     raws = []
-    for raw in _stretch(store, process, first, last):
+    for raw in _scan_stored(store, process, first, last):
         raws.append(raw)
         most_bytes -= len(raw)
         if most_bytes <= 0:
@@ -310,7 +327,7 @@ def read_stretch(process: str, first: int, raws: Iterable[bytes], line: lineage.
     """
     chain = b""
     for slot, raw in enumerate(raws, first):
-        assignment = _read(raw, process, slot, line)
+        assignment = _parse_assignment(raw, process, slot, line)
         if chain:
             chain = assignments_.chain(chain, message_id(cast("Message", assignment["body"])))
             _check_chain(assignment, ids.encode(chain), process, slot)
@@ -319,7 +336,8 @@ def read_stretch(process: str, first: int, raws: Iterable[bytes], line: lineage.
         yield assignment
 
 
-def _stretch(store: Store, process: str, first: int, last: int) -> Iterator[bytes]:
+def _scan_stored(store: Store, process: str, first: int, last: int) -> Iterator[bytes]:
+    """Yield the stored assignments of slots `first` to `last`, and make sure that none is missing."""
     expected = first
     for key, raw in store.scan(*keys.assignments(process, first, last)):
         if keys.slot_of(key) != expected:
@@ -338,10 +356,11 @@ def _check_chain(assignment: Message, expected: str, process: str, slot: int) ->
         )
 
 
-def _read(raw: bytes, process: str, slot: int, line: lineage.Lineage) -> Message:
+def _parse_assignment(raw: bytes, process: str, slot: int, line: lineage.Lineage) -> Message:
+    """Parse the stored bytes of the assignment of `slot`, and check that it is that slot's."""
     assignment = parse(raw, "assignment", process, slot)
     named = assignment.get("process")
-    # A slot that a fork shares belongs to a process that it comes from.
+    # The assignment of a shared slot names the ancestor that owns it, not the fork.
     if (named != process and named != lineage.owner_in(line, slot)) or assignment.get("slot") != slot:
         raise IntegrityError("the assignment stored here is not this slot's", process=process, slot=slot)
     check_assignment(assignment, process, slot)
@@ -351,6 +370,7 @@ def _read(raw: bytes, process: str, slot: int, line: lineage.Lineage) -> Message
 
 
 def _is_committed(message: Message) -> bool:
+    """Return whether a message has a commitment with a committer. Nothing is verified."""
     commitments = message.get("commitments")
     if isinstance(commitments, dict):
         for entry in commitments.values():
@@ -360,10 +380,10 @@ def _is_committed(message: Message) -> bool:
 
 
 def timestamp_after(head: Head, environment: Environment) -> int:
-    """Return the timestamp of assignments after `head`: never before it.
+    """Return the timestamp, in milliseconds, for assignments after `head`. It is never earlier than the head's.
 
     Raises:
-        Refused: the environment's time is fixed, and before it.
+        Refused: the environment has a fixed time, and it is earlier.
     """
     if environment.timestamp_ms is None:
         return max(environment.now_ms(), head.timestamp_ms)
@@ -378,7 +398,10 @@ def timestamp_after(head: Head, environment: Environment) -> int:
 def unsigned_after(
     process: str, head: Head, name: str, timestamp_ms: int, environment: Environment
 ) -> tuple[Message, Head]:
-    """Return the unsigned assignment after `head` of the message with the ID `name`, without it, and the new head."""
+    """Return the assignment that gives the message `name` the slot after `head`, and the new head.
+
+    The assignment has no body and is not signed.
+    """
     after = Head(head.slot + 1, assignments_.chain(head.chain, name), timestamp_ms)
     unsigned = assignments_.build(
         process=process,
@@ -399,7 +422,10 @@ def _assign(
 
 
 def _put(batch: Batch, process: str, head: Head, name: str, assignment: Message, body: bytes) -> Scheduled:
-    """Put an assignment into the batch. It comes without its body; `body` has the stored bytes of that."""
+    """Put an assignment, and the index entry of its message, into the batch.
+
+    `assignment` has no body. `body` has the stored bytes of the message.
+    """
     before, after = (
         {key: value for key, value in assignment.items() if (key < "body") is first} for first in (True, False)
     )

@@ -7,7 +7,7 @@ Source: docs/format.md, which says what each record holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -148,6 +148,14 @@ def get(store: Store, key: bytes) -> Stored:
         return store.get(key)
     except (IntegrityError, HomeUnusable) as error:
         return Unreadable(error.message)
+
+
+def get_all(store: Store, wanted: Sequence[bytes]) -> list[Stored]:
+    """Return what is stored under these keys, read in one go unless some of it cannot be read."""
+    try:
+        return list(store.get_many(wanted))
+    except (IntegrityError, HomeUnusable):
+        return [get(store, key) for key in wanted]
 
 
 def read_window(open_store: OpenStore, process: str, first: int, newest: int) -> Window:

@@ -29,6 +29,7 @@ from hb.verify.evidence import (
     Window,
     differs,
     get,
+    get_all,
     message_in,
     page_digest,
     signed,
@@ -183,9 +184,8 @@ def _chain_value(claimed: object) -> bytes:
 def _index(walk: Walk, ours: Mapping[str, int]) -> Iterator[Finding]:
     """Compare the index entries of messages, given with their slots, in one slice."""
     with walk.open_store() as store:
-        entries = {message: get(store, keys.message_slot_key(message, walk.process)) for message in ours}
-    for message, slot in ours.items():
-        raw = entries[message]
+        entries = get_all(store, [keys.message_slot_key(message, walk.process) for message in ours])
+    for (message, slot), raw in zip(ours.items(), entries, strict=True):
         if raw == keys.encode_slot(slot):
             walk.indexed += 1
             continue
@@ -295,7 +295,7 @@ def _pages(walk: Walk) -> Iterator[Finding]:
     for start in range(0, len(unseen), WINDOW_PAGES):
         part = unseen[start : start + WINDOW_PAGES]
         with walk.open_store() as store:
-            packed = [get(store, keys.page_key(digest)) for digest, _ in part]
+            packed = get_all(store, [keys.page_key(digest) for digest, _ in part])
         for (digest, slot), raw in zip(part, packed, strict=True):
             got = page_digest(raw)
             if got != digest:

@@ -1,12 +1,16 @@
-"""Keep compiled modules in files of a directory that may be deleted at any time.
+"""Keep compiled modules in the files of a cache directory. The directory can be deleted at any time.
 
-A module has two files. `KEY.native` is the engine's own form. `KEY.json` is one object: `description` says what the
-module is, and `native` is the sha256 of the native file, in hex. While a file is written it has a name of its own and
-a lock; a draft without a lock was left behind by a program that was killed, and a later program removes it.
+Each module has two files:
+
+- `KEY.native` is the module in the engine's compiled form.
+- `KEY.json` is one object: `description` describes the module, and `native` is the sha256 of the native file, in hex.
+
+A file that is being written is a draft: it has a temporary name, and its writer holds a lock on it. A draft without a
+lock was left by a program that was killed, and the next program removes it.
 
 Invariants:
-    The engine never gets native code that someone else may have written, or that is not whole. Such a file is
-    ignored, compiled again and replaced.
+    Native code that someone else can have written, or that is not complete, never reaches the engine. Such a file is
+    ignored; the module is compiled again, and the file replaced.
     A cache that cannot be read or written is not an error.
 """
 
@@ -39,7 +43,7 @@ _DRAFT_NAME = re.compile(r"[0-9a-f]{64}\.(?:native|json)\.[0-9]+-[0-9a-f]{8}")
 
 
 class Draft(NamedTuple):
-    """A native file that is being written: its name until it is whole, its final name, and the file, open to write."""
+    """A native file that is being written: its temporary path, its final path, and the file, open for writing."""
 
     path: Path
     final: Path
@@ -47,7 +51,10 @@ class Draft(NamedTuple):
 
 
 def find(cache: Path, wasm_digest: str) -> tuple[dict[str, Any], wasmtime.Module] | None:
-    """Return the description and the compiled form of the module of that ID; None if no trusted one is kept."""
+    """Return the description and the compiled form of a module, or None if the cache has no trusted one.
+
+    `wasm_digest` identifies the module.
+    """
     import wasmtime
 
     path = _path(cache, wasm_digest)
@@ -59,10 +66,11 @@ def find(cache: Path, wasm_digest: str) -> tuple[dict[str, Any], wasmtime.Module
         with _open_private(path) as file, closing(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)) as native:
             if sha256(native).hexdigest() != kept["native"]:
                 return None
-        # Mapping is twenty times as fast as copying. It is safe: files here are replaced whole, never written to.
+        # The file is mapped, which is twenty times as fast as copying it. That is safe because a file here never
+        # changes: it is only replaced by a new one.
         module = wasmtime.Module.deserialize_file(get_engine(), str(path))
     except (OSError, ValueError, TypeError, KeyError, wasmtime.WasmtimeError):
-        return None  # it is missing, not ours, not whole, or made for another processor
+        return None  # it is missing, not private, not complete, or made for another processor
     description: dict[str, Any] = kept["description"]
     return description, module
 
@@ -74,18 +82,18 @@ def keep(cache: Path, wasm_digest: str, description: dict[str, Any], module: was
     with suppress(OSError):
         if _is_usable(cache):
             _replace(path, native)
-            _describe(path, sha256(native).hexdigest(), description)
+            _write_description(path, sha256(native).hexdigest(), description)
 
 
 @contextmanager
 def workplace(cache: Path | None) -> Iterator[Path | None]:
-    """Give the directory `cache`, made if needed; None if it is not ours alone. Without `cache`, give a temporary one.
+    """Give the directory `cache`, made if needed, or None if it is not private. Without `cache`, give a temporary one.
 
     Raises:
         OSError: no temporary directory can be made.
     """
     if cache is None:
-        # Made for its owner only.
+        # Only its owner can read or write it.
         with TemporaryDirectory(prefix="hb-compiled-") as directory:
             yield Path(directory)
         return
@@ -97,7 +105,7 @@ def workplace(cache: Path | None) -> Iterator[Path | None]:
 
 @contextmanager
 def draft(place: Path, wasm_digest: str) -> Iterator[Draft]:
-    """Give a new file in `place` for the compiled form of a module. At the end of the `with` block its draft is gone.
+    """Give a new draft in `place` for a module. It is removed at the end of the `with` block, unless it was adopted.
 
     Raises:
         OSError: the file cannot be made.
@@ -109,10 +117,10 @@ def draft(place: Path, wasm_digest: str) -> Iterator[Draft]:
 
 
 def adopt(draft: Draft, description: dict[str, Any]) -> wasmtime.Module:
-    """Return the compiled form that was written to `draft`. Give its file its final name and its description.
+    """Return the compiled module that was written to `draft`. Give the file its final name, and write its description.
 
     Raises:
-        HomeUnusable: the file cannot be read, or holds no compiled form.
+        HomeUnusable: the file cannot be read, or is not a compiled module.
     """
     import wasmtime
 
@@ -124,22 +132,24 @@ def adopt(draft: Draft, description: dict[str, Any]) -> wasmtime.Module:
         raise HomeUnusable(f"cannot read the compiled module {draft.path}: {error}") from error
     with suppress(OSError):
         draft.path.replace(draft.final)
-        _describe(draft.final, digest, description)
+        _write_description(draft.final, digest, description)
     return module
 
 
 def _is_usable(cache: Path) -> bool:
+    """Make the directory if needed. Return whether it is private."""
     cache.mkdir(mode=0o700, exist_ok=True)
     return _is_private(cache.lstat(), stat.S_ISDIR)
 
 
-def _describe(native: Path, digest: str, description: dict[str, Any]) -> None:
+def _write_description(native: Path, digest: str, description: dict[str, Any]) -> None:
+    """Write the JSON file of a native file."""
     kept = {"description": description, "native": digest}
     _replace(native.with_suffix(".json"), json.dumps(kept, separators=(",", ":")).encode())
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write the file whole, or leave it as it was."""
+    """Replace the file by one with the new content. If that fails, the old file stays."""
     with _new_beside(path) as (temporary, file):
         file.write(content)
         file.flush()
@@ -148,9 +158,9 @@ def _replace(path: Path, content: bytes) -> None:
 
 @contextmanager
 def _new_beside(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Give a new, locked file in the directory of `path`, open to write, for its owner only.
+    """Give a new, locked, private file in the directory of `path`, and its temporary path.
 
-    At the end of the `with` block it is closed, and removed if it still has its first name.
+    At the end of the `with` block it is closed. It is removed if it still has its temporary name.
     """
     while True:
         temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
@@ -159,7 +169,7 @@ def _new_beside(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             if not os.fstat(descriptor).st_nlink:
-                continue  # another program took it for a leftover before it had its lock
+                continue  # another program removed it before it was locked
             try:
                 yield temporary, file
             finally:
@@ -169,7 +179,7 @@ def _new_beside(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
 
 
 def _remove_leftovers(place: Path) -> None:
-    """Remove the drafts of programs that were killed: those that nobody has locked."""
+    """Remove drafts that are not locked. Programs that were killed left them."""
     with suppress(OSError):
         for path in place.iterdir():
             if _DRAFT_NAME.fullmatch(path.name):
@@ -179,12 +189,12 @@ def _remove_leftovers(place: Path) -> None:
 
 
 def _open_private(path: Path) -> Any:
-    """Open the file to read.
+    """Open a private file for reading.
 
     Raises:
-        OSError: it cannot be read, is not a plain file, is not ours, or others can write to it.
+        OSError: the file cannot be read, or is not private.
     """
-    # O_NONBLOCK: opening a pipe must not wait for a writer.
+    # With O_NONBLOCK, opening a pipe does not wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     file = os.fdopen(descriptor, "rb")
     if not _is_private(os.fstat(descriptor), stat.S_ISREG):
@@ -194,22 +204,24 @@ def _open_private(path: Path) -> Any:
 
 
 def _is_private(status: os.stat_result, is_kind: Any) -> bool:
+    """Return whether a file is of the right kind, belongs to this user, and cannot be written by others."""
     return (
         is_kind(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     )
 
 
 def _path(cache: Path, wasm_digest: str) -> Path:
+    """Return the path of a module's native file."""
     key = sha256(f"{wasm_digest} {_maker()}".encode()).hexdigest()
     return cache / f"{key}.native"
 
 
 @once
 def _maker() -> str:
-    """Return what a compiled form depends on besides the module."""
+    """Return a text with everything that a compiled form depends on, except the module."""
     import wasmtime
 
-    # The library's file tells its exact release. Asking the package's metadata would cost 25 ms.
+    # The size and time of the engine's library identify its release. Reading the package's metadata would take 25 ms.
     libraries = [path.stat() for path in sorted(Path(wasmtime.__file__).parent.glob("*/*wasmtime.*"))]
     release = [(status.st_size, status.st_mtime_ns) for status in libraries]
     return f"{ENGINE} {release} {CONFIG!r} rewriter {rewrite.VERSION}"

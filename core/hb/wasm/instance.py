@@ -1,12 +1,13 @@
-"""A module at work: calls, gas, globals and memory.
+"""Run a module: call its functions, meter gas, and read and write its globals and memory.
 
-Whatever a module does is an `Outcome`, a value. All of its state can be read and put back.
+A call returns an `Outcome`, which has the results or the failure of the program. All state of an instance can be read,
+and loaded into another instance.
 
 Invariants:
-    What this machine cannot do is never an outcome: it is raised.
-    No argument and no message is judged here.
-    A module gets nothing of the host but what its imports give it.
-    One thread at a time uses an instance; any thread may cancel its call.
+    A failure of the program is a value. A failure of this machine is an exception.
+    Arguments are not checked here.
+    A module can reach nothing of the host except its imports.
+    Only one thread at a time uses an instance. Any thread may cancel its call.
 """
 
 from __future__ import annotations
@@ -37,21 +38,21 @@ HostFunction = Callable[..., Any]
 """Called with the instance's `Host` and the arguments. Returns a value or None; ends the call by raising `HostTrap`."""
 
 HOST_CALL_GAS = 1000
-"""Gas of one call of a host function, which takes as long as a thousand instructions."""
+"""Gas of one call of a host function. A call takes about as long as a thousand instructions."""
 
 # A table's elements are host memory too: 8 bytes each.
 MAX_TABLE_ELEMENTS = 1_000_000
-# The program's, and the two that its longjmp needs. An import whose result is taken in halves needs one more.
+# The program itself, and two for its longjmp. Each import whose result is taken in halves needs one more.
 _INSTANCES = 3
 _MAX_FUEL = 2**63 - 1
 _MAX_MEMORY_BYTES = 2**62
 
 
 class Outcome(NamedTuple):
-    """What a call did: its results (integers signed), the gas it used, and how it failed if it did.
+    """What a call did: its results, the gas that it used, and its failure or None. Integers are signed.
 
-    The engine checks the gas at calls and in loops. A call may end well that is a few instructions over its gas, and
-    has then used all of it.
+    The engine checks the gas only at calls and in loops. So a call can use a few instructions more than its gas and
+    still succeed. `gas` is then the whole of its gas.
     """
 
     values: tuple[Number, ...]
@@ -60,10 +61,10 @@ class Outcome(NamedTuple):
 
 
 class Instance:
-    """One instance of `module`, in a store of its own.
+    """One instance of `module`, in an engine store of its own.
 
-    `start_failure` says how the start function failed, `start_gas` what it used. An instance that failed can do nothing
-    else.
+    `start_failure` is the failure of the start function, or None. `start_gas` is the gas that it used. Do not use an
+    instance whose start function failed.
     """
 
     def __init__(
@@ -75,13 +76,14 @@ class Instance:
         cancellation: Cancellation = NEVER,
         host_memory_pages: int | None = None,
     ) -> None:
-        """Instantiate: memory and globals as declared, then the start function if there is one.
+        """Make the memory and the globals as the module declares them, then run the start function if there is one.
 
-        `limits` are the definition's, and decide outcomes. `host_memory_pages` is a bound of this machine alone, in
-        pages of 64 KiB, None for none: a program that needs more is refused.
+        `limits` come from the definition and decide outcomes. `host_memory_pages` is a limit of this machine, in pages
+        of 64 KiB, or None. A program that needs more is refused, which is not an outcome.
 
         Raises:
-            Refused: the module declares more memory or table than the limits allow, or imports what is not given.
+            Refused: the module declares more memory or table than the limits allow, or has an import that `imports`
+                does not have.
             BeyondThisMachine: it needs more memory than `host_memory_pages`.
             OutOfMemory: the system gives no memory.
             Interrupted: it was cancelled while the start function ran.
@@ -121,7 +123,7 @@ class Instance:
 
     @property
     def cancellation(self) -> Cancellation:
-        """What ends a call of this instance, and no other call in the program. Set it before a call."""
+        """The cancellation that stops a call of this instance, and no other call. Set it before the call."""
         return self._guard.cancellation
 
     @cancellation.setter
@@ -130,10 +132,10 @@ class Instance:
         cancellation.notify(epochs.wake)
 
     def call(self, function: str, arguments: Sequence[Number], *, spent: int = 0) -> Outcome:
-        """Call an exported function, with all of the gas limit less what has been `spent`.
+        """Call an exported function. Its gas is the gas limit minus `spent`.
 
-        The arguments must be as many as it takes and of its types, integers signed. What the module does is never
-        raised.
+        The number and the types of the arguments must be those of the function. Integers are signed. A failure of the
+        program is in the outcome; it is not raised.
 
         Raises:
             KeyError: no function of that name is exported.
@@ -168,19 +170,19 @@ class Instance:
         return Outcome(values, fuel - fuel_left, traps.failure_of(stop))
 
     def failed_by(self, trap: BaseException | None) -> None:
-        """Do nothing: a subclass may want to know where a call failed, as far as the engine tells."""
+        """Do nothing. A subclass can override this to learn where a call failed. The engine may give no `trap`."""
 
     def spend(self, gas: int) -> bool:
-        """Take from the gas of the call that runs. If there is less, take all of it and return False."""
+        """Take `gas` from the running call. If it has less left, take all of that and return False."""
         return self._tank.take(gas)
 
     @property
     def gas_used(self) -> int:
-        """The gas that the running call has used so far, and what was spent before it."""
+        """The gas that the running call has used so far, including what was spent before it."""
         return self._fuel - self._store.get_fuel()
 
     def fresh(self) -> Instance:
-        """Return another instance of the same module, with the same limits and imports, as it is when it starts."""
+        """Return a new instance of the same module in its initial state, with the same limits and imports."""
         return Instance(
             self.module,
             self.limits,
@@ -194,11 +196,11 @@ class Instance:
         return {name: fastcall.number_of(cell.type, cell.read()) for name, cell in self._public.items()}
 
     def write_global(self, name: str, value: Number) -> None:
-        """Set an exported mutable global. An integer may be given signed or unsigned.
+        """Set an exported mutable global. An integer can be signed or unsigned.
 
         Raises:
-            KeyError: there is none of that name.
-            ValueError: its type cannot hold the value; the text is a sentence.
+            KeyError: no such global is exported.
+            ValueError: its type cannot hold the value. The text is a full sentence for the user.
         """
         cell = self._public[name]
         cell.write(fastcall.bits_for(name, cell.type, value))
@@ -214,14 +216,14 @@ class Instance:
 
     @property
     def most_memory_pages(self) -> int:
-        """The size that the memory may grow to, by the module and the definition's limit."""
+        """The largest size of the memory that both the module and the definition's limit allow."""
         declared = None if self.module.info.memory is None else self.module.info.memory.maximum
         most = self.limits.memory_pages
         return most if declared is None else min(declared, most)
 
     @property
     def memory_address(self) -> int:
-        """Where the memory lies in this program: valid until the module runs again. 0 if there is none."""
+        """The memory's address in this program, or 0 if there is no memory. It is valid until the module runs again."""
         return 0 if self._place is None else self._place.address()
 
     def page(self, index: int) -> bytes:
@@ -235,12 +237,13 @@ class Instance:
         return ctypes.string_at(self.memory_address + index * PAGE_BYTES, PAGE_BYTES)
 
     def load(self, raw_globals: Sequence[Sequence[Any]], pages: int, contents: Mapping[int, bytes]) -> None:
-        """Give a fresh instance the state that another had: exactly its globals, its memory's size and its pages.
+        """Load the state of another instance into this one, which must be fresh.
 
-        Pages that `contents` does not have are zero.
+        `raw_globals` come from the other's `raw_globals()`. `pages` is the size of its memory. `contents` has its pages
+        by number; all other pages become zero.
 
         Raises:
-            ValueError: the state is not one that this module can have; the instance must then not be used.
+            ValueError: this module cannot have that state. Do not use the instance afterwards.
             OutOfMemory, BeyondThisMachine: as `call`.
         """
         types = [cell.type for cell in self._globals]
@@ -266,7 +269,7 @@ class Instance:
             cell.write(bits)
 
     def grow(self, pages: int) -> bool:
-        """Grow the memory by `pages` of 64 KiB; return False if the limit or the module forbids it.
+        """Grow the memory by `pages` of 64 KiB. Return False if the limit or the module forbids it.
 
         Raises:
             OutOfMemory, BeyondThisMachine: as `call`.
@@ -282,24 +285,25 @@ class Instance:
         return True
 
     def shrink(self, pages: int) -> bool:
-        """Make the memory smaller again, to `pages`; return False if the engine does not follow.
+        """Undo a growth: make the memory `pages` large again. Return False if the engine still has another size.
 
-        What it is for: undoing a growth. A program cannot tell such an instance from one that never grew.
+        A program cannot tell such an instance from one that never grew.
         """
         memory = self._account.memory
         assert memory is not None
         assert self._memory is not None
         memory.resize(pages * PAGE_BYTES)
-        # A growth by nothing has the engine ask anew where the memory is, and how large.
+        # A growth by 0 pages makes the engine read the address and the size of the memory again.
         self._memory.grow(self._store, 0)
         return self.memory_pages == pages
 
     def write_raw_globals(self, raw_globals: Sequence[Sequence[Any]]) -> None:
-        """Set every mutable global, from what `raw_globals` gave for this module."""
+        """Set every mutable global. The argument comes from `raw_globals()` of an instance of the same module."""
         for cell, (_, bits) in zip(self._globals, raw_globals, strict=True):
             cell.write(bits)
 
     def _limit_store(self) -> None:
+        """Check the declared sizes, and set the store's limits for memory, tables and instances."""
         limits = self.limits
         info = self.module.info
         check_size(info, limits.memory_pages)
@@ -312,6 +316,7 @@ class Instance:
         )
 
     def _instantiate(self) -> Mapping[str, Any]:
+        """Link the imports and run the start function. Return the exports; none if the start function failed."""
         guard = self._guard
         guard.check()
         self._store.set_fuel(self._fuel)
@@ -342,6 +347,7 @@ class Instance:
         return exports
 
     def _host_function(self, wanted: Import) -> Any:
+        """Return the engine's function for an import."""
         name = f"{wanted.module}.{wanted.name}"
         function = self._imports.get((wanted.module, wanted.name))
         if function is None or wanted.kind != "function":
@@ -359,7 +365,9 @@ class Instance:
         return self._halves[-1].function
 
     def _metered(self, type_: FunctionType, function: HostFunction, gas: int) -> wasmtime.Func:
-        # The table of host functions must not keep the store alive, which would keep them in it.
+        """Return an engine function that takes `gas` from the running call and then calls `function`."""
+        # A weak reference, because a strong one would be a cycle: the engine's table of host functions keeps `run`,
+        # `run` would keep the store, and the store keeps its host functions.
         find_instance = ref(self)
 
         def run(*arguments: Number) -> Any:
@@ -372,7 +380,7 @@ class Instance:
         return fastcall.host_function(self._store, type_, run)
 
     def _prepare(self, function: str) -> Failure | None:
-        """Make the function ready to be called, or return why it cannot be."""
+        """Prepare calls of an exported function. If it cannot be called, return the failure."""
         type_ = self.module.info.functions[function]
         alien = [name for name in (*type_.params, *type_.results) if name not in NUMERIC]
         if alien:
@@ -382,10 +390,10 @@ class Instance:
 
 
 def check_size(info: ModuleInfo, memory_pages: int) -> None:
-    """Check that a module may have the memory and the tables that it declares, if the limit is `memory_pages`.
+    """Check that a module declares no more memory than `memory_pages`, and no more table elements than allowed.
 
     Raises:
-        Refused: it may not.
+        Refused: it declares more.
     """
     if info.memory is not None and info.memory.minimum > memory_pages:
         wanted = info.memory.minimum

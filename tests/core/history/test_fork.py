@@ -405,13 +405,13 @@ def test_a_long_line_of_forks_is_computed_one_after_the_other(shell, monkeypatch
     before = shell.records()
     forget(shell)
     depths: list[int] = []
-    branch = Worker.branch
+    branch = Worker.start_fork
 
     def counting(*arguments: Any) -> Any:
         depths.append(len(inspect.stack(0)))
         return branch(*arguments)
 
-    monkeypatch.setattr(Worker, "branch", counting)
+    monkeypatch.setattr(Worker, "start_fork", counting)
     assert worker_at(shell.node.context, process, newest).slot == newest
     shell.node.compute(process)
     assert len(depths) == 12

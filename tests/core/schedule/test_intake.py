@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hb.node import Node, build_message
 
 from hb.errors import Refused
 from hb.history import calling
 from hb.protocol.commitment import Key, sign
-from hb.schedule import intake
+from hb.protocol.request import build_message
+from hb.schedule import intake, sending
+from hb.storage.directory import DirectoryStorage
+from hb.storage.storage import FOREVER, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hb.protocol.message import Value
-    from hb.storage.store import Store
 
 ALICE, BOB, TRUSTED = Key(b"a" * 32), Key(b"b" * 32), Key(b"t" * 32)
 
@@ -76,17 +78,18 @@ def test_an_authority_of_another_type_is_none(shell: Any, authority: Value) -> N
         send(shell, process, TRUSTED, from_process="P" * 43)
 
 
-class Watched(Node):
-    """A node that knows whether it holds the store."""
+@dataclass(frozen=True)
+class WatchedStorage(DirectoryStorage):
+    """A storage that adds to `held` when its store is opened, and takes away when it is closed."""
 
-    is_held = False
+    held: list[None] = field(default_factory=list)
 
     @contextmanager
-    def _session(self) -> Iterator[Store]:  # type: ignore[override]
-        with super()._session() as store:
-            self.is_held = True
+    def session(self, patience: Patience = FOREVER) -> Iterator[Any]:  # type: ignore[override]
+        with super().session(patience) as store:
+            self.held.append(None)
             yield store
-            self.is_held = False
+            self.held.pop()
 
 
 @pytest.mark.parametrize("bytes_", [10, intake.SHORT_BYTES])
@@ -94,17 +97,31 @@ def test_a_long_message_is_signed_and_verified_while_nobody_waits_for_the_store(
     shell: Any, monkeypatch: pytest.MonkeyPatch, bytes_: int
 ) -> None:
     process = shell.spawn("counter.wasm")
-    node = Watched(shell.home)
+    home = shell.home
+    storage = WatchedStorage(home.path, home.storage.check_format)
+    context = shell.context(storage=storage)
     held: list[bool] = []
+
+    def send(*messages: Any) -> None:
+        sending.send(
+            context.session,
+            process,
+            messages,
+            signer=BOB,
+            scheduler_key=context.scheduler_key(),
+            environment=shell.environment,
+            limits=sending.SendLimits(10, 10**6),
+        )
+
     for name in ("sign_encoded", "verify"):
         real = getattr(intake, name)
-        monkeypatch.setattr(intake, name, lambda *given, real=real: held.append(node.is_held) or real(*given))
+        monkeypatch.setattr(intake, name, lambda *given, real=real: held.append(bool(storage.held)) or real(*given))
     message = build_message("Increment", data="x" * bytes_)
     signed = sign({**message, "target": process}, ALICE)
     for one in (message, signed):
-        node.send(process, [one], signer=BOB, environment=shell.environment)
+        send(one)
     assert held == [bytes_ == 10] * 2
-    node.send(process, [message, message], signer=BOB, environment=shell.environment)
+    send(message, message)
     assert held[2:] == [False] * 2
 
 

@@ -14,7 +14,7 @@ from hb.protocol.commitment import Key, committers, message_id, sign, verify
 from hb.protocol.packing import unpack
 from hb.protocol.request import build_message
 from hb.records import keys, lineage
-from hb.schedule import scheduler
+from hb.schedule import scheduler, sending
 
 ALICE = Key(b"a" * 32)
 
@@ -145,7 +145,15 @@ def test_messages_that_are_not_what_they_say_are_refused_and_none_of_their_batch
     with pytest.raises(Refused, match="target"):
         shell.send_all(process, [*increments(1), sign({"target": "x" * 43, "action": "Increment"}, ALICE)])
     with pytest.raises(Refused, match="no key was given"):
-        shell.node.send(process, increments(1), signer=None, environment=shell.environment)
+        sending.send(
+            shell.context().session,
+            process,
+            increments(1),
+            signer=None,
+            scheduler_key=shell.context().scheduler_key(),
+            environment=shell.environment,
+            limits=sending.SendLimits(10, 10_000),
+        )
     assert shell.records() == before
 
 

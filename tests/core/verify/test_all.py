@@ -94,7 +94,8 @@ class Racing:
     """A store in which another program writes just before the first batch is committed."""
 
     def __init__(self, store: Any, meanwhile: list[Callable[[Any], None]]) -> None:
-        self.get, self.scan, self._store, self._meanwhile = store.get, store.scan, store, meanwhile
+        self.get, self.get_many, self.scan = store.get, store.get_many, store.scan
+        self._store, self._meanwhile = store, meanwhile
 
     def commit(self, batch: Batch) -> None:
         if self._meanwhile:

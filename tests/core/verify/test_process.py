@@ -18,7 +18,8 @@ from hb.protocol.packing import pack, unpack
 from hb.protocol.request import build_message
 from hb.records import keys
 from hb.schedule.scheduler import Head
-from hb.storage.store import Batch, MemoryStore
+from hb.storage.memory import MemoryStore
+from hb.storage.store import Batch
 from hb.verify import evidence, walk
 from hb.verify import index as index_check
 from hb.verify import process as checks
@@ -26,7 +27,7 @@ from hb.verify import replay as replays
 from hb.verify.evidence import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from hb.verify.evidence import Finding
@@ -441,6 +442,9 @@ class TornStore:
         if key in self.torn:
             raise IntegrityError("the store is damaged: block checksum mismatch")
         return self.inner.get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self.get(key) for key in keys]
 
     def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         for key, _ in self.inner.scan(start, stop, reverse=reverse):
