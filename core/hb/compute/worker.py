@@ -109,6 +109,11 @@ class Worker:
         return self._trail.text
 
     @property
+    def engine(self) -> str:
+        """The name and major version of the engine that runs here."""
+        return self._engine
+
+    @property
     def slot(self) -> int:
         """The slot that the process is at."""
         slot: int = self._base["at-slot"]
@@ -177,6 +182,22 @@ class Worker:
         """
         self._check_next(assignment)
         return self.record_slot(assignment, changed=self._compute(assignment))
+
+    def take_out_of_gas(self, assignment: Message, results: Message) -> Computed:
+        """Take the next slot as its stored record has it: out of gas, with these `results`, and nothing changed.
+
+        Another engine computed it. This one counts gas otherwise, and might come to another state.
+
+        Raises:
+            IntegrityError: the assignment is not the next one of this process.
+        """
+        self._check_next(assignment)
+        self._base = {**self._base, "at-slot": assignment["slot"], "results": results}
+        return self.record_slot(assignment, changed=False)
+
+    def follow(self, record: bytes) -> None:
+        """Let the next record name `record` as the one before: what is stored of the slot that the process is at."""
+        self._previous = ids.digest(record)
 
     def compute_spawn(self, assignment: Message) -> None:
         """Compute the message of slot 0 on a worker that is at slot 0 and has not taken it yet."""
