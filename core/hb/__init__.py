@@ -33,6 +33,7 @@ _WHERE = {
     "MemoryInfo": "binary.info",
     "MemoryRange": "history.difference:Range",
     "ModuleInfo": "binary.info",
+    "Note": "verify.replay",
     "Process": "library",
     "ProcessView": "history.views",
     "PublicKey": "keyring",

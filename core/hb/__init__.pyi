@@ -50,6 +50,7 @@ from hb.library import verify_file as verify_file
 from hb.library import wat as wat
 from hb.schedule.scheduler import Scheduled as Scheduled
 from hb.verify.evidence import Finding as Finding
+from hb.verify.replay import Note as Note
 from hb.wasm.host import Failure as Failure
 from hb.wasm.tracing import Frame as Frame
 from hb.wasm.tracing import FunctionCall as FunctionCall

@@ -52,6 +52,8 @@ def import_(
     with progress.Bar() as bar:
         taken = context.writable_home(session, bar.advance).import_history(file, name=name, replay=replay)
     assert taken.imported is not None
+    for note in taken.imported.notes:
+        output.note(note.sentence)
     _tell(session, taken.imported, name)
 
 

@@ -103,25 +103,34 @@ class _Check:
         return self.home.bound(on_slot=self._hear)
 
     def everything(self, targets: Iterable[str], *, names: bool) -> bool:
-        """Checks all targets, and the names where asked to, and prints the findings; whether there were none."""
+        """Check all targets, or with `names` the whole home. Print the findings; return whether there were none."""
         self.slots = self.found = 0
-        for target in targets:
-            self._last, self._again = -1, False
-            try:
-                if not names and arguments.is_file(target):
+        try:
+            if names:
+                self._tell(self.watched.verify(replay=self.replay, on_process=self._begin, on_note=self._note))
+                return not self.found
+            for target in targets:
+                self._begin(target)
+                if arguments.is_file(target):
                     self._file(Path(target))
                 else:
-                    self._process(target, shared=not names)
-            finally:
-                self._bar.__exit__(None, None, None)
-        if names:
-            self._tell(self.home.verify_names())
+                    self._process(target)
+        finally:
+            self._bar.__exit__(None, None, None)
         return not self.found
 
-    def _process(self, target: str, *, shared: bool) -> None:
+    def _begin(self, target: str) -> None:
+        self._bar.__exit__(None, None, None)
+        self._last, self._again = -1, False
+
+    def _note(self, note: hb.Note) -> None:
+        self._bar.__exit__(None, None, None)
+        output.note(f"{note.process}: {note.sentence}")
+
+    def _process(self, target: str) -> None:
         try:
             found = self.watched.process(target, look_up=False)
-            self._tell(found.find_damage(replay=self.replay, shared=shared))
+            self._tell(found.find_damage(replay=self.replay, on_note=self._note))
         except NotFound as error:
             if not Path(target).is_file():
                 raise
@@ -137,11 +146,14 @@ class _Check:
             found = hb.verify_file(path) if home is None else home.verify_file(path)
             self.slots += 1
             self._tell(found.findings)
+            for note in found.notes:
+                self._note(note)
             self._tell_witness(path, found)
         elif home is None:
-            self._tell(hb.find_file_damage(path, replay=self.replay, on_slot=self._hear))
+            found_damage = hb.find_file_damage(path, replay=self.replay, on_slot=self._hear, on_note=self._note)
+            self._tell(found_damage)
         else:
-            self._tell(home.find_file_damage(path, replay=self.replay))
+            self._tell(home.find_file_damage(path, replay=self.replay, on_note=self._note))
 
     def _home_if_any(self) -> hb.Home | None:
         """Return the home, if there is one: it keeps the modules that are compiled."""

@@ -111,8 +111,8 @@ class Account:
 def beyond(size: int, most_bytes: int) -> BeyondThisMachine:
     """Return the refusal of `size` bytes where this machine's own bound is `most_bytes`."""
     return BeyondThisMachine(
-        f"the program needs {size >> 20} MiB of memory; this machine allows {most_bytes >> 20} MiB",
-        hint="if you trust the program, allow it more memory on this machine",
+        f"the program needs {-(-size >> 20)} MiB of memory; this machine allows {most_bytes >> 20} MiB",
+        hint="if you trust the program, raise program-memory under [host] in the home's config.toml",
     )
 
 

@@ -102,7 +102,8 @@ class Context:
         """
         settings = self.settings
         limits = ModuleLimits(settings.module_limit_bytes, settings.compile_limit_s, settings.compile_limit_mb)
-        return self.modules.machine(self.session, limits, given).under(self.cancellation)
+        machine = self.modules.machine(self.session, limits, given).under(self.cancellation)
+        return replace(machine, host_memory_pages=settings.host_memory_pages)
 
     def scheduler_key(self) -> Key:
         """Return the key that signs this home's assignments.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from hb import ids
 from hb.cancellation import NEVER
-from hb.compute import opening
+from hb.compute import comparison, opening
 from hb.errors import IntegrityError, Interrupted
 from hb.records import cache, keys, lineage
 from hb.schedule import scheduler
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hb.compute.context import Context
     from hb.compute.worker import Computed, Worker
     from hb.devices.device import Machine
+    from hb.protocol.message import Message
 
 RUN_SLOTS = 4000
 """Maximum slots that are read at once, and written at once."""
@@ -168,7 +169,7 @@ def open_worker(context: Context, process: str, limit: int, machine: Machine) ->
         restorable = cache.latest(store, process, limit=limit, required="image")
         newest = -1 if restorable is None else restorable
         shared = [at for at in line[:-1] if newest <= at.last] if newest < line[-1].first else []
-        found = None if shared else opening.find(store, line[-1], limit)
+        found = None if shared else opening.find(store, line[-1], limit, machine)
     live = None
     for at in shared:
         if context.cancellation.is_cancelled:
@@ -190,11 +191,11 @@ def _open(
     """Return a worker of the process that owns the slots `at`. `before` is one at the slot that they go on from."""
     if found is None:
         with context.session() as store:
-            found = opening.find(store, at, limit)
+            found = opening.find(store, at, limit, machine)
     live, computed = opening.open_at(machine, at, found, before)
     if computed is not None:
-        run = _Run()
-        _keep(run, at.process, computed)
+        run = _Run(known={} if found.record is None else {at.first: found.record})
+        _keep(run, live, computed)
         _write(context, run)
         context.on_slot(at.first, limit)
     return live
@@ -216,7 +217,7 @@ def _advance(context: Context, live: Worker, slot: int, run: _Run, *, is_last: b
     try:
         while True:
             for computed in _compute(context, live, run, slot):
-                _keep(run, live.process, computed)
+                _keep(run, live, computed)
             if live.slot >= slot:
                 break
             context.pool.weigh(live)
@@ -262,31 +263,50 @@ def _compute(context: Context, live: Worker, run: _Run, last: int) -> Iterator[C
     for assignment in scheduler.read_stretch(live.process, run.first, run.assignments):
         if context.cancellation.is_cancelled:
             raise Interrupted(f"interrupted at slot {live.slot}; all slots up to it are computed")
-        yield live.compute_next(assignment)
+        results = _known_out_of_gas(run, live) if run.known else None
+        yield live.compute_next(assignment) if results is None else live.take_out_of_gas(assignment, results)
         context.on_slot(live.slot, last)
         if run.is_full():
             break
 
 
-def _keep(run: _Run, process: str, computed: Computed) -> None:
-    """Put what was computed into the run's batch. If a record is stored already, it must be the same bytes."""
-    known = run.known.get(computed.slot)
+def _known_out_of_gas(run: _Run, live: Worker) -> Message | None:
+    """Return the stored results of the next slot if another engine ran out of gas there: this one might not."""
+    stored = run.known.get(live.slot + 1)
+    return None if stored is None else comparison.foreign_out_of_gas(stored, live.engine)
+
+
+def _keep(run: _Run, live: Worker, computed: Computed) -> None:
+    """Put what was computed into the run's batch. A record that is stored already stays, and must say the same."""
+    process, known = live.process, run.known.get(computed.slot)
     if known is None:
         cache.write(run.batch, process, computed.slot, computed.record)
         run.size_bytes += len(computed.record)
     elif known != computed.record:
-        raise IntegrityError(
-            "a slot computed again came out differently",
-            process=process,
-            slot=computed.slot,
-            expected=known.decode("utf-8", "replace"),
-            got=computed.record.decode(),
-        )
+        _check_same(known, computed, process)
+        live.follow(known)
     image = computed.image
     if image is not None:
         cache.write_image(run.batch, process, computed.slot, image.record, image.pages)
         if image.pages:
             run.size_bytes += sum(map(len, image.pages.values()))
+
+
+def _check_same(known: bytes, computed: Computed, process: str) -> None:
+    """Make sure that a stored record of another engine says what was computed here, apart from gas."""
+    stored = cache.parse(known, "slot record", process, computed.slot)
+    again = cache.parse(computed.record, "slot record", process, computed.slot)
+    if stored.get("engine") == again["engine"]:
+        expected, got = known.decode("utf-8", "replace"), computed.record.decode()
+        what = "a slot computed again came out differently"
+    else:
+        found = comparison.find_difference(stored, again, comparison.EVERYTHING)
+        if found is None:
+            return
+        expected, got = (comparison.shown(value) for value in (found.before, found.after))
+        engines = comparison.engines_of(stored, again)
+        what = f"a slot computed again came out differently in {found.path} ({engines})"
+    raise IntegrityError(what, process=process, slot=computed.slot, expected=expected, got=got)
 
 
 def _write(context: Context, run: _Run) -> None:

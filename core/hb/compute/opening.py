@@ -23,29 +23,36 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """What a worker is made from: the definition, and a memory image with its record, or else the first assignment."""
+    """What a worker is made from: the definition, and a memory image with its record, or else the first assignment.
+
+    `record` is the stored record of the first slot, if there is one but no image.
+    """
 
     definition: Message
     restorable: tuple[bytes, cache.Image, dict[int, bytes]] | None
-    first: Message | None
+    first: Message | None = None
+    record: bytes | None = None
 
 
-def find(store: Store, at: lineage.Segment, limit: int) -> Found:
+def find(store: Store, at: lineage.Segment, limit: int, machine: Machine) -> Found:
     """Read what a worker of the process that owns the slots `at` is made from, up to the slot `limit`.
 
     Raises:
         NotFound: there is no such process.
+        BeyondThisMachine: the memory image is larger than `machine` allows.
         IntegrityError: what is stored is damaged.
     """
     definition = lineage.get_definition(store, at.process)
     slot = cache.latest(store, at.process, first=at.first, limit=limit, required="image")
     if slot is None:
-        return Found(definition, None, scheduler.get_assignment(store, at.process, at.first))
+        first = scheduler.get_assignment(store, at.process, at.first)
+        return Found(definition, None, first, cache.read_bytes(store, at.process, at.first))
     links.read(store, at.process, slot)
     record = cache.read_bytes(store, at.process, slot)
     assert record is not None
     image = cache.read_image(store, at.process, slot)
-    return Found(definition, (record, image, cache.read_pages(store, image, at.process, slot)), None)
+    machine.check_memory(image.pages)
+    return Found(definition, (record, image, cache.read_pages(store, image, at.process, slot)))
 
 
 def open_at(
@@ -59,7 +66,7 @@ def open_at(
         IntegrityError: what was found does not fit together.
         Refused: the definition cannot be run.
     """
-    process, (definition, restorable, first) = at.process, found
+    process, (definition, restorable, first, _) = at.process, found
     if restorable is not None:
         return worker.resume(process, definition, *restorable, machine), None
     assert first is not None

@@ -117,8 +117,10 @@ class Pool:
     def keep(self, worker: Worker) -> None:
         """Give back a worker whose slots are all stored. Call it inside `room`.
 
-        Of two workers of one process, the one that is further is kept.
+        Of two workers of one process, the one that is further is kept. It must `run_on` a machine when it is taken.
         """
+        # What made the request holds the pool. Without this, only the garbage collector would give the memory back.
+        worker.rest()
         with self._changed:
             place = self._places[worker.process]
             kept = place.worker

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
+from hb.cancellation import NEVER
 from hb.compute import transition
 from hb.devices.device import Base, Live, Machine
 from hb.errors import IntegrityError
@@ -28,8 +29,10 @@ from hb.records.cache import PAGE_BYTES, Image, parse, parse_image
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hb.cancellation import Cancellation
     from hb.wasm.instance import Instance
     from hb.wasm.memory import Mirror
+    from hb.wasm.module import Module
 
 SMALL_PAGES = 16
 """Maximum pages of 64 KiB of a memory that is compared and imaged at every slot. DO NOT CHANGE: slot records tell."""
@@ -44,6 +47,13 @@ IMAGE_SLOTS = 128
 """A larger memory is imaged after this many slots, whatever they used."""
 
 _ZERO_PAGE = bytes(PAGE_BYTES)
+
+
+def _no_module(image: str, cancellation: Cancellation) -> Module:
+    raise AssertionError("a worker that rests runs nothing")
+
+
+_NO_MACHINE = Machine(_no_module)
 
 
 class StoredImage(NamedTuple):
@@ -99,6 +109,11 @@ class Worker:
         return self._trail.text
 
     @property
+    def engine(self) -> str:
+        """The name and major version of the engine that runs here."""
+        return self._engine
+
+    @property
     def slot(self) -> int:
         """The slot that the process is at."""
         slot: int = self._base["at-slot"]
@@ -131,6 +146,11 @@ class Worker:
             self._undo_to(self._base)
             self._is_displaced = False
 
+    def rest(self) -> None:
+        """Let go of the request that used this worker: its machine and its cancellation. `run_on` goes on."""
+        self._machine = _NO_MACHINE
+        self._instance.cancellation = NEVER
+
     def copy_state(self) -> None:
         """Copy the state, so that going back to it is quick after a message that was only tried."""
         if self._since:
@@ -162,6 +182,22 @@ class Worker:
         """
         self._check_next(assignment)
         return self.record_slot(assignment, changed=self._compute(assignment))
+
+    def take_out_of_gas(self, assignment: Message, results: Message) -> Computed:
+        """Take the next slot as its stored record has it: out of gas, with these `results`, and nothing changed.
+
+        Another engine computed it. This one counts gas otherwise, and might come to another state.
+
+        Raises:
+            IntegrityError: the assignment is not the next one of this process.
+        """
+        self._check_next(assignment)
+        self._base = {**self._base, "at-slot": assignment["slot"], "results": results}
+        return self.record_slot(assignment, changed=False)
+
+    def follow(self, record: bytes) -> None:
+        """Let the next record name `record` as the one before: what is stored of the slot that the process is at."""
+        self._previous = ids.digest(record)
 
     def compute_spawn(self, assignment: Message) -> None:
         """Compute the message of slot 0 on a worker that is at slot 0 and has not taken it yet."""

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hb.cancellation import NEVER
-from hb.errors import Refused
+from hb.errors import BeyondThisMachine, Refused
 
 if TYPE_CHECKING:
     from hb.binary.parse import Import
@@ -71,6 +71,19 @@ class Machine:
             Interrupted: it was cancelled while the module was compiled.
         """
         return self.load(image, self.cancellation)
+
+    def check_memory(self, pages: int) -> None:
+        """Make sure that a memory of this many pages of 64 KiB may be loaded here.
+
+        Raises:
+            BeyondThisMachine: it is more than this machine allows.
+        """
+        most = self.host_memory_pages
+        if most is not None and pages > most:
+            raise BeyondThisMachine(
+                f"the program needs {-(-pages // 16)} MiB of memory; this machine allows {most // 16} MiB",
+                hint="if you trust the program, raise program-memory under [host] in the home's config.toml",
+            )
 
     def under(self, cancellation: Cancellation) -> Machine:
         """Return the same machine for work that `cancellation` stops."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hb.protocol.definition import Limits
     from hb.protocol.message import Message, Value
     from hb.verify.evidence import Finding
+    from hb.verify.replay import Note
 
 
 class Clock:
@@ -140,8 +141,7 @@ class Home(Scope):
         """Return the ID of every process with any record, including damaged ones."""
         from hb.verify import census
 
-        with self.context.session() as store:
-            return census.processes(store)
+        return census.processes(self.context.session)
 
     def names(self) -> dict[str, Process]:
         """Return the names, and the process that each stands for."""
@@ -252,29 +252,46 @@ class Home(Scope):
 
         return verified.verified(Path(path), self.context.machine, replay=replay, on_slot=self.context.on_slot)
 
-    def find_file_damage(self, path: str | os.PathLike[str], *, replay: bool = False) -> Iterator[Finding]:
-        """Yield what `verify_file` finds in a history, as it is found.
+    def find_file_damage(
+        self, path: str | os.PathLike[str], *, replay: bool = False, on_note: Callable[[Note], None] | None = None
+    ) -> Iterator[Finding]:
+        """Yield what `verify_file` finds in a history, as it is found; see `hb.find_file_damage`.
 
         Raises:
             NotFound, Refused, HomeUnusable, Interrupted: as `hb.verify_file`.
         """
         from hb.library import verified
 
-        return verified.damage(Path(path), self.context.machine, replay=replay, on_slot=self.context.on_slot)
+        on_slot = self.context.on_slot
+        return verified.damage(Path(path), self.context.machine, replay=replay, on_slot=on_slot, on_note=on_note)
 
     # -- checks
 
-    def verify(self, *, replay: bool = False) -> Iterator[Finding]:
-        """Yield everything that is wrong with what is stored in this home; see `Process.verify`.
+    def verify(
+        self,
+        *,
+        replay: bool = False,
+        on_process: Callable[[str], None] | None = None,
+        on_note: Callable[[Note], None] | None = None,
+    ) -> Iterator[Finding]:
+        """Yield everything that is wrong with what is stored in this home, its names included; see `Process.verify`.
 
-        Slots that forks share are checked once, with the process that owns them.
+        Slots that forks share are checked once, with the process that owns them. `on_process` is called with the ID of
+        each process before it is checked. With `replay`, `on_note` is told of slots that another engine computed.
 
         Raises:
             Interrupted: it was cancelled.
         """
-        for process in self.process_ids():
-            yield from Process(self, process).find_damage(replay=replay, shared=False)
-        yield from self.verify_names()
+        from hb.verify import audit
+        from hb.verify import replay as replays
+
+        return audit.verify_all(
+            self.context,
+            self.process_ids(),
+            replay=replay,
+            on_process=on_process or (lambda process: None),
+            on_note=on_note or replays.ignore,
+        )
 
     def verify_names(self) -> Iterator[Finding]:
         """Yield the names that stand for no process."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hb.protocol.message import Message, Value
     from hb.schedule.scheduler import Scheduled
     from hb.verify.evidence import Finding
+    from hb.verify.replay import Note
 
 
 def message(
@@ -319,15 +320,22 @@ class Process(Past):
         """
         return list(self.find_damage(replay=replay))
 
-    def find_damage(self, *, replay: bool = False, shared: bool = True) -> Iterator[Finding]:
+    def find_damage(
+        self, *, replay: bool = False, shared: bool = True, on_note: Callable[[Note], None] | None = None
+    ) -> Iterator[Finding]:
         """Yield what `verify` returns, as it is found. Without `shared`, skip the slots that a fork shares.
+
+        With `replay`, `on_note` is told of slots that another engine computed, whose gas is not compared.
 
         Raises:
             Interrupted: it was cancelled.
         """
         from hb.verify import audit
+        from hb.verify import replay as replays
 
-        return audit.verify(self.home.context, self.name, replay=replay, shared=shared)
+        return audit.verify(
+            self.home.context, self.name, replay=replay, shared=shared, on_note=on_note or replays.ignore
+        )
 
     def repair(self, *, replay: bool = False) -> list[str]:
         """Compute again what is damaged, if it follows from an intact schedule. Return what was done, a line each.

@@ -14,19 +14,21 @@ from hb.errors import IntegrityError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from hb.devices.device import Machine
     from hb.verify.evidence import Finding, OnSlot
+    from hb.verify.replay import Note
 
-    MakeMachine = Callable[[dict[str, bytes]], Machine]
+    MakeMachine = Callable[[Mapping[str, bytes]], Machine]
+    OnNote = Callable[[Note], None]
 
 
 class VerifiedFile(NamedTuple):
     """What verifying a file gave: `findings`, everything that is wrong with it.
 
     If it is a witness that is right, the process, the slot, its hashpath, and the addresses of those who attest it are
-    known too.
+    known too. `notes` name engines other than this one that computed slots: their gas is not compared.
     """
 
     findings: list[Finding]
@@ -34,6 +36,7 @@ class VerifiedFile(NamedTuple):
     slot: int | None = None
     hashpath: str | None = None
     attested_by: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def verify_file(path: str | os.PathLike[str], *, replay: bool = False) -> VerifiedFile:
@@ -55,14 +58,20 @@ def verify_file(path: str | os.PathLike[str], *, replay: bool = False) -> Verifi
 
 
 def find_file_damage(
-    path: str | os.PathLike[str], *, replay: bool = False, on_slot: OnSlot | None = None
+    path: str | os.PathLike[str],
+    *,
+    replay: bool = False,
+    on_slot: OnSlot | None = None,
+    on_note: OnNote | None = None,
 ) -> Iterator[Finding]:
     """Yield what `verify_file` finds in a history, as it is found, and call `on_slot(slot, last)` after each slot.
+
+    With `replay`, `on_note` is told of slots that another engine computed, whose gas is not compared.
 
     Raises:
         NotFound, Refused, HomeUnusable, Interrupted: as `verify_file`.
     """
-    return damage(Path(path), _bare(), replay=replay, on_slot=on_slot)
+    return damage(Path(path), _bare(), replay=replay, on_slot=on_slot, on_note=on_note)
 
 
 def file_form(path: str | os.PathLike[str]) -> str:
@@ -89,25 +98,41 @@ def is_history_file(path: str | os.PathLike[str]) -> bool:
 def verified(path: Path, make_machine: MakeMachine, *, replay: bool, on_slot: OnSlot | None = None) -> VerifiedFile:
     """Do what `verify_file` does, with modules of `make_machine`."""
     from hb.files import challenge
+    from hb.verify.evidence import finding_of
 
     try:
         if file_form(path) != "witness":
-            return VerifiedFile(list(damage(path, make_machine, replay=replay, on_slot=on_slot)))
+            notes: list[Note] = []
+            findings = list(damage(path, make_machine, replay=replay, on_slot=on_slot, on_note=notes.append))
+            return VerifiedFile(findings, notes=tuple(notes))
     except IntegrityError as error:
-        return VerifiedFile([challenge.finding_of(error)])
+        return VerifiedFile([finding_of(error)])
     found = challenge.challenge_file(path, make_machine)
-    return VerifiedFile(found.findings, found.process, found.slot, found.hashpath, tuple(found.attested_by))
+    return VerifiedFile(
+        found.findings, found.process, found.slot, found.hashpath, tuple(found.attested_by), tuple(found.notes)
+    )
 
 
-def damage(path: Path, make_machine: MakeMachine, *, replay: bool, on_slot: OnSlot | None = None) -> Iterator[Finding]:
+def damage(
+    path: Path,
+    make_machine: MakeMachine,
+    *,
+    replay: bool,
+    on_slot: OnSlot | None = None,
+    on_note: OnNote | None = None,
+) -> Iterator[Finding]:
     """Do what `find_file_damage` does, with modules of `make_machine`."""
     from hb.compute.context import ignore
-    from hb.files import challenge, staging
+    from hb.files import staging
+    from hb.verify import replay as replays
+    from hb.verify.evidence import finding_of
 
     try:
-        yield from staging.verify(path, make_machine, replay=replay, on_slot=on_slot or ignore)
+        yield from staging.verify(
+            path, make_machine, replay=replay, on_slot=on_slot or ignore, on_note=on_note or replays.ignore
+        )
     except IntegrityError as error:
-        yield challenge.finding_of(error)
+        yield finding_of(error)
 
 
 def _bare() -> MakeMachine:

@@ -176,11 +176,15 @@ def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int,
     Raises:
         IntegrityError: a page is missing, or does not have its digest.
     """
-    pages: dict[int, bytes] = {}
-    held = list(image.held.items())
-    for start in range(0, len(held), READ_PAGES):
-        part = held[start : start + READ_PAGES]
-        for (page, digest), packed in zip(part, store.get_many([keys.page_key(at) for _, at in part]), strict=True):
+    contents: dict[str, bytes] = {}  # a page that occurs often is read once, and takes memory once
+    first: dict[str, int] = {}
+    for page, digest in image.held.items():
+        first.setdefault(digest, page)
+    wanted = list(first)
+    for start in range(0, len(wanted), READ_PAGES):
+        part = wanted[start : start + READ_PAGES]
+        for digest, packed in zip(part, store.get_many([keys.page_key(at) for at in part]), strict=True):
+            page = first[digest]
             if packed is None:
                 raise IntegrityError(f"memory page {page} is gone", process=process, slot=slot, expected=digest)
             content = decompress(packed)
@@ -189,8 +193,8 @@ def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int,
                 raise IntegrityError(
                     f"memory page {page} is not what it was", process=process, slot=slot, expected=digest, got=got
                 )
-            pages[page] = content
-    return pages
+            contents[digest] = content
+    return {page: contents[digest] for page, digest in image.held.items()}
 
 
 def compress(page: bytes) -> bytes:

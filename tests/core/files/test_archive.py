@@ -72,9 +72,9 @@ def test_no_byte_can_be_another_and_none_can_be_left_out() -> None:
     [
         (sealed(END, b"hb history 2\n"), Refused, "it has version 2; this hb knows 1"),
         (sealed(END, b"hb history 0\n"), IntegrityError, "no hb ever wrote"),
-        (sealed(END, b"hb history 01\n"), Refused, "no history and no witness"),
-        (sealed(END, b"hb future 1\n"), Refused, "no history and no witness"),
-        (b"", Refused, "no history and no witness"),
+        (sealed(END, b"hb history 01\n"), Refused, "not an hb history or witness"),
+        (sealed(END, b"hb future 1\n"), Refused, "not an hb history or witness"),
+        (b"", Refused, "not an hb history or witness"),
         (b"hb history 1\n", IntegrityError, "it is cut"),
         (sealed(b""), IntegrityError, "in the middle of a record"),
         (sealed(END[:-1]), IntegrityError, "in the middle of a record"),
