@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hb.errors import HomeUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from hb.storage.store import Batch, Store
 
@@ -29,6 +29,9 @@ class FaultyStore:
 
     def get(self, key: bytes) -> bytes | None:
         return self.inner.get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return self.inner.get_many(keys)
 
     def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         return self.inner.scan(start, stop, reverse=reverse)

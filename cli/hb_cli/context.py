@@ -76,13 +76,17 @@ def working_directory() -> Path:
         ) from error
 
 
-def existing_home(session: Session, on_slot: Callable[[int, int], None] | None = None) -> hb.Home:
+def existing_home(
+    session: Session, on_slot: Callable[[int, int], None] | None = None, *, keep_open: bool = False
+) -> hb.Home:
     """Return the home, which must be there. `on_slot(slot, last)` is called after each slot that a verb deals with.
+
+    With `keep_open`, for commands that live long, the store stays open as long as nobody else waits for it.
 
     Raises:
         NoHome: there is none.
     """
-    home = hb.open(home_path(session), create=False, lock_timeout_s=session.lock_timeout_s)
+    home = hb.open(home_path(session), create=False, lock_timeout_s=session.lock_timeout_s, keep_open=keep_open)
     return home if on_slot is None else home.bound(on_slot=on_slot)
 
 

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hb import atomic
 from hb.errors import HomeUnusable, IntegrityError, NoHome, Refused
 from hb.records import formats, keys
 from hb.storage import lock
@@ -29,6 +31,7 @@ from hb.storage.store import Batch
 if TYPE_CHECKING:
     from hb.config import Config
     from hb.protocol.commitment import Key
+    from hb.storage.store import Store
 
 HOME_NAME = ".hb"
 DEFAULT_KEY = "default"
@@ -36,9 +39,13 @@ DEFAULT_KEY = "default"
 
 @dataclass(frozen=True)
 class Home:
-    """Where the parts of the home at `path` are, and the way into its store."""
+    """Where the parts of the home at `path` are, and the way into its store.
+
+    With `keep_open`, the store stays open between sessions as long as nobody else waits: for programs that live long.
+    """
 
     path: Path
+    keep_open: bool = field(default=False, kw_only=True, compare=False)
 
     @property
     def config(self) -> Path:
@@ -60,10 +67,22 @@ class Home:
         """The file of what was typed at a prompt; there once something was."""
         return self.path / "typed"
 
-    @property
+    @cached_property
     def storage(self) -> DirectoryStorage:
-        """Its storage: the way into its store."""
-        return DirectoryStorage(self.path, lambda store: formats.check(store, f"the home {self.path}"))
+        """The way into its store."""
+
+        def check(store: Store) -> None:
+            formats.check(store, f"the home {self.path}")
+
+        if not self.keep_open:
+            return DirectoryStorage(self.path, check)
+        from hb.storage.keeping import KeptStorage
+
+        return KeptStorage(self.path, check)
+
+    def close(self) -> None:
+        """Close the store if it is kept open. The next session opens it again."""
+        self.storage.close()
 
     def settings(self) -> Config:
         """What its config.toml says.
@@ -116,7 +135,7 @@ def find(
     return user_data
 
 
-def open_home(path: Path) -> Home:
+def open_home(path: Path, *, keep_open: bool = False) -> Home:
     """The home at `path`, with its parts looked at; a session of its storage opens the store.
 
     Raises:
@@ -125,7 +144,7 @@ def open_home(path: Path) -> Home:
         Refused: a part is not what it must be (a link to somewhere else, a file for a directory).
         HomeUnusable: the operating system would not let it be looked at.
     """
-    home = Home(path)
+    home = Home(path, keep_open=keep_open)
     if not stat.S_ISDIR(_mode(path, follow=True)):
         raise NoHome(f"no home at {path}", hint="make one: hb init")
     store_mode = _mode(home.storage.store)
@@ -200,7 +219,7 @@ def _make(path: Path, seed: bytes | None) -> Home:
             raise
         return existing
     else:
-        _sync(path.parent)
+        atomic.sync_directory(path.parent)
         return Home(path)
     finally:
         rmtree(fresh.path, ignore_errors=True)
@@ -226,16 +245,7 @@ def _fill(home: Home, seed: bytes | None) -> None:
     with open_store(home.storage.store, create=True) as store:
         store.commit(Batch(puts={keys.FORMAT_KEY: keys.FORMAT}, sync=True))
     for directory in (home.storage.store, home.keys, home.path):
-        _sync(directory)
-
-
-def _sync(directory: Path) -> None:
-    """Have the names in a directory on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        atomic.sync_directory(directory)
 
 
 def _mode(path: Path, *, follow: bool = False) -> int:

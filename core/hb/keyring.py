@@ -13,13 +13,14 @@ import re
 import stat
 from dataclasses import dataclass
 from errno import ELOOP
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hb import ids
 from hb.errors import HomeUnusable, NotFound, Refused
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hb.protocol.commitment import Key
 
 SEED_BYTES = 32
@@ -137,31 +138,16 @@ def _taken(name: str) -> Refused:
 
 
 def _write_new(path: Path, name: str, content: bytes) -> None:
-    """Write a file that must not be there yet, so that it appears whole or not at all."""
-    from tempfile import mkstemp
+    """Write a file that must not be there yet."""
+    from hb import atomic
 
     try:
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700)
-        # mkstemp makes it for its owner only; a name that begins with a dot is no key's.
-        descriptor, draft_name = mkstemp(prefix=".", dir=path.parent)
-        draft = Path(draft_name)
         try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(descriptor)
-            try:
-                path.hardlink_to(draft)
-            except FileExistsError as error:
-                raise _taken(name) from error
-        finally:
-            draft.unlink()
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+            atomic.write(path, content, overwrite=False)
+        except FileExistsError as error:
+            raise _taken(name) from error
     except OSError as error:
         raise HomeUnusable(f"cannot write {path}: {error.strerror}") from error
 

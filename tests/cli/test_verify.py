@@ -7,6 +7,7 @@ import pytest
 from hb.home import open_home
 from hb.protocol.message import dumps, loads_message
 from hb.records import keys
+from hb.storage.leveldb import open_store
 from hb.storage.store import Batch
 
 
@@ -134,3 +135,49 @@ def test_wrong_usage_and_what_is_not_there(computed) -> None:
     assert shell.hb("verify").code == 2
     assert shell.hb("verify", "counter", "--all").code == 2
     assert shell.hb("verify", "nothing").code == 12
+
+
+def the_log(shell):
+    return max((shell.home / "store").glob("*.log"), key=lambda log: log.stat().st_size)
+
+
+def test_a_torn_log_is_one_line_on_stderr_and_all_that_was_acknowledged_is_there(counter) -> None:
+    counter.ok("send", "counter", "Increment")
+    counter.ok("send", "counter", "Increment")
+    # The next send is cut off by a power loss: the first half of its bytes is on the disk.
+    counter.ok("send", "counter", "Increment")
+    log = the_log(counter)
+    sent = log.read_bytes()
+    log.write_bytes(sent[: len(sent) // 2] + bytes(len(sent) - len(sent) // 2))
+    outcome = counter.hb("inspect", "counter")
+    assert outcome.code == 0
+    assert outcome.err.count("\n") == 1
+    assert outcome.err.startswith("hb: a crash cut off the last write to ")
+    assert "/set-aside/" in outcome.err
+    assert [line["slot"] for line in outcome.lines()] == [0, 1, 2]
+    clean = counter.ok("verify", "--all", "--replay")
+    assert (clean.json()["findings"], clean.err) == (0, "")
+    assert counter.ok("send", "counter", "Increment").json() == 3
+    assert counter.ok("state", "counter", "counter").json() == 3
+
+
+def test_a_log_damaged_before_its_end_is_exit_14_and_repair_brings_back_what_is_whole(counter) -> None:
+    process = counter.ok("compute", "counter").json()["process"]
+    with open_store(counter.home / "store") as store:
+        store.commit(Batch(puts={keys.name_key("wrong"): process.encode()}, sync=True))
+        store.commit(Batch(puts={keys.name_key("right"): process.encode()}, sync=True))
+    log = the_log(counter)
+    damaged = log.read_bytes().replace(b"wrong", b"wrnog")
+    log.write_bytes(damaged)
+    for words in (("state", "counter"), ("send", "counter", "Increment"), ("verify", "--all")):
+        outcome = counter.hb(*words)
+        assert outcome.code == 14
+        assert "whole ones come after it" in outcome.err
+        assert "hb verify --all --repair" in outcome.err
+    outcome = counter.ok("verify", "--all", "--repair")
+    assert outcome.lines()[0]["process"] is None
+    assert log.name in outcome.lines()[0]["repaired"]
+    assert outcome.lines()[-1]["findings"] == 0
+    (aside,) = (counter.home / "set-aside").iterdir()
+    assert aside.read_bytes() == damaged
+    assert counter.ok("state", "right", "counter").json() == 0

@@ -19,6 +19,7 @@ from hb import keyring
 from hb.environment import system_environment
 from hb.home import Home
 from hb.protocol.request import build_message
+from hb.storage import lock
 from hb.storage.directory import DirectoryStorage
 from hb.storage.storage import FOREVER, Patience
 from hb.wasm.module import from_text
@@ -108,6 +109,22 @@ def test_a_compute_that_does_not_end_keeps_no_send_and_no_state_waiting(tmp_path
             assert hb(home, "--lock-timeout", "20", "send", "counter", "Increment", "--wait").startswith(
                 f"{1 + number}\n"
             )
+
+
+def test_ctrl_c_and_the_lock_timeout_are_heard_while_another_computes_the_same_process(tmp_path: Path) -> None:
+    with waiting.endless(tmp_path) as home:
+        (computing,) = (home / "cache").glob("computing-*.lock")
+        for verb in ("compute", "state"):
+            busy = start(home, "--lock-timeout", "0.2", verb, "endless")
+            assert busy.communicate(timeout=TIMEOUT_S)[1].startswith("hb: error: ")
+            assert busy.returncode == 11
+            waiter = start(home, verb, "endless")
+            while not lock.is_awaited(computing):
+                assert waiter.poll() is None
+                time.sleep(0.01)
+            waiter.send_signal(signal.SIGINT)
+            waiter.communicate(timeout=TIMEOUT_S)
+            assert waiter.returncode == 130
 
 
 class Slice(NamedTuple):

@@ -99,7 +99,7 @@ def _tell(session: Session, process: str, slot: int) -> None:
 
 def _follow(session: Session, name: str) -> int:
     """Print each slot when it is computed, until Ctrl-C. That is how it ends: it is not an error."""
-    process = context.existing_home(session).process(name, look_up=False)
+    process = context.existing_home(session, keep_open=True).process(name, look_up=False)
     try:
         _print_slots(session, process)
     except Interrupted:

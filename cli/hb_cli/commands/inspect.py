@@ -101,7 +101,7 @@ def inspect(
     _check(slot, [ref for ref in (first, last) if ref is not None], definition=definition, chooses=chooses)
     if follow and (reverse or last is not None):
         raise arguments.misuse("--follow goes on with what comes: no --reverse and no --to beside it")
-    home = context.existing_home(session)
+    home = context.existing_home(session, keep_open=follow)
     found = home.process(process, look_up=False)
     if definition:
         _print_definition(session, found)

@@ -59,7 +59,7 @@ class _Talk:
     def __init__(self, session: Session, process: str, key_name: str | None) -> None:
         self.session = session
         self._bar = progress.Bar()
-        self.home: hb.Home = context.existing_home(session, self._advance)
+        self.home: hb.Home = context.existing_home(session, self._advance, keep_open=True)
         self.signer = self.home.signer(key_name)
         self.limit_bytes = self.home.settings.message_limit_bytes
         self.process = self.home.process(process)

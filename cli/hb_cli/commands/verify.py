@@ -53,7 +53,8 @@ def verify(
 
     --repair deletes what is damaged of the slot records, memory images, index entries and names, and computes it
     again. It says what it did, and checks once more. Schedules are never altered: where one is damaged, or a
-    definition or an image, nothing is mended.
+    definition or an image, nothing is mended. A store that is damaged in its log is brought to where it can be opened:
+    every whole record of the log is kept, and the damaged file is set aside in the home.
 
     \b
     Examples:
@@ -67,9 +68,11 @@ def verify(
     if bool(process) == all_processes:
         raise arguments.misuse("give processes, or --all")
     check = _Check(session, replay=replay)
-    targets = check.home.process_ids() if all_processes else process or []
     if repair and any(map(arguments.is_file, process or [])):
         raise arguments.misuse("a FILE is not repaired")
+    if repair:
+        check.mend_store()
+    targets = check.home.process_ids() if all_processes else process or []
     clean = check.everything(targets, names=all_processes)
     if repair and not clean and check.mend(targets, names=all_processes):
         check.everything(targets, names=all_processes)
@@ -164,6 +167,10 @@ class _Check:
         output.line(f"{path}: slot {found.slot} of {found.process} comes out as it says; hashpath {found.hashpath}")
         for address in found.attested_by:
             output.line(f"attested by {address}")
+
+    def mend_store(self) -> None:
+        """Bring the store to where it can be opened, if it cannot, and print what was done."""
+        self._tell_done(None, self.home.repair_store())
 
     def mend(self, targets: Iterable[str], *, names: bool) -> bool:
         """Mends what can be mended, and says what was done, or why nothing was; whether anything was done."""

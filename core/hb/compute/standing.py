@@ -90,6 +90,7 @@ class _Unwritten:
         self._storage = storage
         self.signal = storage.signal
         self.scratch = storage.scratch
+        self.repair = storage.repair
 
     @contextmanager
     def session(self, patience: Patience = FOREVER) -> Iterator[Store]:
@@ -110,6 +111,7 @@ class _ReadOnly:
 
     def __init__(self, store: Store) -> None:
         self.get = store.get
+        self.get_many = store.get_many
         self.scan = store.scan
 
     def commit(self, batch: Batch) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager, suppress
-from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, cast
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from hb import atomic
 from hb.errors import HbError, HomeUnusable, IntegrityError, NotFound, Refused
 from hb.files import archive
 
@@ -88,24 +88,9 @@ def writing(path: Path, form: str) -> Iterator[archive.Writer]:
     try:
         if path.is_dir() or (path.exists() and not path.is_file()):
             raise Refused(f"{path} is no plain file, and is not written over")
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:100]}-", delete=False) as stream:
-            try:
-                writer = archive.Writer(cast("BinaryIO", stream), form)
-                yield writer
-                writer.close()
-                stream.flush()
-                os.fsync(stream.fileno())
-                os.chmod(stream.name, 0o666 & ~_umask())  # noqa: PTH101
-                os.replace(stream.name, path)  # noqa: PTH105
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(stream.name)  # noqa: PTH108
-                raise
+        with atomic.replacing(path, private=False) as stream:
+            writer = archive.Writer(stream, form)
+            yield writer
+            writer.close()
     except (OSError, ValueError) as error:
         raise HomeUnusable(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -72,27 +72,34 @@ IN_MEMORY = ":memory:"
 
 
 def open(  # noqa: A001
-    home: str | os.PathLike[str] | None = None, *, create: bool = True, lock_timeout_s: float | None = None
+    home: str | os.PathLike[str] | None = None,
+    *,
+    create: bool = True,
+    lock_timeout_s: float | None = None,
+    keep_open: bool = True,
 ) -> Home:
-    """The home in the directory `home`; ":memory:" is `memory()`.
+    """Return the home in the directory `home`; ":memory:" is `memory()`.
 
     Without `home` it is the one that the command line would use: $HB_HOME, else the nearest directory `.hb` in the
-    working directory or above, else the one among the user's data. Where there is none, it is made, with a key
-    `default`, if `create`. `lock_timeout_s` is how long to wait while others use it (None: as its settings say).
+    working directory or above, else the one among the user's data. If there is none and `create` is true, it is made,
+    with a key `default`. `lock_timeout_s` is how long to wait while others use it; by default, what its settings say.
+
+    With `keep_open`, its store stays open between calls as long as no other program waits for it. A child that is
+    forked cannot use it.
 
     Raises:
-        NoHome: there is none, and it is not to be made.
-        Refused, IntegrityError, HomeUnusable: there is something else, or it is damaged, or not to be read.
+        NoHome: there is none, and `create` is false.
+        Refused, IntegrityError, HomeUnusable: there is something else, it is damaged, or it cannot be read.
     """
     if home == IN_MEMORY:
         return memory()
     path = _default_path() if home is None else Path(home)
     try:
-        found = homes.open_home(path)
+        found = homes.open_home(path, keep_open=keep_open)
     except NoHome:
         if not create:
             raise
-        found = homes.create(path)
+        found = homes.open_home(homes.create(path).path, keep_open=keep_open)
     return Home(found, lock_timeout_s=lock_timeout_s)
 
 

@@ -282,6 +282,17 @@ class Home(Scope):
 
         return census.check_names(self.context.session)
 
+    def repair_store(self) -> list[str]:
+        """Bring a store that cannot be opened to where it can. Return what was done, a line each.
+
+        Raises:
+            IntegrityError: what is damaged cannot be made again from what is whole.
+        """
+        from hb.storage.storage import Patience
+
+        context = self.context
+        return context.storage.repair(Patience(context.timeout_s, context.cancellation))
+
     def repair_names(self) -> list[str]:
         """Delete the names that stand for no process. Return what was done, a line each."""
         from hb.verify import census, repair

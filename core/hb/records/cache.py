@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Part = Literal["record", "image"]
 PAGE_BYTES = 65536
+READ_PAGES = 256
+"""Maximum pages that are read from the store at once."""
+
 MAX_PAGE_DIGITS, MAX_GLOBAL_BITS = 15, 128
 RawGlobals = list[list[str | int]]
 
@@ -173,18 +176,20 @@ def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int,
     Raises:
         IntegrityError: a page is missing, or does not have its digest.
     """
-    pages = {}
-    for page, digest in image.held.items():
-        packed = store.get(keys.page_key(digest))
-        if packed is None:
-            raise IntegrityError(f"memory page {page} is gone", process=process, slot=slot, expected=digest)
-        content = decompress(packed)
-        if content is None or ids.digest(content) != digest:
-            got = "bytes that do not decompress" if content is None else ids.digest(content)
-            raise IntegrityError(
-                f"memory page {page} is not what it was", process=process, slot=slot, expected=digest, got=got
-            )
-        pages[page] = content
+    pages: dict[int, bytes] = {}
+    held = list(image.held.items())
+    for start in range(0, len(held), READ_PAGES):
+        part = held[start : start + READ_PAGES]
+        for (page, digest), packed in zip(part, store.get_many([keys.page_key(at) for _, at in part]), strict=True):
+            if packed is None:
+                raise IntegrityError(f"memory page {page} is gone", process=process, slot=slot, expected=digest)
+            content = decompress(packed)
+            if content is None or ids.digest(content) != digest:
+                got = "bytes that do not decompress" if content is None else ids.digest(content)
+                raise IntegrityError(
+                    f"memory page {page} is not what it was", process=process, slot=slot, expected=digest, got=got
+                )
+            pages[page] = content
     return pages
 
 

@@ -1,11 +1,7 @@
-"""Read definitions, and find the process that owns each slot of a fork.
+"""What a process is, and whose its slots are: a fork shares those up to where it left with the one that it left.
 
-A fork shares the slots of its origin up to the slot where it left. Nothing is copied: the records of a shared slot are
-stored under the ID of the process that owns it, and a `View` of a store finds them there.
-
-Invariants:
-    Nothing is written here.
-    Nothing here knows what a record contains, except a definition.
+Nothing is copied: the records of a shared slot are the origin's, and a `View` of a store finds them there. It must
+never write, nor know what a record says.
 """
 
 from __future__ import annotations
@@ -21,7 +17,7 @@ from hb.records import keys
 from hb.records.cache import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from hb.protocol.definition import Origin
@@ -29,14 +25,13 @@ if TYPE_CHECKING:
     from hb.storage.store import Batch, Store
 
 MOST_ORIGINS = 1000
-"""Maximum ancestors of a process. All their definitions are read before the first slot."""
+"""So many processes one can come from; each of their definitions is read before a slot of it is."""
 
-# Every fork's stored definition contains these bytes. A definition without them need not be parsed.
-_FORK_MARK = b'"%s":' % definitions.FORK_KEYS[0].encode()
+_SAYS_FORK = b'"%s":' % definitions.FORK_KEYS[0].encode()
 
 
 class Segment(NamedTuple):
-    """The slots `first` to `last`, both included, that belong to `process`."""
+    """The slots `first` to `last`, both included, which are those of `process` itself."""
 
     process: str
     first: int
@@ -44,16 +39,15 @@ class Segment(NamedTuple):
 
 
 Lineage = tuple[Segment, ...]
-"""The owners of a process's slots, from slot 0. The last segment belongs to the process itself, and has no end."""
+"""Whose the slots of a process are, from slot 0 on; the last segment is the process's own, and has no end."""
 
 
 def get_definition(store: Store, process: str) -> Message:
-    """Return the definition of a process. Check every field of it.
+    """The definition of a process.
 
     Raises:
         NotFound: there is no such process.
-        IntegrityError: the definition is missing, but the head is stored; or the stored bytes do not have that
-            ID; or a field has a value that no definition can have.
+        IntegrityError: the stored bytes are not the definition with that ID.
     """
     raw = store.get(keys.definition_key(process))
     if raw is None:
@@ -63,7 +57,7 @@ def get_definition(store: Store, process: str) -> Message:
     definition = parse(raw, "definition", process, None)
     commitments = definition.get("commitments")
     try:
-        # The hmac commitment covers all of the content. Computing it is faster than verifying a signature.
+        # Its hmac commitment is over its content, and quicker to make anew than a signature is to verify.
         is_right = (
             isinstance(commitments, dict)
             and message_id(definition) == process
@@ -73,26 +67,22 @@ def get_definition(store: Store, process: str) -> Message:
         raise IntegrityError(f"the definition is not readable ({error.message})", process=process) from error
     if not is_right:
         raise IntegrityError("the definition stored here is not what the process's ID is of", process=process)
-    try:
-        definitions.check(definition)
-    except Refused as error:
-        raise IntegrityError(f"the definition is not what it must be: {error.message}", process=process) from error
     return definition
 
 
 def segments(store: Store, process: str) -> Lineage:
-    """Return the lineage of a process: one segment, or several for a fork.
+    """The lineage of a process: one segment, unless it is a fork.
 
     Raises:
-        IntegrityError: its definition, or that of an ancestor, is damaged or missing.
+        IntegrityError: its definition, or that of a process that it comes from, is damaged or gone.
     """
     if isinstance(store, View):
         return store.segments(process)
-    return _lineage_of(store, process, store.get(keys.definition_key(process)), {})
+    return _told(store, process, store.get(keys.definition_key(process)), {})
 
 
 def owner(store: Store, process: str, slot: int) -> str:
-    """Return the process that owns `slot` of `process`: itself, or an ancestor that it shares the slot with.
+    """The process whose own `slot` of `process` is: itself, or one that it is a fork of.
 
     Raises:
         IntegrityError: as `segments`.
@@ -101,31 +91,31 @@ def owner(store: Store, process: str, slot: int) -> str:
 
 
 def owner_in(line: Lineage, slot: int) -> str | None:
-    """Return the process in `line` that owns `slot`, or None."""
+    """The process in `line` whose own `slot` is, if there is one."""
     return next((segment.process for segment in line if segment.first <= slot <= segment.last), None)
 
 
 def first_slot(store: Store, process: str) -> int:
-    """Return the first slot that a process owns: the slot of its definition."""
+    """The first slot that is a process's own: that of its definition."""
     return segments(store, process)[-1].first
 
 
 @contextmanager
 def viewed(opening: AbstractContextManager[Store], known: dict[str, Lineage]) -> Iterator[Store]:
-    """Open a store with `opening`, and give a `View` of it. `known` keeps the lineages that are found."""
+    """The store that `opening` opens, as a `View`."""
     with opening as store:
         yield View(store, known)
 
 
-def _lineage_of(store: Store, process: str, definition: bytes | None, known: dict[str, Lineage]) -> Lineage:
-    """Return the lineage of a process with the stored `definition`. Without a definition it is one segment."""
-    if definition is None or _FORK_MARK not in definition:
+def _told(store: Store, process: str, definition: bytes | None, known: dict[str, Lineage]) -> Lineage:
+    """The lineage of a process whose stored definition this is."""
+    if definition is None or _SAYS_FORK not in definition:
         return (Segment(process, 0, keys.LAST_SLOT),)
     return _trace(store, process, known)
 
 
 def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
-    """Return the lineage of a fork. Add its lineage, and the lineages of its ancestors, to `known`."""
+    """The lineage of a fork; it, and those of all that it comes from, are known from then on."""
     path: dict[str, Origin | None] = {}
     at: str | None = process
     while at is not None and at not in known:
@@ -148,13 +138,13 @@ def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
         at = None if origin is None else origin.process
     line: Lineage = () if at is None else known[at]
     for made, origin in reversed(path.items()):
-        line = _lineage_after_fork(line, made, origin)
+        line = _after(line, made, origin)
         known[made] = line
     return line
 
 
-def _lineage_after_fork(line: Lineage, process: str, origin: Origin | None) -> Lineage:
-    """Return the lineage of a process that left `origin`, where `line` is the lineage of the origin's process."""
+def _after(line: Lineage, process: str, origin: Origin | None) -> Lineage:
+    """The lineage of a process that left one with this `line`."""
     if origin is None:
         return (Segment(process, 0, keys.LAST_SLOT),)
     shared = [
@@ -166,9 +156,9 @@ def _lineage_after_fork(line: Lineage, process: str, origin: Origin | None) -> L
 
 
 class View:
-    """A store in which a fork's shared slots can be read under the fork's own ID.
+    """A store in which a fork has the records of the slots that it shares, under its own ID.
 
-    Writes are passed on as they are. `known` keeps lineages, which never change.
+    What is written goes where it says. `known` are lineages found before: they never change.
     """
 
     def __init__(self, store: Store, known: dict[str, Lineage] | None = None) -> None:
@@ -176,31 +166,41 @@ class View:
         self._known = {} if known is None else known
 
     def segments(self, process: str) -> Lineage:
-        """Return the lineage of a process; see the function `segments`."""
+        """As the function `segments`."""
         found = self._known.get(process)
         if found is None:
             raw = self._store.get(keys.definition_key(process))
-            found = _lineage_of(self._store, process, raw, self._known)
+            found = _told(self._store, process, raw, self._known)
             if raw is not None:
                 self._known[process] = found
         return found
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under `key`, or None if there is none."""
+        raw = self._store.get(self._at_owner(key))
+        return self._inherited(key) if raw is None and key[:2] == keys.MESSAGE_SLOTS else raw
+
+    def get_many(self, wanted: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values under these keys, in their order."""
+        found = self._store.get_many([self._at_owner(key) for key in wanted])
+        for at, key in enumerate(wanted):
+            if found[at] is None and key[:2] == keys.MESSAGE_SLOTS:
+                found[at] = self._inherited(key)
+        return found
+
+    def _at_owner(self, key: bytes) -> bytes:
+        """Return the key under which the process that owns a slot has its record."""
         kind = key[:2]
-        if kind in keys.SLOTTED:
-            process = keys.owner_of(key)
-            line = self.segments(process)
-            if len(line) > 1:
-                slot = keys.slot_of(key)
-                key = keys.slotted_key(kind, owner(self, process, slot), slot)
-        raw = self._store.get(key)
-        if raw is None and kind == keys.MESSAGE_SLOTS:
-            return self._shared_entry(key)
-        return raw
+        if kind not in keys.SLOTTED:
+            return key
+        process = keys.owner_of(key)
+        if len(self.segments(process)) == 1:
+            return key
+        slot = keys.slot_of(key)
+        return keys.slotted_key(kind, owner(self, process, slot), slot)
 
     def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Yield keys and values with start <= key < stop. The key of a shared slot has its owner's ID."""
+        """Keys and values with start <= key < stop; slots that a fork shares have their owner's keys."""
         span = keys.span_of(start, stop)
         line = () if span is None else self.segments(span[0])
         if span is None or len(line) == 1:
@@ -219,8 +219,8 @@ class View:
         """Write the whole batch at once."""
         self._store.commit(batch)
 
-    def _shared_entry(self, key: bytes) -> bytes | None:
-        """Return the index entry of a message that the process shares with an ancestor, or None."""
+    def _inherited(self, key: bytes) -> bytes | None:
+        """The slot of a message, where that is one that the process shares."""
         message = keys.message_of(key)
         for at in self.segments(keys.process_of(key))[:-1]:
             raw = self._store.get(keys.message_slot_key(message, at.process))

@@ -196,9 +196,10 @@ def schedule(
     timestamp_ms = timestamp_after(head, environment)
     here: dict[str, Scheduled] = {}
     answers = []
+    known = _find_slots(store, process, [message_id(each.signed.message) for each in messages if not each.is_new])
     for message in messages:
         name = message_id(message.signed.message)
-        answer = here.get(name) or (None if message.is_new else find_scheduled(store, process, name))
+        answer = here.get(name) or (find_scheduled(store, process, name) if name in known else None)
         if answer is None:
             assignment, head = _assign(process, head, message.signed, name, timestamp_ms, key, environment)
             answer = _put(batch, process, head, name, assignment, message.stored)
@@ -208,6 +209,12 @@ def schedule(
         batch.puts[keys.head_key(process)] = head.encode()
         store.commit(batch)
     return answers
+
+
+def _find_slots(store: Store, process: str, messages: list[str]) -> set[str]:
+    """Return those of the message IDs that the schedule has already."""
+    raws = store.get_many([keys.message_slot_key(name, process) for name in messages]) if messages else []
+    return {name for name, raw in zip(messages, raws, strict=True) if raw is not None}
 
 
 def parts(messages: Sequence[Prepared], most: int) -> Iterator[Sequence[Prepared]]:

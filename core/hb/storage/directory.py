@@ -53,7 +53,7 @@ class DirectoryStorage:
         """Open the store for a `with` block in which no other program has it; see `Storage.session`."""
         from hb.storage.leveldb import open_store
 
-        with lock.hold(self.lock, patience.timeout_s), open_store(self.store) as store:
+        with lock.hold(self.lock, patience), open_store(self.store) as store:
             self.check_format(store)
             yield store
 
@@ -65,11 +65,11 @@ class DirectoryStorage:
         locks = self.path / "cache"
         try:
             locks.mkdir(mode=0o700, exist_ok=True)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise NoHome(f"no home at {self.path}") from error
         except OSError as error:
             raise HomeUnusable(f"cannot make {locks}: {error.strerror}") from error
-        with lock.hold(locks / f"computing-{process}.lock", patience.timeout_s):
+        with lock.hold(locks / f"computing-{process}.lock", patience):
             yield
 
     def announce(self) -> None:
@@ -81,10 +81,22 @@ class DirectoryStorage:
         """Return a number that usually changes with each `announce`: the time of the lock file."""
         try:
             return self.lock.stat().st_mtime_ns
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if self.path.is_dir():
+                return 0  # nobody has used the store yet
             raise NoHome(f"no home at {self.path}") from error
         except OSError as error:
             raise HomeUnusable(f"cannot look at {self.lock}: {error.strerror}") from error
+
+    def repair(self, patience: Patience = FOREVER) -> list[str]:
+        """Bring a damaged store to where it can be opened; see `Storage.repair`."""
+        from hb.storage.leveldb import repair_store
+
+        with lock.hold(self.lock, patience):
+            return repair_store(self.store)
+
+    def close(self) -> None:
+        """Let go of what is kept between sessions: nothing."""
 
     def scratch(self) -> AbstractContextManager[Store]:
         """Make an empty store in a temporary directory for a `with` block."""

@@ -7,18 +7,17 @@ lost, and never pass over damaged bytes in silence.
 
 from __future__ import annotations
 
-import os
 import sys
 from threading import Lock
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from hb.errors import HomeBusy, HomeUnusable, IntegrityError, Refused
-from hb.storage.manifest import log_name
+from hb.errors import HomeBusy, HomeUnusable, IntegrityError
+from hb.storage import recovery
 from hb.storage.store import check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -53,7 +52,6 @@ _COUNTED_GETS = 90
 _DEEP = b"leveldb.num-files-at-level3"
 # Ten bits a key spare a read of nearly every table that lacks the key.
 _BLOOM_BITS = 10
-_CURRENT_BYTES = 4096
 
 
 class LevelStore:
@@ -65,10 +63,12 @@ class LevelStore:
         self._lock = Lock()
         self._failed = False
         self._has_written = False
+        self._has_unsynced = False
         self._unflushed_bytes = 0
         self._gets = 0
         self._depth: int | None = None
         self._cursor: Any = None
+        self._scans: set[Any] = set()
 
     def get(self, key: bytes) -> bytes | None:
         """The value under `key`, or None if there is none.
@@ -79,6 +79,15 @@ class LevelStore:
         """
         with self._lock:
             return self._get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values under `keys`, in their order.
+
+        Raises:
+            IntegrityError, HomeUnusable: as `get`.
+        """
+        with self._lock:
+            return [self._get(key) for key in keys]
 
     def _get(self, key: bytes) -> bytes | None:
         self._gets += 1
@@ -125,6 +134,7 @@ class LevelStore:
             cursor = self._database.raw_iterator(verify_checksums=True)
         except plyvel.Error as error:
             raise _told(error, self._path) from error
+        self._scans.add(cursor)
         return self._down(cursor, start, stop) if reverse else self._up(cursor, start, stop)
 
     def commit(self, batch: Batch) -> None:
@@ -144,20 +154,42 @@ class LevelStore:
             check(batch, self._get)
             self._drop_cursor()
             try:
+                if batch.sync and self._has_unsynced:
+                    recovery.sync_logs(self._path)
                 with self._database.write_batch(sync=batch.sync) as writes:
+                    first = None if batch.sync else next(iter(batch.deletes or batch.puts), None)
+                    if first is not None:
+                        writes.delete(first)  # the mark: see `logs.is_marked`
                     for key in batch.deletes:
                         writes.delete(key)
                     for key, value in batch.puts.items():
                         writes.put(key, value)
+            except HomeUnusable:
+                self._failed = True
+                raise
             except plyvel.Error as error:
                 self._failed = True
                 raise _told(error, self._path) from error
+            self._has_unsynced = not batch.sync
             self._unflushed_bytes += sum(map(len, batch.puts.values()))
             self._has_written = True
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a write failed, so that this store takes no further batch."""
+        return self._failed
+
+    def end_session(self) -> None:
+        """End all scans, for a store that stays open. Whoever goes on with one gets a RuntimeError."""
+        with self._lock:
+            self._drop_cursor()
+            scans, self._scans = self._scans, set()
+            for cursor in scans:
+                cursor.close()
+
     def close(self) -> None:
         """Let go of the directory. What reads later, iterators included, raises RuntimeError."""
-        self._drop_cursor()
+        self.end_session()
         if self._unflushed_bytes >= _FLUSH_BYTES and not self._failed:
             # Compacting a range without keys does nothing but write the table.
             self._database.compact_range(start=b"\xff", stop=b"\xff")
@@ -189,6 +221,7 @@ class LevelStore:
         except plyvel.Error as error:
             raise _told(error, self._path) from error
         finally:
+            self._scans.discard(cursor)
             cursor.close()
 
     def _down(self, cursor: Any, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -204,23 +237,56 @@ class LevelStore:
         except plyvel.Error as error:
             raise _told(error, self._path) from error
         finally:
+            self._scans.discard(cursor)
             cursor.close()
 
 
 def open_store(path: Path, *, create: bool = False) -> LevelStore:
     """Open the store in the directory `path`; make it first if `create`, where there must be none yet.
 
+    What a crash left of a write that it cut off is set aside, and a warning is logged.
+
     Raises:
         IntegrityError: there is no store, or what is there is damaged.
         Refused: it leads out of its directory.
         HomeBusy: another program has it open, past the home's lock.
-        HomeUnusable: the operating system would not let it be opened.
+        HomeUnusable: the operating system does not let it be opened.
     """
-    if not create:
-        _look_for_current(path)
-        _look_for_ways_out(path)
+    if create:
+        return LevelStore(path, _open(path, create=True))
+    mended = recovery.mend(path) if recovery.look(path) else []
     try:
-        database = plyvel.DB(
+        return LevelStore(path, _open(path))
+    except IntegrityError:
+        # LevelDB takes an unfinished write for damage.
+        mended = mended or recovery.mend(path)
+        if not mended:
+            raise
+    try:
+        return LevelStore(path, _open(path))
+    except IntegrityError:
+        recovery.restore(mended)
+        raise
+
+
+def repair_store(path: Path) -> list[str]:
+    """Bring the store in the directory `path` to where it can be opened. Return what was done, a line each.
+
+    Every record of its logs that is whole is kept. The damaged files are set aside as they were.
+
+    Raises:
+        IntegrityError: what is damaged cannot be made again from what is whole.
+        Refused, HomeBusy, HomeUnusable: as `open_store`.
+    """
+    recovery.look(path)
+    done = recovery.repair(path)
+    open_store(path).close()
+    return done
+
+
+def _open(path: Path, *, create: bool = False) -> Any:
+    try:
+        return plyvel.DB(
             str(path),
             create_if_missing=create,
             error_if_exists=create,
@@ -232,56 +298,6 @@ def open_store(path: Path, *, create: bool = False) -> LevelStore:
         )
     except plyvel.Error as error:
         raise _told(error, path) from error
-    return LevelStore(path, database)
-
-
-def _look_for_current(path: Path) -> None:
-    """Refuse a store without CURRENT before LevelDB sees it: it would leave files behind, or start afresh."""
-    try:
-        (path / "CURRENT").stat()
-    except FileNotFoundError as error:
-        raise IntegrityError(
-            f"the store {path} has lost its CURRENT file",
-            hint="put it back from a copy of the home; nothing was changed",
-        ) from error
-    except OSError as error:
-        raise HomeUnusable(f"cannot read {path}: {error.strerror}") from error
-
-
-def _look_for_ways_out(path: Path) -> None:
-    """Refuse a store that leads elsewhere, as LevelDB would go where a link or CURRENT says."""
-    try:
-        with os.scandir(path) as found:
-            entries = list(found)
-        odd = [each.name for each in entries if not each.is_file(follow_symlinks=False) and not _is_lost(each)]
-        current = b"" if odd else (path / "CURRENT").read_bytes()[:_CURRENT_BYTES]
-    except OSError as error:
-        raise HomeUnusable(f"cannot read {path}: {error.strerror}") from error
-    if odd:
-        raise Refused(f"the store {path} has what no store has, a link or a directory: {min(odd)!r}")
-    if b"/" in current:
-        raise IntegrityError(f"the store {path} is damaged: its CURRENT names a file outside of it")
-    _look_for_log(path, path / os.fsdecode(current.strip()), {each.name for each in entries})
-
-
-def _look_for_log(path: Path, manifest: Path, there: set[str]) -> None:
-    """Refuse a store without the log that its MANIFEST needs: LevelDB would not miss what was only in there."""
-    if manifest.name not in there:
-        return
-    try:
-        needed = log_name(manifest.read_bytes())
-    except OSError as error:
-        raise HomeUnusable(f"cannot read {manifest}: {error.strerror}") from error
-    if needed is not None and needed not in there:
-        raise IntegrityError(
-            f"the store {path} has lost its log {needed}, or the end of its {manifest.name}",
-            hint="put it back from a copy of the home; nothing was changed",
-        )
-
-
-def _is_lost(entry: os.DirEntry[str]) -> bool:
-    """Whether it is the one directory that LevelDB knows: where its own repair puts files."""
-    return entry.name == "lost" and entry.is_dir(follow_symlinks=False)
 
 
 def _told(error: Exception, path: Path) -> HbError:

@@ -70,6 +70,15 @@ class Storage(Protocol):
             NoHome: the storage is gone.
         """
 
+    def repair(self, patience: Patience = FOREVER) -> list[str]:
+        """Bring a damaged store to where it can be opened, if that is possible. Return what was done, a line each.
+
+        What is in the store is not looked at. A store that can be opened stays as it is.
+
+        Raises:
+            HomeBusy, Interrupted, NoHome, Refused, IntegrityError, HomeUnusable: as `session`.
+        """
+
     def scratch(self) -> AbstractContextManager[Store]:
         """Make an empty store for a `with` block, for what must be checked before it is kept.
 

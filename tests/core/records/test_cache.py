@@ -13,7 +13,8 @@ from hb.errors import IntegrityError
 from hb.protocol.message import dumps
 from hb.records import cache, keys, links
 from hb.records.cache import Image
-from hb.storage.store import Batch, MemoryStore
+from hb.storage.memory import MemoryStore
+from hb.storage.store import Batch
 
 P, Q = "p" * 43, "q" * 43
 

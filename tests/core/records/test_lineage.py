@@ -14,7 +14,8 @@ from hb.protocol.definition import Limits, Origin
 from hb.protocol.message import dumps
 from hb.records import keys, lineage
 from hb.records.lineage import Segment, View
-from hb.storage.store import Batch, MemoryStore
+from hb.storage.memory import MemoryStore
+from hb.storage.store import Batch
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message

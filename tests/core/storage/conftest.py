@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hb.storage.leveldb import open_store
-from hb.storage.store import MemoryStore
+from hb.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -149,7 +149,7 @@ def test_a_flipped_byte_of_the_log_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "store"
     with open_store(path, create=True) as store:
         for key, value in numbered(200).items():
-            store.commit(Batch(puts={key: value}))
+            store.commit(Batch(puts={key: value}, sync=True))
     log = the_file(path, "*.log")
     broken = bytearray(log.read_bytes())
     broken[len(broken) // 2] ^= 0xFF

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from faulty import FaultyStore
 from hb.errors import Conflict, HomeUnusable
 from hb.records.keys import EVERYTHING
-from hb.storage.store import Batch, MemoryStore
+from hb.storage.memory import MemoryStore
+from hb.storage.store import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,3 +191,9 @@ def test_a_faulty_store_fails_from_the_commit_it_was_told(*, lost_answer: bool) 
             store.commit(Batch(puts={key: b"x"}))
     assert everything(store.inner) == ({b"a": b"1", b"b": b"x"} if lost_answer else {b"a": b"1"})
     assert store.get(b"a") == b"1"
+
+
+def test_many_values_are_read_at_once_in_the_order_that_they_are_asked_for(store: Store) -> None:
+    store.commit(Batch(puts=ABC))
+    assert store.get_many([b"c", b"nothing", b"a", b"c"]) == [b"3", None, b"1", b"3"]
+    assert store.get_many([]) == []

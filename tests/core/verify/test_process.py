@@ -18,13 +18,14 @@ from hb.protocol.packing import pack, unpack
 from hb.protocol.request import build_message
 from hb.records import keys
 from hb.schedule.scheduler import Head
-from hb.storage.store import Batch, MemoryStore
+from hb.storage.memory import MemoryStore
+from hb.storage.store import Batch
 from hb.verify import evidence, walk
 from hb.verify import process as checks
 from hb.verify import replay as replays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from hb.verify.evidence import Finding
@@ -435,6 +436,9 @@ class TornStore:
         if key in self.torn:
             raise IntegrityError("the store is damaged: block checksum mismatch")
         return self.inner.get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self.get(key) for key in keys]
 
     def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         for key, _ in self.inner.scan(start, stop, reverse=reverse):
