@@ -199,7 +199,7 @@ class Talk:
     """What is typed at a program, and what it shows in turn."""
 
     def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._process = process
         self._raw = b""
         self._seen = 0
@@ -211,7 +211,11 @@ class Talk:
 
     def type(self, keys: str) -> None:
         """Presses keys."""
-        os.write(self._descriptor, keys.encode())
+        os.write(self.descriptor, keys.encode())
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program."""
+        self._process.send_signal(number)
 
     def wait_for(self, pattern: str) -> str:
         """Waits until what is shown after the last match has `pattern`, and gives what it matched."""
@@ -239,10 +243,10 @@ class Talk:
 
     def _read(self) -> bool:
         """Takes in what is there to be shown, for a moment; False when there is nobody left to show it."""
-        if not select.select([self._descriptor], [], [], 0.2)[0]:
+        if not select.select([self.descriptor], [], [], 0.2)[0]:
             return self._process.poll() is None
         try:
-            part = os.read(self._descriptor, 65536)
+            part = os.read(self.descriptor, 65536)
         except OSError as error:
             # Linux says so when the other end is closed.
             if error.errno == errno.EIO:
@@ -250,6 +254,6 @@ class Talk:
             raise
         if b"\x1b[6n" in part:
             # A terminal that is asked where its cursor is says so: in the last line.
-            os.write(self._descriptor, b"\x1b[40;1R")
+            os.write(self.descriptor, b"\x1b[40;1R")
         self._raw += part
         return bool(part)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hb.errors import HbError, HomeUnusable, NoHome, NotFound
 from hb_cli import output
+from hb_cli.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ class Session:
         self.json = False
         self.home: str | None = None
         self.lock_timeout_s: float | None = None
+        self.signals = Signals()
 
     @property
     def for_person(self) -> bool:

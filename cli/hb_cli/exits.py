@@ -6,6 +6,7 @@ Imports nothing but the errors; must never print and never exit.
 from __future__ import annotations
 
 from hb import errors
+from hb_cli import signals
 
 DONE = 0
 FAILED = 1
@@ -18,8 +19,9 @@ REFUSED = 13
 DAMAGE = 14
 PROGRAM_FAILED = 15
 BUG = 70
-INTERRUPTED = 130
+INTERRUPTED = signals.INTERRUPTED
 CLOSED_PIPE = 141
+TERMINATED = signals.TERMINATED
 
 # Kinds are what a script reads in an error's JSON form. A class stands for its children too: the first match is taken.
 _KINDS: tuple[tuple[type[BaseException], int, str], ...] = (

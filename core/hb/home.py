@@ -106,8 +106,13 @@ class Home:
         return keyring.create(self.keys, name)
 
     def announce(self) -> None:
-        """Lets those who follow a process know that something was scheduled."""
-        os.utime(self.lock)
+        """Lets those who follow a process know that something was scheduled.
+
+        Raises:
+            NoHome: the home is gone.
+        """
+        with self._there():
+            os.utime(self.lock)
 
     def last_use(self) -> int:
         """A number that is another one after somebody has opened the store, this program among them."""
@@ -117,8 +122,21 @@ class Home:
             raise HomeUnusable(f"cannot look at {self.store}: {error.strerror}") from error
 
     def announced(self) -> int:
-        """A number that is another one after each `announce`."""
-        return self.lock.stat().st_mtime_ns
+        """A number that is another one after each `announce`.
+
+        Raises:
+            NoHome: the home is gone.
+        """
+        with self._there():
+            return self.lock.stat().st_mtime_ns
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """Say that the home is gone where a file of it is not found."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise NoHome(f"no home at {self.path}") from error
 
     @contextmanager
     def slice(self, timeout_s: float | None = None) -> Iterator[LevelStore]:
@@ -135,9 +153,14 @@ class Home:
         """
         from hb.storage.leveldb import open_store
 
-        with lock.hold(self.lock, timeout_s), open_store(self.store) as store:
-            _check_format(store, self.path)
-            yield store
+        try:
+            with lock.hold(self.lock, timeout_s), open_store(self.store) as store:
+                _check_format(store, self.path)
+                yield store
+        except (HomeUnusable, IntegrityError) as error:
+            if not _mode(self.path):
+                raise NoHome(f"no home at {self.path}") from error
+            raise
 
     @contextmanager
     def computing(self, process: str, timeout_s: float | None = None) -> Iterator[None]:

@@ -114,11 +114,13 @@ def _converse(talk: _Talk, name: str) -> int:
 
     ask = prompt.Prompt(talk.home.typed)
     shown = _prompt_at_start(talk) or f"{name}>"
+    talk.session.signals.listen(once=False)
     talk.session.note(f"{talk.process}; .help says what the keys do, Ctrl-D ends")
     while True:
         try:
             line = ask.line(output.coloured(shown) + " ")
         except KeyboardInterrupt:
+            _go_on(talk)
             continue
         except EOFError:
             return exits.DONE
@@ -149,4 +151,15 @@ def _answer(talk: _Talk, line: str) -> Message | None:
             return talk.say(arguments.encoded(line, "the line")).results
     except (Refused, Interrupted, HomeBusy, KeyboardInterrupt) as error:
         failure.report(error, talk.session, [])
+        _go_on(talk)
     return None
+
+
+def _go_on(talk: _Talk) -> None:
+    """Make sure that it was Ctrl-C after which the talk goes on.
+
+    Raises:
+        KeyboardInterrupt: it was SIGTERM, which ends it.
+    """
+    if talk.session.signals.is_terminated:
+        raise KeyboardInterrupt
