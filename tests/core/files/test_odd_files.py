@@ -173,6 +173,28 @@ def test_an_odd_history_has_findings_or_is_refused(made, make_shell, tmp_path, f
     assert {"found", "refused"} <= set(became)
 
 
+@pytest.mark.parametrize("odd", [10**5000, 5, None, ["x"]], ids=["long", "number", "null", "list"])
+def test_what_is_no_text_where_a_text_is_expected_is_told(made, tmp_path, odd: Any) -> None:
+    """A committer, and the image of a witness's definition, are read before their types are checked."""
+    path, changed = tmp_path / "odd", list(made["history"])
+    place = next(n for n, each in enumerate(changed) if each.kind == archive.ASSIGNMENT and each.key[-1] == 1)
+    assignment = unpack(loads_message(changed[place].value))
+    body: Any = assignment["body"]
+    commitments = {name: {**entry, "committer": odd} for name, entry in body["commitments"].items()}
+    changed[place] = changed[place]._replace(
+        value=dumps(signed({**assignment, "body": {**body, "commitments": commitments}}, made["key"]))
+    )
+    path.write_bytes(b"".join(written(changed)))
+    found = list(staging.verify(path, staging.bare_machine, replay=True))
+    assert "assignment's message" in [finding.what for finding in found]
+    for key in ("image", "converted-image"):
+        changed = list(made["witness"])
+        changed[0] = changed[0]._replace(value=dumps({**loads_message(changed[0].value), key: odd}))
+        path.write_bytes(b"".join(written(changed, archive.WITNESS)))
+        [finding] = challenge.challenge_file(path, staging.bare_machine).findings
+        assert "names no image" in finding.what
+
+
 def test_an_odd_witness_has_findings_or_is_refused(made, tmp_path) -> None:
     chance = random.Random(5)
     path = tmp_path / "odd.witness"
