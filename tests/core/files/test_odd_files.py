@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aowat import echo_module
 from hb import ids
 from hb.errors import HbError
 from hb.files import archive, challenge, staging, transfer
@@ -139,11 +140,15 @@ def made(tmp_path_factory: pytest.TempPathFactory, shell_at: Callable[[Path], An
     options = {"signer": shell.key, "environment": shell.environment, "anchor": "f"}
     forked = forks.fork(shell.context(), process, 2, **options).process
     shell.call(forked, "Mint", 9, 9)
+    # A program that is told of every field of a message and of its assignment.
+    echo = shell.spawn_text(echo_module())
+    shell.send_all(echo, [build_message("Echo", anchor=str(n), data="x") for n in range(2)])
+    shell.node.compute(echo)
     found: dict[str, Any] = {"key": shell.key}
-    for name, each in (("history", process), ("fork", forked)):
+    for name, each in (("history", process), ("fork", forked), ("ao", echo)):
         transfer.export(shell.context(), each, "now", directory / name)
     witnesses.write(witnesses.attest(witnesses.make(shell.context(), process, 2), shell.key), directory / "witness")
-    for name in ("history", "fork", "witness"):
+    for name in ("history", "fork", "ao", "witness"):
         found[name] = list(archive.Archive(BytesIO((directory / name).read_bytes())).records())
     return found
 
@@ -156,7 +161,9 @@ def outcome(work: Callable[[], Any]) -> str:
         return "refused"
 
 
-@pytest.mark.parametrize(("form", "make"), [("history", mutant), ("history", defined), ("fork", mutant)])
+@pytest.mark.parametrize(
+    ("form", "make"), [("history", mutant), ("history", defined), ("fork", mutant), ("ao", mutant)]
+)
 def test_an_odd_history_has_findings_or_is_refused(made, make_shell, tmp_path, form: str, make: Any) -> None:
     chance = random.Random(f"{form}{make.__name__}")
     path, shell = tmp_path / "odd.history", make_shell("home")
