@@ -1,4 +1,4 @@
-"""A home that several requests and threads use through one context: for tests of what lives between requests."""
+"""A home that several requests and threads use through one context, for tests of the pool of workers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PAGE = 65536
 LARGE = 40
-"""Pages of a memory that is not imaged at each slot."""
+"""A size of memory, in pages, that is too large for an image at every slot."""
 
 
 def program(pages: int) -> bytes:
@@ -49,7 +49,7 @@ def program(pages: int) -> bytes:
 
 
 class World:
-    """A home, one context on it for all requests, and what tests do there."""
+    """A home, one context on it for all requests, and the actions of tests."""
 
     def __init__(self, limit_bytes: int = 1 << 30, home: Home | None = None, cache: Path | None = None) -> None:
         """Make a home in memory, or use `home`. `cache` is the directory of compiled modules."""
@@ -105,7 +105,7 @@ class World:
             return loads(cache.read_bytes(store, process, slot))
 
     def kept(self, process: str) -> Worker | None:
-        """The worker that the pool keeps."""
+        """Return the worker that the pool keeps."""
         with self.pool.room(process, 0):
             live = self.pool.take(process)
             if live is not None:

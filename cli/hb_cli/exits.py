@@ -1,6 +1,8 @@
 """Exit codes, and which failure has which.
 
-Imports nothing but the errors; must never print and never exit.
+Invariants:
+    Only the errors are imported here.
+    Nothing is printed here, and nothing ends the program.
 """
 
 from __future__ import annotations
@@ -21,16 +23,19 @@ BUG = 70
 INTERRUPTED = 130
 CLOSED_PIPE = 141
 
-# Kinds are what a script reads in an error's JSON form. A class stands for its children too: the first match is taken.
+# A kind is what a script reads in an error's JSON form. A class covers its children too: the first match counts.
 _KINDS: tuple[tuple[type[BaseException], int, str], ...] = (
     (errors.NoHome, NO_HOME, "no-home"),
     (errors.HomeBusy, HOME_BUSY, "home-busy"),
     (errors.NotFound, NOT_FOUND, "not-found"),
     (errors.BadSignature, REFUSED, "bad-signature"),
+    (errors.BeyondThisMachine, REFUSED, "beyond-this-machine"),
     (errors.Refused, REFUSED, "refused"),
     (errors.IntegrityError, DAMAGE, "damage"),
     (errors.HomeUnusable, FAILED, "home-unusable"),
+    (errors.OutOfMemory, FAILED, "out-of-memory"),
     (errors.Conflict, FAILED, "conflict"),
+    (errors.Unfinished, FAILED, "unfinished"),
     (errors.ProgramFailed, PROGRAM_FAILED, "program-failed"),
     (errors.Interrupted, INTERRUPTED, "interrupted"),
     (errors.HbError, FAILED, "failed"),
@@ -40,7 +45,7 @@ _KINDS: tuple[tuple[type[BaseException], int, str], ...] = (
 
 
 def of(error: BaseException) -> tuple[int, str]:
-    """The exit code of `error` and the name of its kind; what is not listed is a bug."""
+    """Return the exit code of `error` and the name of its kind. An error that is not listed is a bug."""
     for kind, code, name in _KINDS:
         if isinstance(error, kind):
             return code, name

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hb.node import Node, build_message
 
 from hb.environment import Environment
 from hb.memory_home import MemoryHome
+from hb.protocol.request import build_message
 from hb.storage.memory import MemoryStorage
 from hb.storage.storage import FOREVER, Patience
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

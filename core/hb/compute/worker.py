@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
+from hb.cancellation import NEVER
 from hb.compute import transition
 from hb.devices.device import Base, Live, Machine
 from hb.errors import IntegrityError
@@ -28,8 +29,10 @@ from hb.records.cache import PAGE_BYTES, Image, parse, parse_image
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hb.cancellation import Cancellation
     from hb.wasm.instance import Instance
     from hb.wasm.memory import Mirror
+    from hb.wasm.module import Module
 
 SMALL_PAGES = 16
 """Maximum pages of 64 KiB of a memory that is compared and imaged at every slot. DO NOT CHANGE: slot records tell."""
@@ -44,6 +47,13 @@ IMAGE_SLOTS = 128
 """A larger memory is imaged after this many slots, whatever they used."""
 
 _ZERO_PAGE = bytes(PAGE_BYTES)
+
+
+def _no_module(image: str, cancellation: Cancellation) -> Module:
+    raise AssertionError("a worker that rests runs nothing")
+
+
+_NO_MACHINE = Machine(_no_module)
 
 
 class StoredImage(NamedTuple):
@@ -135,6 +145,11 @@ class Worker:
         if self._is_displaced:
             self._undo_to(self._base)
             self._is_displaced = False
+
+    def rest(self) -> None:
+        """Let go of the request that used this worker: its machine and its cancellation. `run_on` goes on."""
+        self._machine = _NO_MACHINE
+        self._instance.cancellation = NEVER
 
     def copy_state(self) -> None:
         """Copy the state, so that going back to it is quick after a message that was only tried."""

@@ -112,12 +112,12 @@ HOSTILE = """
 """
 
 
-@pytest.mark.parametrize(("pages", "small"), [("1", True), ("40", False)])
+@pytest.mark.parametrize("pages", ["1", "40"])
 @pytest.mark.parametrize(
     ("action", "parameters", "kind"),
     [("TouchAndTrap", [5], "trap"), ("TouchAndLoop", [], "out-of-gas"), ("GrowAndTrap", [], "trap")],
 )
-def test_a_failed_message_leaves_memory_and_globals_as_they_were(shell, pages, small, action, parameters, kind) -> None:
+def test_a_failed_message_leaves_memory_and_globals_as_they_were(shell, pages, action, parameters, kind) -> None:
     from hb.protocol.definition import Limits
 
     wat = HOSTILE.replace('"memory") 1', f'"memory") {pages}')

@@ -176,6 +176,19 @@ def test_workers_stay_within_the_bound_and_the_oldest_goes_first() -> None:
     assert world.pool.size_bytes == 0
 
 
+def test_workers_go_with_the_home_at_once() -> None:
+    world = World()
+    process = world.spawn(LARGE)
+    world.call(process, "Count")
+    live = ref(world.kept(process))
+    gc.disable()
+    try:
+        del world
+        assert live() is None, "something holds the worker, which would stay until garbage is collected"
+    finally:
+        gc.enable()
+
+
 def test_a_memory_that_grows_counts_as_it_is() -> None:
     world = World(16 << 20)
     small, growing = world.spawn(1), world.spawn(LARGE)

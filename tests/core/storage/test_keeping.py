@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hb.node import Node
 
 from hb import home as homes
 from hb import keyring
@@ -25,6 +24,7 @@ from hb.storage.keeping import KeptStorage
 from hb.storage.leveldb import open_store
 from hb.storage.storage import AT_ONCE, Patience
 from hb.storage.store import Batch
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
