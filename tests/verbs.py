@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hb.library.home import Home as FrontDoor
-from hb.schedule.scheduler import Scheduled
+from hb.schedule import sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hb.protocol.commitment import Key
     from hb.protocol.definition import Limits
     from hb.protocol.message import Message
+    from hb.schedule.scheduler import Scheduled
     from hb.verify.evidence import Finding
 
 
@@ -79,8 +80,16 @@ class Node:
         self, process: str, messages: Sequence[Message], *, signer: Key | None, environment: Environment
     ) -> list[Scheduled]:
         self.front.world = environment
-        sent = self.front.process(process, look_up=False).send_all(messages, signer=signer)
-        return [Scheduled(each.process.id, each.slot, each.message, each.assignment, each.fresh) for each in sent]
+        context, settings = self.context, self.config
+        return sending.send(
+            context.session,
+            process,
+            messages,
+            signer=signer,
+            scheduler_key=context.scheduler_key(),
+            environment=environment,
+            limits=sending.SendLimits(settings.batch_limit_messages, settings.message_limit_bytes),
+        )
 
     def compute(self, process: str, slot: str | int = "now") -> int:
         return self.front.process(process, look_up=False).compute(slot)

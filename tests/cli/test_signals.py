@@ -227,7 +227,7 @@ def test_before_it_can_say_anything_a_signal_ends_it_without_a_word(
     assert run_with_signals(counter, moment, number) == (-number, b"", b"")
 
 
-@pytest.mark.parametrize("moment", ["hb_cli.app", "typer", "hb.node", "hb.storage.leveldb"])
+@pytest.mark.parametrize("moment", ["hb_cli.app", "typer", "hb.library.home", "hb.storage.leveldb"])
 @pytest.mark.parametrize("number", CODES)
 def test_a_signal_while_it_is_loaded_is_one_sentence(counter: Shell, moment: str, number: signal.Signals) -> None:
     said = {SIGINT: b"interrupted", SIGTERM: b"terminated"}[number]
