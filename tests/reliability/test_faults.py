@@ -23,7 +23,7 @@ from hb.records import keys
 from hb.schedule import sending
 from hb.storage.directory import DirectoryStorage
 from hb.storage.storage import FOREVER, Patience
-from hb.storage.store import MemoryStore
+from hb.storage.memory import MemoryStore
 from verbs import Node
 
 if TYPE_CHECKING:
