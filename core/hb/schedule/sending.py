@@ -7,11 +7,14 @@ Invariants:
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from hb.errors import HbError, Unfinished
+from hb.errors import Conflict, HbError, Unfinished
 from hb.records import lineage, names
 from hb.schedule import intake, scheduler
+from hb.storage.store import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from hb.protocol.message import Message
     from hb.schedule.intake import Prepared
     from hb.schedule.scheduler import Scheduled
-    from hb.storage.store import OpenStore
+    from hb.storage.store import OpenStore, Store
 
 PART_MESSAGES = 1000
 """Maximum messages that are signed and synced as one batch: nobody waits longer than that takes."""
@@ -66,17 +69,21 @@ def send(
             for place, message in enumerate(messages, 1)
         ]
 
+    def schedule(store: Store, target: str, part: Sequence[Prepared]) -> list[Scheduled]:
+        return scheduler.schedule(store, target, part, key=scheduler_key, environment=environment)
+
     with session() as store:
         target = names.resolve(store, process)
         scheduler.check_scheduler(lineage.get_definition(store, target), target, scheduler_key)
-        if len(messages) == 1:
+        prepared = prepare(target) if len(messages) == 1 else None
+        if prepared is not None:
             # One is signed sooner than the store is opened again.
-            return scheduler.schedule(store, target, prepare(target), key=scheduler_key, environment=environment)
+            with suppress(Conflict):
+                return schedule(store, target, prepared)
     done: list[Scheduled] = []
-    for part in scheduler.parts(prepare(target), PART_MESSAGES):
+    for part in scheduler.parts(prepared or prepare(target), PART_MESSAGES):
         try:
-            with session() as store:
-                done += scheduler.schedule(store, target, part, key=scheduler_key, environment=environment)
+            done += retrying(session, partial(schedule, target=target, part=part))
         except HbError as error:
             if not done:
                 raise

@@ -56,6 +56,15 @@ def text_of(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
+def is_name_sound(store: Store, key: bytes, raw: bytes) -> bool:
+    """Return whether the name under `key` can be a name, and stands for a process that is here."""
+    try:
+        names.check(name_of(key))
+    except Refused:
+        return False
+    return _is_process(store, raw)
+
+
 def _is_process(store: Store, raw: bytes) -> bool:
     name = raw.decode("ascii", "replace")
     return ids.is_id(name) and store.get(keys.head_key(name)) is not None

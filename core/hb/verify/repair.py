@@ -6,14 +6,15 @@ write an assignment, a definition or an image, nor take back one.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hb.errors import Refused
+from hb.errors import IntegrityError, Refused
 from hb.protocol.commitment import message_id
 from hb.records import keys
 from hb.schedule import scheduler
-from hb.storage.store import Batch
-from hb.verify.census import name_of
+from hb.storage.store import Batch, retrying
+from hb.verify.census import is_name_sound, name_of
 from hb.verify.evidence import HEAD, INDEX, NAME, PAGE, PREVIOUS, Finding
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def mend_links(open_store: OpenStore, process: str, findings: Sequence[Finding])
         if finding.what.startswith(INDEX):
             done.append(_mend_index(open_store, process, finding))
         elif finding.what == HEAD:
-            with open_store() as store:
-                done.append(_mend_head(store, process))
+            done.append(retrying(open_store, lambda store: _mend_head(store, process)))
     return done
 
 
@@ -91,13 +91,15 @@ def forget(open_store: OpenStore, process: str, first: int, findings: Iterable[F
     with open_store() as store:
         newest = max(_latest(store, process, keys.slot_records), _latest(store, process, keys.memory_images))
         head = scheduler.get_head(store, process).slot
-    while True:
-        with open_store() as store:
-            found = list(_computed_keys(store, process, first))
-            if found:
-                store.commit(Batch(deletes=set(found), sync=True))
-        if len(found) < BATCH_KEYS:
-            break
+
+    def forget_some(store: Store) -> int:
+        found = list(_computed_keys(store, process, first))
+        if found:
+            store.commit(Batch(deletes=set(found), expects=_as_read(store, found), sync=True))
+        return len(found)
+
+    while retrying(open_store, forget_some) >= BATCH_KEYS:
+        pass
     pages = {keys.page_key(finding.expected) for finding in findings if finding.what == PAGE and finding.expected}
     if pages:
         with open_store() as store:
@@ -105,12 +107,26 @@ def forget(open_store: OpenStore, process: str, first: int, findings: Iterable[F
     return min(newest, head)
 
 
+def _as_read(store: Store, wanted: Iterable[bytes]) -> dict[bytes, bytes | None]:
+    """Return what a batch can expect under these keys: what is there, where it can be read."""
+    found: dict[bytes, bytes | None] = {}
+    for key in wanted:
+        with suppress(IntegrityError):
+            found[key] = store.get(key)
+    return found
+
+
 def mend_names(open_store: OpenStore, findings: Iterable[Finding]) -> list[str]:
     """Takes back the names that `findings` say stand for no process; returns what it did, a line each."""
     wrong = {finding.what: finding for finding in findings if finding.what.startswith(NAME)}
-    with open_store() as store:
-        names = {f"{NAME} {name_of(key)!r}": key for key, _ in store.scan(*keys.names())}
-        store.commit(Batch(deletes={key for what, key in names.items() if what in wrong}, sync=True))
+
+    def take_back(store: Store) -> None:
+        stored = [(key, raw) for key, raw in store.scan(*keys.names()) if f"{NAME} {name_of(key)!r}" in wrong]
+        # A name may have been given to a process meanwhile.
+        expects: dict[bytes, bytes | None] = {key: raw for key, raw in stored if not is_name_sound(store, key, raw)}
+        store.commit(Batch(deletes=set(expects), expects=expects, sync=True))
+
+    retrying(open_store, take_back)
     return [f"took back the {what}: expected {finding.expected}, got {finding.got}" for what, finding in wrong.items()]
 
 
@@ -138,21 +154,29 @@ def _computed_keys(store: Store, process: str, first: int) -> Iterator[bytes]:
 def _mend_index(open_store: OpenStore, process: str, finding: Finding) -> str:
     message = finding.what.rpartition(" ")[2]
     key = keys.message_slot_key(message, process)
-    with open_store() as store:
+
+    def mend(store: Store) -> str:
+        batch = Batch(expects=_as_read(store, [key]), sync=True)
         if finding.slot is None:
-            store.commit(Batch(deletes={key}, sync=True))
+            batch.deletes.add(key)
+            store.commit(batch)
             return f"took back the {finding.what}: no slot has it"
         body = scheduler.get_assignment(store, process, finding.slot)["body"]
         assert isinstance(body, dict)
         assert message_id(body) == message
-        store.commit(Batch(puts={key: keys.encode_slot(finding.slot)}, sync=True))
-    return f"wrote the {finding.what} anew: slot {finding.slot}"
+        batch.puts[key] = keys.encode_slot(finding.slot)
+        store.commit(batch)
+        return f"wrote the {finding.what} anew: slot {finding.slot}"
+
+    return retrying(open_store, mend)
 
 
 def _mend_head(store: Store, process: str) -> str:
-    """Writes the head that the last assignment says, in the slice that it was read in."""
+    """Write the head that the last assignment says."""
+    head_key = keys.head_key(process)
+    expects = _as_read(store, [head_key])
     key, _ = next(iter(store.scan(*keys.assignments(process), reverse=True)))
     last = scheduler.get_assignment(store, process, keys.slot_of(key))
     head = scheduler.head_after(last)
-    store.commit(Batch(puts={keys.head_key(process): head.encode()}, sync=True))
+    store.commit(Batch(puts={head_key: head.encode()}, expects=expects, sync=True))
     return f"wrote the {HEAD} anew: slot {head.slot}"
