@@ -72,7 +72,7 @@ class Home:
         """The way into its store."""
 
         def check(store: Store) -> None:
-            formats.check(store, f"the home {self.path}")
+            formats.ensure(store, f"the home {self.path}")
 
         if not self.keep_open:
             return DirectoryStorage(self.path, check)
