@@ -16,7 +16,7 @@ from errno import ELOOP
 from typing import TYPE_CHECKING, Any
 
 from hb import ids
-from hb.errors import HomeUnusable, NotFound, Refused
+from hb.errors import HomeUnusable, NoHome, NotFound, Refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,7 +157,9 @@ def _read(directory: Path, name: str) -> dict[str, Any]:
     try:
         # O_NONBLOCK: should it be a pipe, do not wait for who writes to it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not directory.parent.is_dir():
+            raise NoHome(f"no home at {directory.parent}") from error
         raise NotFound(f"no key {name!r} in {directory}", hint=f"make it: hb key new {name}") from error
     except OSError as error:
         if error.errno == ELOOP:

@@ -30,6 +30,7 @@ def init(
       hb init --home ~/ao      a home at ~/ao itself
     """
     from hb import home, keyring
+    from hb.errors import NoHome
 
     session = context.session_of(ctx)
     is_named = bool(session.home or session.environ.get("HB_HOME"))
@@ -37,8 +38,12 @@ def init(
         path = context.home_path(session)
     else:
         path = context.working_directory() / (directory or "") / home.HOME_NAME
-    is_new = not (path / "store").is_dir()
-    made = home.create(path)
+    is_new = False
+    try:
+        made = home.open_home(path)
+    except NoHome:
+        is_new = True
+        made = home.create(path)
     address = keyring.public(made.keys, home.DEFAULT_KEY).address
     if session.json:
         output.json_line({"home": str(made.path), "created": is_new, "address": address})

@@ -50,7 +50,7 @@ def ensure(store: Store, where: str) -> None:
     while found != keys.FORMAT:
         to, _, old = (found or b"").partition(_MARK)
         migration = MIGRATIONS.get(old or to)
-        if migration is None or (found != to and migration.to != to):
+        if migration is None or to not in (found, migration.to):
             raise _refusal(found, to, where)
         found = _migrate(store, found or b"", old or to, migration)
 
