@@ -1,10 +1,15 @@
-// Runs messages through the AO loader, for scripts/compare-loader: one JSON object on standard input, one a line out.
+// Run messages in the AO loader, for scripts/compare-loader.
 //
-// In:  {loader, module, format, environment, messages: [{message, now_ms}]}, the first two being paths
-// Out: for each message {response}, what the module gave; {refused}, where it said `"ok": false`; or {trapped}
+// Standard input has one JSON object: {loader, module, format, environment, messages: [{message, now_ms}]}.
+// `loader` and `module` are paths.
 //
-// As a compute unit of AO does: memory carries over from message to message, and is put back where one failed.
-// Unlike it, the clock is the message's: the loader's own counts up from 10000, a millisecond a look.
+// Standard output gets one JSON object a line for each message:
+//   {response}   the module's answer
+//   {refused}    the module said `"ok": false`
+//   {trapped}    the module trapped
+//
+// Memory is kept from message to message, and restored after a message that failed, as in a compute unit of AO.
+// The clock is the message's. (The loader's own clock starts at 10000 and adds a millisecond at each reading.)
 
 'use strict'
 const fs = require('fs')
@@ -24,7 +29,7 @@ async function main () {
     return handle
   }
   let handle = await start()
-  let kept = null // the memory after the last message that did not fail; one array, for a new one a message is slow
+  let kept = null // the memory after the last message that did not fail; one array is reused, because allocating is slow
   let failed = false
   for (const { message, now_ms: time } of messages) {
     nowMs = time
@@ -38,7 +43,7 @@ async function main () {
       }
       say({ response })
     } catch (thrown) {
-      // What is left of the instance after a trap is anyone's guess.
+      // After a trap, the instance is in an unknown state.
       handle = await start()
       failed = kept !== null
       const trap = thrown instanceof Error || (thrown && thrown.name === 'ExitStatus')

@@ -1,7 +1,7 @@
-"""The second half of scripts/setup, in the Python that it found: makes .venv or brings it up to date.
+"""Make `.venv`, or bring it up to date. scripts/setup runs this in the Python that it found.
 
-What is installed is what pyproject.toml asks for, its `dev` group included. It is done anew when that file has
-changed, when the clone has moved, or when HB_PYTHON names another version of Python.
+It installs what pyproject.toml asks for, the group `dev` included. It installs again if that file has changed, if the
+clone has moved, or if HB_PYTHON names another version of Python.
 """
 
 from __future__ import annotations

@@ -1,19 +1,19 @@
-"""A small module of the AO ABI, in text, that answers well until a message has a `!` in it: for tests of what then comes.
+"""Small modules of the AO ABI, as WebAssembly text, for tests of good and bad answers.
 
-It counts its messages in the public global `count` before it does anything else, so that a failure that left anything
-behind shows there.
+The module of `ao_module` answers correctly until a message contains a `!`. Its public global `count` counts its
+messages, before anything else happens. If a failed message leaves anything behind, `count` shows it.
 """
 
 from __future__ import annotations
 
 FINE = b'{"ok":true,"response":{"Output":{"data":"fine"}}}'
-BAD_ANSWER_AT = 1024  # where `bad_answer` lies
+BAD_ANSWER_AT = 1024  # the address of `bad_answer`
 HEAP_AT = 60_000
-MANY_BYTES = 4000  # what no message is long but those that a test makes so
+MANY_BYTES = 4000  # more than any message has, unless a test makes it so long
 
 
 def literal(content: bytes) -> str:
-    """Bytes, and a NUL after them, as a WAT string literal."""
+    """Return a WAT string literal of `content` and a NUL."""
     return '"' + "".join(f"\\{byte:02x}" for byte in (*content, 0)) + '"'
 
 
@@ -27,10 +27,11 @@ def ao_module(
     imports: str = "",
     bits: int = 32,
 ) -> str:
-    """The text of the module.
+    """Return the text of a module.
 
-    To a message with a `!` it gives `bad_answer`, or runs the instructions `bad`, `$message` being where the message is.
-    `malloc` are instructions that come first in it, with `$size`; `free` are those of `free`, which else there is none.
+    It gives `answer` to a message without a `!`. To a message with one it gives `bad_answer`, or runs the instructions
+    `bad`, where `$message` is the address of the message. `malloc` has instructions that run first in `malloc`, where
+    `$size` is its argument. `free` has the instructions of `free`; with None, the module exports no `free`.
     """
     p = f"i{bits}"
     answer_bad = f"({p}.const {BAD_ANSWER_AT}) return"
@@ -64,7 +65,7 @@ def ao_module(
 
 
 def echo_module(*, environment: bool = False, bits: int = 32) -> str:
-    """A module that answers with its message, or its environment, as `Output`."""
+    """Return the text of a module that answers with its message, or with its environment, as `Output`."""
     p = f"i{bits}"
     before, after = b'{"ok":true,"response":{"Output":', b"}}"
     memory = f"{'i64 ' if bits == 64 else ''}4"

@@ -1,4 +1,4 @@
-"""A disk small enough to fill: for tests of what happens then."""
+"""Small disks for tests that fill them, and fast ones for tests that make many homes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def small_disk(mount_point: Path, size: str) -> Iterator[Path]:
-    """A disk of its own at `mount_point`, gone afterwards; the test is skipped where none can be mounted."""
+    """Mount a disk of `size` at `mount_point`, and unmount it afterwards. Skip the test if it cannot be mounted."""
     mount_point.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(mount_point)], capture_output=True, check=False
@@ -32,7 +32,7 @@ def small_disk(mount_point: Path, size: str) -> Iterator[Path]:
 
 
 def fill(file: Path, *, leave_bytes: int = 0) -> None:
-    """Makes `file` so large that `leave_bytes` of its disk are free, in whole blocks of 4 KiB."""
+    """Write to `file` until at most `leave_bytes` of its disk are free. It grows by blocks of 4 KiB."""
     with file.open("wb", buffering=0) as stream, suppress(OSError):
         while shutil.disk_usage(file.parent).free > leave_bytes:
             stream.write(bytes(4096))
@@ -41,7 +41,7 @@ def fill(file: Path, *, leave_bytes: int = 0) -> None:
 
 @contextmanager
 def quick_directory() -> Iterator[Path]:
-    """A directory in memory where the system has one: for tests that make hundreds of homes and lose no power."""
+    """Make a temporary directory, in memory if the system allows it. It suits tests that do not test power loss."""
     memory = Path("/dev/shm")
     with TemporaryDirectory(dir=memory if memory.is_dir() and os.access(memory, os.W_OK) else None) as name:
         yield Path(name)

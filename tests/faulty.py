@@ -1,9 +1,9 @@
-"""A store that fails when it is told to: for tests of what stands above the store.
+"""A store whose commits fail on purpose, for tests of the code that uses a store.
 
-    store = FaultyStore(MemoryStore(), fail_at=3)      # the third commit fails, and every one after it
-    store = FaultyStore(inner, fail_at=3, lost_answer=True)  # ... though what it wrote is there: the answer got lost
+    store = FaultyStore(MemoryStore(), fail_at=3)            # commit 3 fails, and every later one
+    store = FaultyStore(inner, fail_at=3, lost_answer=True)  # commit 3 is written, and fails all the same
 
-Counting starts at 1. Reads go on as before, as they do on a full disk. Look at `inner` for what was written.
+Commits count from 1. Reads work as before, as they do on a full disk. `inner` has what was written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FaultyStore:
-    """Passes everything to `inner`, but fails from commit `fail_at` on; `commits` counts those that were asked for."""
+    """Pass everything to `inner`, but fail from commit `fail_at` on. `commits` counts all commits, failed ones too."""
 
     def __init__(self, inner: Store, *, fail_at: int, lost_answer: bool = False) -> None:
         self.inner = inner

@@ -1,4 +1,4 @@
-"""Programs that call any host function of a device, for tests of what it does."""
+"""Programs that call the host functions of a device, for tests of these functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEED = b"a seed"
 
 
 class Program:
-    """A program that exports a function for each that a device provides, and one that hands its arguments on."""
+    """A program that exports a function for each host function of a device. It passes its arguments on to it."""
 
     def __init__(self, device: Device, functions: Mapping[tuple[str, str], Provided], pointer: str) -> None:
         self.pointer = pointer
@@ -36,7 +36,7 @@ class Program:
         return self.instance.call(function, arguments)
 
     def value(self, function: str, *arguments: float) -> Any:
-        """The one result of a call that must go well, or None."""
+        """Make a call that must succeed. Return its result, or None if it has none."""
         outcome = self.run(function, *arguments)
         assert outcome.failure is None, outcome.failure
         return outcome.values[0] if outcome.values else None
@@ -46,7 +46,7 @@ class Program:
         return address
 
     def vectors(self, address: int, *vectors: tuple[int, int]) -> int:
-        """Puts (address, size) pairs as the program's C library would."""
+        """Write (address, size) pairs as the program's C library would; return `address`."""
         layout = "<QQ" if self.pointer_bytes == 8 else "<II"
         return self.put(address, b"".join(struct.pack(layout, *vector) for vector in vectors))
 

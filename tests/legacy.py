@@ -1,9 +1,9 @@
-"""A module with legacy exceptions, which tests of converting it share."""
+"""A module with legacy exceptions, for tests that convert it."""
 
 from __future__ import annotations
 
-# (func (export "f") (result i32) (try (result i32) (do (throw $tag)) (catch $tag (i32.const 42)))), as it was encoded
-# before exnref; no tool at hand writes it any more.
+# (func (export "f") (result i32) (try (result i32) (do (throw $tag)) (catch $tag (i32.const 42)))), in the
+# encoding from before exnref. No current tool writes it.
 LEGACY = bytes.fromhex(
     "0061736d01000000"
     "0108 02 6000017f 600000"  # two types: of the function, of the tag

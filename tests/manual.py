@@ -1,4 +1,4 @@
-"""docs/testing-your-module.md as files of tests, run by a pytest of its own, as its reader would."""
+"""Run the Python examples of docs/testing-your-module.md as test files, in a separate pytest, as a reader would."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MANUAL = (ROOT / "docs" / "testing-your-module.md").read_text()
 
 
 def blocks(module: str = "") -> list[str]:
-    """The manual's pieces of Python: those that need no module, or those that need `module`."""
+    """Return the manual's Python examples that need `module`, or those that need no module."""
     return [code for needed, code in re.findall(r"```python *(.*?)\n(.*?)```", MANUAL, re.DOTALL) if needed == module]
 
 
 def run(directory: Path, pieces: list[str], *options: str) -> str:
-    """Runs each piece as a file of tests, all of which must pass; gives what pytest says."""
+    """Run each piece as a test file. All tests must pass. Return what pytest prints."""
     for number, code in enumerate(pieces):
         (directory / f"test_{number}.py").write_text(code)
     environment = {"PATH": os.environ["PATH"], "HOME": str(directory), "LANG": "C.UTF-8"}

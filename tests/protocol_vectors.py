@@ -1,4 +1,4 @@
-"""What the protocol's tests share: HyperBEAM's vectors, strategies for values and messages, and signed messages."""
+"""What the protocol's tests share: HyperBEAM's vectors, Hypothesis strategies, and keys and messages to sign."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def vectors(name: str) -> dict[str, Any]:
 
 
 def value(tagged: dict[str, Any]) -> Value:
-    """The value that a vector file writes as `{"bin": ...}`, `{"int": ...}` and so on."""
+    """Return the value that a vector file writes as `{"bin": ...}`, `{"int": ...}` and so on."""
     ((tag, content),) = tagged.items()
     if tag == "map":
         return {key.removeprefix("atom:"): value(item) for key, item in content.items()}
@@ -39,14 +39,14 @@ def message(tagged: dict[str, Any]) -> Message:
 
 
 def binaries(item: Value) -> Any:
-    """A TABM or fields as a vector has them, with bytes for text."""
+    """Return a TABM or fields in a vector's form: text becomes bytes."""
     if isinstance(item, dict):
         return {key: binaries(inner) for key, inner in item.items()}
     return item.encode() if isinstance(item, str) else item
 
 
 def same(left: Value, right: Value) -> bool:
-    """Whether two values are equal in kind too: 1 is neither 1.0 nor true, and NaN is NaN."""
+    """Return whether two values have equal types and contents: 1 is neither 1.0 nor true, and NaN equals NaN."""
     return _shape(left) == _shape(right)
 
 
@@ -90,7 +90,7 @@ def _maps(inner: st.SearchStrategy[Value]) -> st.SearchStrategy[dict[str, Value]
 
 
 def _without_twins(given: dict[str, Value]) -> dict[str, Value]:
-    """`given` without keys that another one becomes in normal form, or that are private."""
+    """Return `given` without private keys, and with one key of those that are equal in lower case."""
     kept: dict[str, Value] = {}
     seen: set[str] = set()
     for key, item in given.items():
@@ -116,7 +116,7 @@ _PLAIN_TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=0x2000, code
 
 
 def signable_messages() -> st.SearchStrategy[Message]:
-    """Messages of the kind that people sign: no values that a signature could not cover."""
+    """Return a strategy for messages that a signature can cover completely."""
     scalars = st.one_of(_PLAIN_TEXT, st.integers(), st.floats(allow_nan=False), st.booleans(), st.none())
     nested = st.dictionaries(PLAIN_KEYS, scalars, max_size=3)
     fields = st.dictionaries(PLAIN_KEYS, st.one_of(scalars, st.lists(scalars, max_size=3), nested), max_size=6)
@@ -125,7 +125,7 @@ def signable_messages() -> st.SearchStrategy[Message]:
 
 
 def shuffled(item: Value, order: Any) -> Value:
-    """`item` with the keys of every map in another order, as the random generator `order` has it."""
+    """Return `item` with the keys of every map shuffled by the random generator `order`."""
     if isinstance(item, dict):
         keys = list(item)
         order.shuffle(keys)
@@ -150,7 +150,7 @@ def assigned(body: Message) -> Message:
 
 
 def entries(signed: Message) -> dict[str, dict[str, Value]]:
-    """A copy of a message's commitments, by ID."""
+    """Return a copy of a message's commitments, by ID."""
     return deepcopy(cast("dict[str, dict[str, Value]]", signed["commitments"]))
 
 

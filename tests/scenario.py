@@ -1,10 +1,10 @@
-"""One scenario of a home's life, the same bytes whenever it is run: for tests of what disturbs it.
+"""A fixed scenario that always stores the same bytes, for tests that disturb it.
 
     answers = []
     run(homes.create(path, seed=SEED), answers)     # spawn, send, batch, compute, on counter and ledger
 
-Each step may be run again: a spawn and a message that the home has already keep the slot that they have. So running
-it again after whatever came between must end in the bytes of a run that nothing disturbed.
+Each step can be run again: a spawn or a message that the home already has keeps its slot. So a run that was disturbed,
+and is then run again, must end with the bytes of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from hb import keyring
 from hb.environment import Environment
-from hb.node import Node, build_message
+from hb.protocol.request import build_message
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hb.home import Home
-    from hb.node import Scheduled
     from hb.protocol.message import Message
+    from hb.schedule.scheduler import Scheduled
 
 SEED = bytes(range(32))
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -36,18 +37,18 @@ LEDGER_OUTPUTS = [None, [100], [1], None, [0], [30], [100]]
 
 
 def message(call: tuple[str | int, ...], anchor: str) -> Message:
-    """A call, the same message whenever it is made with that anchor."""
+    """Return a message for a call. Equal calls with equal anchors give equal messages."""
     return build_message(str(call[0]), list(call[1:]), anchor=anchor)
 
 
 def run(home: Home, answers: list[Scheduled]) -> None:
-    """Runs the whole scenario, each step by a node that remembers nothing; what is acknowledged goes to `answers`."""
+    """Run the whole scenario, each step with a new `Node`. Append what is acknowledged to `answers`."""
     for batch in steps(home):
         answers += batch
 
 
 def steps(home: Home) -> Iterator[list[Scheduled]]:
-    """The scenario step by step: what each acknowledged."""
+    """Run the scenario step by step. Yield what each step acknowledged."""
     key = keyring.load(home.keys, "default")
     processes = {}
     for name in ("counter", "ledger"):
@@ -72,6 +73,6 @@ def steps(home: Home) -> Iterator[list[Scheduled]]:
 
 
 def records(home: Home) -> dict[bytes, bytes]:
-    """Every record of the store."""
+    """Return every record of the store."""
     with home.storage.session() as store:
         return dict(store.scan(b"", b"\xff"))

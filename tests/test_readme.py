@@ -1,4 +1,4 @@
-"""The README's tour, run as it stands: every command, and every line that it says comes out."""
+"""Run every command of the README's tour, and compare every line of output that it shows."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ README = (ROOT / "README.md").read_text()
 
 
 def steps(*modules: str) -> list[tuple[str, list[str]]]:
-    """The tour's commands, each with the lines that the README says it prints.
+    """Return the tour's commands, each with the lines that the README shows as its output.
 
-    A block that begins with ```console MODULE needs that module, and is left out unless it is among `modules`.
+    A block that begins with ```console MODULE needs that module. It is left out unless `modules` has the module.
     """
     found: list[tuple[str, list[str]]] = []
     for needed, block in re.findall(r"```console *(.*?)\n(.*?)```", README, re.DOTALL):
@@ -54,7 +54,7 @@ def test_the_tour_of_a_real_module_prints_what_the_readme_says(tmp_path, module:
 
 
 def walk(tour: list[tuple[str, list[str]]], tmp_path: Path) -> None:
-    """Runs the commands of a tour in one shell, in a directory of its own, and holds them to what they shall print."""
+    """Run the commands of a tour in one shell, in `tmp_path`, and compare what they print."""
     marker = "--- next ---"
     script = "\n".join(f"{command}\necho '{marker}'" for command, _ in tour)
     for place in ("samples", "scripts"):

@@ -1,4 +1,4 @@
-"""The samples: that they are built from their sources, are all spoken of, and do what is said of them."""
+"""The samples are built from their sources, are all documented, and do what their documentation says."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_sample_has_a_source_and_a_line_that_names_its_functions() -> None
     for source in SOURCES:
         [line] = [line for line in lines if line.startswith(f"| `{source.stem}` |")]
         functions = inspect(source.with_suffix(".wasm").read_bytes()).functions
-        # The hostile ones share an `Increment`, which the table need not repeat.
+        # Hostile samples have an `Increment` too, which the table need not repeat.
         assert [name for name in functions if f"`{name}" not in line] in ([], ["Increment"])
 
 

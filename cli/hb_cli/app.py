@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hb_cli import arguments, exits, failure
+from hb_cli import exits, failure
 from hb_cli.context import Session, session_of
+from hb_cli.inputs import arguments
 
 # In the order in which a newcomer needs them.
 COMMANDS = (
@@ -119,7 +120,7 @@ def _print_version(value: bool) -> None:
     if value:
         from importlib.metadata import version
 
-        from hb_cli import output
+        from hb_cli.terminal import output
 
         output.line(f"hb {version('hb-ao')}")
         raise typer.Exit
@@ -196,7 +197,7 @@ def hb(
     A slot is a number, `now`, `now~1` (the one before), or the ID of its message or its assignment.
     """
     if ctx.invoked_subcommand is None:
-        from hb_cli import output
+        from hb_cli.terminal import output
 
         output.say(ctx.get_help())
         raise typer.Exit(exits.USAGE)
@@ -210,7 +211,7 @@ def run(arguments: list[str], session: Session) -> int:
     """
     command = typer.main.get_command(app)
     if "_HB_COMPLETE" in os.environ:
-        from hb_cli import completion
+        from hb_cli.inputs import completion
 
         return completion.answer(command, session)
     try:

@@ -1,7 +1,9 @@
-"""What one run of `hb` knows of its surroundings: global options, the environment variables, the home.
+"""What one run of `hb` knows of its surroundings: global options, environment variables, the home.
 
-The only place of the program that reads environment variables and the working directory for the core. Must hold no
-AO logic.
+Only this module reads environment variables and the working directory for the core.
+
+Invariants:
+    No AO logic.
 """
 
 from __future__ import annotations
@@ -10,23 +12,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hb.errors import HbError, HomeUnusable, NoHome, NotFound
-from hb_cli import output
+import hb
+from hb.errors import HbError, HomeUnusable, NoHome
+from hb_cli.terminal import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import typer
 
-    from hb.config import Config
-    from hb.environment import Environment
-    from hb.home import Home
-    from hb.node import Node
-    from hb.protocol.commitment import Key
-
 
 class Session:
-    """The global options of this run, as far as they are read; `lock_timeout_s` None means the home's own setting."""
+    """The global options of this run, as far as they are parsed. `lock_timeout_s` None means the home's setting."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
@@ -36,44 +33,40 @@ class Session:
 
     @property
     def for_person(self) -> bool:
-        """Whether stdout gets a person's view rather than a script's."""
+        """Whether a person reads stdout, not a script."""
         return not self.json and output.is_terminal(sys.stdout)
 
     def note(self, text: str) -> None:
-        """Says `text` on stderr, unless --json asked for a script's manners."""
+        """Print `text` on stderr, except with --json."""
         if not self.json:
             output.note(text)
 
 
 def session_of(ctx: typer.Context) -> Session:
-    """The session that `ctx` belongs to."""
+    """Return the session that `ctx` belongs to."""
     session: Session = ctx.find_root().obj
     return session
 
 
 def home_path(session: Session) -> Path:
-    """Where the home is, or would be made: --home, $HB_HOME, the nearest `.hb` above, the user's data directory."""
-    from hb import home
+    """Return where the home is, or would be made.
 
-    explicit = Path(session.home) if session.home else None
+    It is --home, else $HB_HOME, else the nearest `.hb` in the working directory or above, else the one among the user's
+    data.
+    """
     try:
         here = working_directory()
     except HomeUnusable:
-        # Nothing is above it.
-        here = Path("/")
-    found = home.find(here, explicit, session.environ.get("HB_HOME"))
-    if found is not None:
-        return found if found.is_absolute() else working_directory() / found
-    import platformdirs
-
-    return platformdirs.user_data_path("hb", appauthor=False)
+        here = Path("/")  # nothing is above it
+    found = hb.find(here, session.home or None, session.environ.get("HB_HOME"))
+    return found if found.is_absolute() else working_directory() / found
 
 
 def working_directory() -> Path:
-    """Where the user is.
+    """Return the working directory.
 
     Raises:
-        HomeUnusable: it was removed meanwhile.
+        HomeUnusable: it was removed.
     """
     try:
         return Path.cwd()
@@ -83,92 +76,45 @@ def working_directory() -> Path:
         ) from error
 
 
-def existing_home(session: Session, *, keep_open: bool = False) -> Home:
-    """The home, which must be there. `keep_open` is for commands that live long; see `hb.home.Home`.
+def existing_home(
+    session: Session, on_slot: Callable[[int, int], None] | None = None, *, keep_open: bool = False
+) -> hb.Home:
+    """Return the home, which must be there. `on_slot(slot, last)` is called after each slot that a verb deals with.
+
+    With `keep_open`, for commands that live long, the store stays open as long as nobody else waits for it.
 
     Raises:
         NoHome: there is none.
     """
-    from hb import home
+    home = hb.open(home_path(session), create=False, lock_timeout_s=session.lock_timeout_s, keep_open=keep_open)
+    return home if on_slot is None else home.bound(on_slot=on_slot)
 
-    return home.open_home(home_path(session), keep_open=keep_open)
 
-
-def writable_home(session: Session) -> Home:
-    """The home; made first where there is none, which stderr then says."""
-    from hb import home
-
-    path = home_path(session)
+def writable_home(session: Session, on_slot: Callable[[int, int], None] | None = None) -> hb.Home:
+    """Return the home. If there is none, make one and say so on stderr."""
     try:
-        return home.open_home(path)
+        return existing_home(session, on_slot)
     except NoHome:
-        made = home.create(path)
+        path = home_path(session)
+        hb.create(path)
         session.note(f"made a home at {path}")
-        return made
+        return existing_home(session, on_slot)
 
 
-def open_node(session: Session, home: Home | None = None, on_slot: Callable[[int, int], None] | None = None) -> Node:
-    """The node of `home` (default: the one that is there). `on_slot` hears of each slot computed, and of the last."""
-    from hb.node import Node
-
-    home = existing_home(session) if home is None else home
-    return Node(home, lock_timeout_s=session.lock_timeout_s, on_slot=on_slot)
-
-
-def settings(home: Home) -> Config:
-    """What the config.toml of `home` says."""
-    from hb import config
-
-    return config.load(home.config)
-
-
-def likely_settings(session: Session) -> Config:
-    """The settings of the home that is there, or those that a new one would have."""
-    from hb.config import Config
-
+def likely_settings(session: Session) -> hb.Config:
+    """Return the settings of the home, or of a new one if there is none."""
     try:
-        return settings(existing_home(session))
+        return existing_home(session).settings
     except HbError:
-        return Config()
+        return hb.Config()
 
 
-def signer(home: Home, name: str | None) -> Key:
-    """The key called `name`, to sign with; by default the one that the settings name as the sender.
-
-    Raises:
-        NotFound: the home has no such key.
-    """
-    from hb import keyring
-
-    return keyring.load(home.keys, name or settings(home).sender_key)
-
-
-def claimed_sender(home: Home) -> str | None:
-    """The address of whoever sends by default, for a message that nobody signs; None where the home has no such key."""
-    from hb import keyring
-
-    try:
-        return keyring.public(home.keys, settings(home).sender_key).address
-    except NotFound:
-        return None
-
-
-def addresses(home: Home) -> dict[str, str]:
-    """The names of the home's keys, by address."""
-    from hb import keyring
-
+def addresses(home: hb.Home) -> dict[str, str]:
+    """Return the names of the home's keys by address."""
     names: dict[str, str] = {}
-    for name in keyring.names(home.keys):
+    for name in home.key_names():
         try:
-            names[keyring.public(home.keys, name).address] = name
+            names[home.public_key(name).address] = name
         except HbError:
-            # A key file that cannot be read must not keep anybody from looking at a history.
-            continue
+            continue  # a key file that cannot be read must not keep anybody from looking at a history
     return names
-
-
-def surroundings(timestamp_ms: int | None, block_height: int) -> Environment:
-    """This machine's clock and randomness, but for what the user fixed."""
-    from hb.environment import system_environment
-
-    return system_environment(timestamp_ms=timestamp_ms, block_height=block_height)

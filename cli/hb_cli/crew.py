@@ -135,8 +135,7 @@ def _answers(crew: Sequence[_Hand], places: int, look: Callable[[], None]) -> It
 
 def _work(task: Task, board: _Board, line: Connection) -> None:
     """What a hand does, until there is nobody on the line."""
-    from hb.home import Home
-    from hb.node import Node
+    import hb
 
     # A group of its own: of Ctrl-C it hears from who started it, once.
     os.setpgid(0, 0)
@@ -151,10 +150,11 @@ def _work(task: Task, board: _Board, line: Connection) -> None:
                     started.append(slot - 1)
                 board[place] = slot - started[0]
 
-            node = Node(Home(task.home), lock_timeout_s=task.lock_timeout_s, on_slot=hear)
             answer: int | Exception
             try:
-                answer = node.compute(task.processes[place], task.slot)
+                home = hb.open(task.home, create=False, lock_timeout_s=task.lock_timeout_s)
+                process = home.bound(on_slot=hear).process(task.processes[place], look_up=False)
+                answer = process.compute(task.slot)
             except HbError as error:
                 answer = error
             except Exception as error:  # a bug: it is the one who asked that reports it

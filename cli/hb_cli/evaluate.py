@@ -6,15 +6,16 @@ What `hb eval` and `hb repl` have in common. Must hold no AO logic beyond that m
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb.errors import Interrupted, Refused
-from hb_cli import arguments, output, results
+from hb_cli.inputs import arguments
+from hb_cli.terminal import output
 from hb_cli.views import fields as views
+from hb_cli.views import results
 
 if TYPE_CHECKING:
-    from hb.environment import Environment
-    from hb.node import Node, Scheduled
+    import hb
     from hb.protocol.commitment import Key
     from hb.protocol.message import Message
     from hb_cli.context import Session
@@ -23,69 +24,57 @@ ACTION = "Eval"
 
 
 class Evaluated(NamedTuple):
-    """The slot that the code has, and what computing it gave."""
+    """The message with the code, and what computing its slot gave."""
 
-    scheduled: Scheduled
-    results: Message
-    state: Message
-
-    @property
-    def failed(self) -> bool:
-        """Whether the outcome is an error."""
-        return results.failed(self.results)
+    sent: hb.Sent
+    result: hb.Result
 
 
 def evaluate(
-    node: Node,
-    process: str,
+    process: hb.Process,
     code: bytes,
     *,
     signer: Key,
-    environment: Environment,
+    timestamp_ms: int | None = None,
+    block_height: int = 0,
     anchor: str | None = None,
     tags: Message | None = None,
 ) -> Evaluated:
-    """Sends `code` to a process and computes it.
+    """Send `code` to a process, and compute its slot.
 
     Raises:
-        Refused: it is no message that can be sent; nothing was.
-        Interrupted: the user stopped the compute; the message has its slot, which the hint names.
+        Refused: it cannot be sent as a message; nothing was sent.
+        Interrupted: computing was stopped; the message keeps its slot, which the hint names.
     """
-    from hb.node import build_message
+    from hb.protocol.request import build_message
 
     message = build_message(ACTION, data=arguments.binary(code), anchor=anchor, tags=tags)
     try:
-        [scheduled] = node.send(process, [message], signer=signer, environment=environment)
+        [sent] = process.send_all([message], signer=signer, timestamp_ms=timestamp_ms, block_height=block_height)
     except Refused as error:
-        # There is one message: its place among the messages is nothing to tell.
-        raise type(error)(error.message.removeprefix("message 1: "), hint=error.hint) from error
+        # There is one message: its number is of no use.
+        raise type(error)(error.reason, hint=error.hint) from error
     try:
-        record = node.state(scheduled.process, scheduled.slot).record
+        return Evaluated(sent, process.result(sent.slot))
     except Interrupted as error:
-        hint = f"the message keeps its slot, {scheduled.slot}: whatever computes this process next computes it first"
+        hint = f"the message keeps its slot, {sent.slot}: whatever computes this process next computes it first"
         raise Interrupted(error.message, hint=hint) from error
-    return Evaluated(scheduled, cast("Message", record["results"]), cast("Message", record["state"]))
 
 
 def show(session: Session, evaluated: Evaluated) -> None:
-    """Prints what the program printed and then what it answered; what went wrong goes to stderr."""
+    """Print what the program printed, then what it answered. An error goes to stderr."""
+    sent, result = evaluated
     if session.json:
-        fields = views.scheduled_fields(evaluated.scheduled)
-        output.json_line({**fields, "results": evaluated.results, "state": evaluated.state})
+        output.json_line({**views.sent_fields(sent), "results": result.raw, "state": result.state})
         return
-    for text in (results.printed(evaluated.results), "" if evaluated.failed else _answer(evaluated.results)):
+    for text in (results.printed(result.raw), results.text_of(result.answer) if result.ok else ""):
         if text:
             output.program_text(text, session.environ)
-    if evaluated.failed:
-        _show_error(evaluated)
+    if not result.ok:
+        _show_error(sent.slot, result.raw)
 
 
-def _answer(found: Message) -> str:
-    return results.text_of(results.answer(found))
-
-
-def _show_error(evaluated: Evaluated) -> None:
-    slot, found = evaluated.scheduled.slot, evaluated.results
+def _show_error(slot: int, found: Message) -> None:
     if output.is_terminal(sys.stderr):
         from hb_cli.views import render
 

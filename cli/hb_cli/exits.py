@@ -35,6 +35,7 @@ _KINDS: tuple[tuple[type[BaseException], int, str], ...] = (
     (errors.Interrupted, INTERRUPTED, "interrupted"),
     (errors.HbError, FAILED, "failed"),
     (KeyboardInterrupt, INTERRUPTED, "interrupted"),
+    (MemoryError, FAILED, "out-of-memory"),
 )
 
 

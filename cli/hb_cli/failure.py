@@ -9,7 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from hb.errors import HbError, IntegrityError
-from hb_cli import exits, output
+from hb_cli import exits
+from hb_cli.terminal import output
 
 if TYPE_CHECKING:
     from hb_cli.context import Session

@@ -28,7 +28,7 @@ def run(arguments: list[str] | None = None) -> int:
         gc.enable()
         return app.run(arguments, session)
     except BrokenPipeError:
-        from hb_cli import output
+        from hb_cli.terminal import output
 
         output.abandon_stdout()
         return exits.CLOSED_PIPE

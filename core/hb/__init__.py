@@ -10,24 +10,63 @@
 Importing this loads nothing: each name is imported when it is first used. `__init__.pyi` has their types.
 """
 
+# The module of each name; after a colon, its name there if that is another.
 _WHERE = {
+    "Answer": "library",
+    "Cancellation": "cancellation",
+    "Change": "history.rerun",
     "Clock": "library",
+    "Config": "config",
+    "Difference": "history.difference",
+    "Exported": "files.transfer",
+    "Failure": "wasm.host",
+    "Filter": "history.selection",
+    "Finding": "verify.evidence",
+    "Frame": "wasm.tracing",
     "FrozenHome": "library",
+    "FunctionCall": "wasm.tracing",
+    "GlobalChange": "wasm.tracing",
     "Home": "library",
+    "HostCall": "wasm.tracing",
+    "Imported": "files.transfer",
+    "MemoryDifference": "history.difference:Memory",
+    "MemoryInfo": "binary.info",
+    "MemoryRange": "history.difference:Range",
+    "ModuleInfo": "binary.info",
+    "Note": "verify.replay",
     "Process": "library",
+    "ProcessView": "history.views",
+    "PublicKey": "keyring",
+    "ReplayDifference": "compute.comparison:Difference",
+    "Rerun": "history.rerun",
     "Result": "library",
+    "Scheduled": "schedule.scheduler",
     "Sent": "library",
+    "Side": "history.difference",
+    "SlotView": "history.views",
+    "StateView": "history.views",
+    "Trace": "history.trace",
+    "ValueChange": "history.difference:Change",
+    "Verdict": "devices.verdict",
     "VerifiedFile": "library",
+    "Witness": "files.witness",
+    "DEFAULT_KEY": "home",
+    "HOME_NAME": "home",
+    "create": "library",
+    "file_form": "library",
+    "find": "library",
+    "find_file_damage": "library",
     "frozen": "library",
+    "inspect_module": "library",
+    "is_history_file": "library",
     "memory": "library",
     "message": "library",
     "open": "library",
     "verify_file": "library",
     "wat": "library",
-    "ProcessView": "node",
-    "SlotView": "node",
     "HbError": "errors",
     "IntegrityError": "errors",
+    "Interrupted": "errors",
     "NotFound": "errors",
     "ProgramFailed": "errors",
     "Refused": "errors",
@@ -41,7 +80,8 @@ def __getattr__(name):
         raise AttributeError(f"module 'hb' has no attribute {name!r}")
     from importlib import import_module
 
-    found = globals()[name] = getattr(import_module(f"hb.{_WHERE[name]}"), name)
+    module, _, there = _WHERE[name].partition(":")
+    found = globals()[name] = getattr(import_module(f"hb.{module}"), there or name)
     return found
 
 

@@ -1,8 +1,34 @@
+from hb.binary.info import MemoryInfo as MemoryInfo
+from hb.binary.info import ModuleInfo as ModuleInfo
+from hb.cancellation import Cancellation as Cancellation
+from hb.compute.comparison import Difference as ReplayDifference
+from hb.config import Config as Config
+from hb.devices.verdict import Verdict as Verdict
 from hb.errors import HbError as HbError
 from hb.errors import IntegrityError as IntegrityError
+from hb.errors import Interrupted as Interrupted
 from hb.errors import NotFound as NotFound
 from hb.errors import ProgramFailed as ProgramFailed
 from hb.errors import Refused as Refused
+from hb.files.transfer import Exported as Exported
+from hb.files.transfer import Imported as Imported
+from hb.files.witness import Witness as Witness
+from hb.history.difference import Change as ValueChange
+from hb.history.difference import Difference as Difference
+from hb.history.difference import Memory as MemoryDifference
+from hb.history.difference import Range as MemoryRange
+from hb.history.difference import Side as Side
+from hb.history.rerun import Change as Change
+from hb.history.rerun import Rerun as Rerun
+from hb.history.selection import Filter as Filter
+from hb.history.trace import Trace as Trace
+from hb.history.views import ProcessView as ProcessView
+from hb.history.views import SlotView as SlotView
+from hb.history.views import StateView as StateView
+from hb.home import DEFAULT_KEY as DEFAULT_KEY
+from hb.home import HOME_NAME as HOME_NAME
+from hb.keyring import PublicKey as PublicKey
+from hb.library import Answer as Answer
 from hb.library import Clock as Clock
 from hb.library import FrozenHome as FrozenHome
 from hb.library import Home as Home
@@ -10,11 +36,83 @@ from hb.library import Process as Process
 from hb.library import Result as Result
 from hb.library import Sent as Sent
 from hb.library import VerifiedFile as VerifiedFile
+from hb.library import create as create
+from hb.library import file_form as file_form
+from hb.library import find as find
+from hb.library import find_file_damage as find_file_damage
 from hb.library import frozen as frozen
+from hb.library import inspect_module as inspect_module
+from hb.library import is_history_file as is_history_file
 from hb.library import memory as memory
 from hb.library import message as message
 from hb.library import open as open  # noqa: A004
 from hb.library import verify_file as verify_file
 from hb.library import wat as wat
-from hb.node import ProcessView as ProcessView
-from hb.node import SlotView as SlotView
+from hb.schedule.scheduler import Scheduled as Scheduled
+from hb.verify.evidence import Finding as Finding
+from hb.verify.replay import Note as Note
+from hb.wasm.host import Failure as Failure
+from hb.wasm.tracing import Frame as Frame
+from hb.wasm.tracing import FunctionCall as FunctionCall
+from hb.wasm.tracing import GlobalChange as GlobalChange
+from hb.wasm.tracing import HostCall as HostCall
+
+__all__ = [
+    "DEFAULT_KEY",
+    "HOME_NAME",
+    "Answer",
+    "Cancellation",
+    "Change",
+    "Clock",
+    "Config",
+    "Difference",
+    "Exported",
+    "Failure",
+    "Filter",
+    "Finding",
+    "Frame",
+    "FrozenHome",
+    "FunctionCall",
+    "GlobalChange",
+    "HbError",
+    "Home",
+    "HostCall",
+    "Imported",
+    "IntegrityError",
+    "Interrupted",
+    "MemoryDifference",
+    "MemoryInfo",
+    "MemoryRange",
+    "ModuleInfo",
+    "NotFound",
+    "Process",
+    "ProcessView",
+    "ProgramFailed",
+    "PublicKey",
+    "Refused",
+    "ReplayDifference",
+    "Rerun",
+    "Result",
+    "Scheduled",
+    "Sent",
+    "Side",
+    "SlotView",
+    "StateView",
+    "Trace",
+    "ValueChange",
+    "Verdict",
+    "VerifiedFile",
+    "Witness",
+    "create",
+    "file_form",
+    "find",
+    "find_file_damage",
+    "frozen",
+    "inspect_module",
+    "is_history_file",
+    "memory",
+    "message",
+    "open",
+    "verify_file",
+    "wat",
+]

@@ -43,6 +43,15 @@ class Cancellation:
         if self.is_cancelled:
             raise Interrupted(f"{doing} was interrupted")
 
+    def notify(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the work is cancelled; at once if it already is. Giving it again changes nothing.
+
+        It stays registered for as long as this cancellation lives. It must be as `calling` wants it.
+        """
+        self._callbacks[callback] = callback
+        if self.is_cancelled:
+            callback()
+
     @contextmanager
     def calling(self, callback: Callable[[], None]) -> Iterator[None]:
         """Call `callback` as soon as the work is cancelled, while the `with` block runs; at once if it already is.
@@ -65,6 +74,9 @@ class Never(Cancellation):
     def cancel(self) -> None:
         """Refuse: whoever wants to cancel makes a `Cancellation` of its own."""
         raise AssertionError("this work cannot be cancelled")
+
+    def notify(self, callback: Callable[[], None]) -> None:
+        """Do nothing: there is nothing to be told."""
 
 
 NEVER = Never()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FILE_LIMIT_BYTES = 1024 * 1024
+_PAGES_PER_MB = 16
 
 
 class Config(NamedTuple):
@@ -31,9 +32,16 @@ class Config(NamedTuple):
     batch_limit_bytes: int = 64 * 1024 * 1024
     compile_limit_s: int = 60
     compile_limit_mb: int = 2048
+    program_memory_mb: int = 4096
+    pool_limit_mb: int = 1024
     lock_timeout_s: float = 30.0
     sender_key: str = "default"
     scheduler_key: str = "default"
+
+    @property
+    def host_memory_pages(self) -> int:
+        """The memory that one program may have on this machine, in pages of 64 KiB."""
+        return self.program_memory_mb * _PAGES_PER_MB
 
 
 class _Setting(NamedTuple):
@@ -60,6 +68,10 @@ _SETTINGS = (
         "host", "compile-seconds", "compile_limit_s", int, 86_400, "seconds of processor time to compile one module"
     ),
     _Setting("host", "compile-memory", "compile_limit_mb", int, 1_000_000, "megabytes of memory to compile one module"),
+    _Setting(
+        "host", "program-memory", "program_memory_mb", int, 65_536, "megabytes of memory that one program may have"
+    ),
+    _Setting("host", "pool-memory", "pool_limit_mb", int, 1_000_000, "megabytes of memory of live processes"),
     _Setting("host", "lock-timeout", "lock_timeout_s", float, 1_000_000, "seconds to wait while others use the home"),
     _Setting("keys", "sender", "sender_key", str, 64, "signs what you send and spawn, unless --as names another"),
     _Setting("keys", "scheduler", "scheduler_key", str, 64, "signs the assignments of processes spawned here"),
@@ -107,10 +119,14 @@ def load(path: Path) -> Config:
 def _parse(content: bytes, path: Path) -> Config:
     import tomllib
 
+    from hb.protocol import bounds
+
     if len(content) > _FILE_LIMIT_BYTES:
         raise Refused(f"{path} is larger than settings can be: more than {_FILE_LIMIT_BYTES} bytes")
     try:
-        tables = tomllib.loads(content.decode())
+        text = content.decode()
+        bounds.check_toml(text, str(path))
+        tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise Refused(f"{path} is not TOML: {error}") from error
     by_name = {(setting.table, setting.key): setting for setting in _SETTINGS}

@@ -1,25 +1,30 @@
 """The failures of hb, by kind.
 
-A program's failure is none of these: it is an *outcome*, a value in its slot's results (`ProgramFailed` carries it to
-a caller who asked for an answer alone). What is raised is a *refusal* (what came in is not acceptable; nothing was
-changed), *damage* (stored bytes disagree with what they must be), or one of the few conditions around them. Anything
-else that is raised is a bug.
+A program's failure is none of these. It is an *outcome*: a value in its slot's results. `ProgramFailed` carries it to
+a caller who asked only for the answer. What is raised is one of these:
 
-This module imports nothing, and must never print, log or exit.
+- a *refusal*: the input is not acceptable, and nothing was changed;
+- *damage*: stored bytes are not what they must be;
+- one of a few conditions, such as a busy home.
+
+Anything else that is raised is a bug.
+
+Invariants:
+    This module imports nothing, and never prints, logs or exits.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class HbError(Exception):
-    """A failure that has a sentence for its reader: what was expected, and what came.
+    """A failure with a sentence for its reader: what happened, what was expected, what was found.
 
-    `message` is one line. `hint`, where there is one, says what to do about it.
+    `message` is one line. `hint`, if there is one, says what to do.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -29,11 +34,24 @@ class HbError(Exception):
 
 
 class Refused(HbError):
-    """What came in was not accepted: a module, a message, a file, a value beyond a limit. Nothing was changed."""
+    """The input was not accepted: a module, a message, a file, a value beyond a limit. Nothing was changed.
+
+    `place` is the number of the message that was refused, from 1, if messages were given in a list; `reason` is the
+    sentence without it.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, place: int | None = None) -> None:
+        super().__init__(message if place is None else f"message {place}: {message}", hint=hint)
+        self.reason = message
+        self.place = place
+
+
+class BeyondThisMachine(Refused):
+    """A program needs more than the settings of this machine allow. It is no outcome: elsewhere it may run."""
 
 
 class BadSignature(Refused):
-    """A commitment does not verify over the message that carries it."""
+    """A commitment does not verify over its message."""
 
 
 class NotFound(HbError):
@@ -41,37 +59,41 @@ class NotFound(HbError):
 
 
 class NoHome(HbError):
-    """There is no home where one was looked for."""
+    """There is no home at the place where one was expected."""
 
 
 class HomeBusy(HbError):
-    """Another program held the home for longer than the caller was willing to wait."""
+    """Another program held the home for longer than the caller would wait."""
 
 
 class HomeUnusable(HbError):
     """The operating system would not let the home be read or written: no permission, disk full, I/O error."""
 
 
+class OutOfMemory(HbError):
+    """The operating system gave no memory where a program's limits allow it. It is no outcome; nothing was stored."""
+
+
 class Conflict(HbError):
-    """A batch found another value under a key than it stated; nothing of it was written."""
+    """A batch found another value under a key than it expected. Nothing of it was written."""
 
 
 class Unfinished(HbError):
     """Work that is done in parts failed after some of them. `done` holds what the finished parts gave."""
 
-    def __init__(self, message: str, *, done: Sequence[object], hint: str | None = None) -> None:
+    def __init__(self, message: str, *, done: Sequence[Any] = (), hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.done = done
 
 
 class Interrupted(HbError):
-    """The caller asked to stop; the slot that was running is not computed, all before it are."""
+    """The caller asked to stop. The slot that was running is not computed; all before it are."""
 
 
 class ProgramFailed(HbError):
-    """A program's outcome is an error, where the caller asked for its answer and for nothing else.
+    """A program's outcome is an error, and the caller asked only for its answer.
 
-    `results` are those of its slot.
+    `results` are the results of its slot.
     """
 
     def __init__(self, message: str, *, results: dict[str, object] | None = None, hint: str | None = None) -> None:
@@ -82,7 +104,7 @@ class ProgramFailed(HbError):
 class IntegrityError(HbError):
     """Damage: stored bytes are not what they must be.
 
-    `process`, `slot`, `what`, `expected` and `got` say where and how, as far as they are known.
+    `what`, `process`, `slot`, `expected` and `got` say what is damaged, where and how, as far as that is known.
     """
 
     def __init__(
@@ -104,7 +126,7 @@ class IntegrityError(HbError):
 
 
 def as_text(value: object) -> str:
-    """`value`, which may be anything that was stored, as a sentence tells of it."""
+    """Return `value`, which may be anything that was stored, as a sentence shows it."""
     try:
         return str(value)
     except ValueError:  # an integer with more digits than the interpreter writes

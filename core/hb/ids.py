@@ -1,6 +1,7 @@
 """IDs: 32 bytes, written as 43 characters of unpadded base64url.
 
-Imports only `errors`; holds nothing but text, bytes and hashes.
+Invariants:
+    This module imports nothing of hb, and knows nothing but text, bytes and hashes.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ ID_CHARACTERS = 43
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 _ID = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")  # the last character has four bits
 
 
 def encode(raw: bytes) -> str:
-    """Unpadded base64url of `raw`."""
+    """Return the unpadded base64url of `raw`."""
     return b2a_base64(raw, newline=False).rstrip(b"=").translate(_TO_URL).decode("ascii")
 
 
 def decode(text: str) -> bytes:
-    """The bytes that unpadded base64url `text` stands for.
+    """Return the bytes that unpadded base64url `text` stands for.
 
     Raises:
         ValueError: `text` is not what `encode` writes (padding, other characters, stray bits).
@@ -39,10 +41,15 @@ def decode(text: str) -> bytes:
 
 
 def digest(raw: bytes) -> str:
-    """The ID of `raw`: base64url(sha256(raw)), 43 characters."""
+    """Return the ID of `raw`: base64url(sha256(raw)), 43 characters."""
     return encode(sha256(raw).digest())
 
 
 def is_id(text: str) -> bool:
     """Whether `text` has the shape of an ID: 43 base64url characters."""
     return _ID.match(text) is not None
+
+
+def is_digest(text: str) -> bool:
+    """Whether `text` is what `encode` writes for 32 bytes, so that `decode` takes it."""
+    return _DIGEST.match(text) is not None

@@ -17,8 +17,9 @@ from benchmarks.conftest import COUNTER, HB, MODULE, ROOT, SLOTS, Bench, disk_by
 from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
-from hb.node import Node, build_message
+from hb.protocol.request import build_message
 from hb.wasm.instance import Instance
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,10 +13,11 @@ from base64 import urlsafe_b64encode
 from hashlib import sha256
 from pathlib import Path
 
+from hb.capi import fastcall
 from hb.protocol.definition import Limits
 from hb.records import keys
 from hb.storage.leveldb import plyvel
-from hb.wasm import fastcall, module
+from hb.wasm import module
 from hb.wasm.instance import Instance
 
 COMMIT_SLOTS = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hb.errors import Refused
-from hb_cli import arguments
+from hb_cli.inputs import arguments
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_what_is_not_right_is_not_signed(counted: Shell) -> None:
     assert verified.lines()[0]["what"] == "replay: state/counter"
     outcome = counted.hb("attest", "w.witness")
     assert outcome.code == 14
-    assert "it is not right, and nothing was signed: replay: state/counter" in outcome.err
+    assert "the witness is not right, and nothing was signed: replay: state/counter" in outcome.err
     assert path.read_bytes() == altered
 
 
@@ -69,7 +69,7 @@ def test_what_is_not_right_is_not_signed(counted: Shell) -> None:
         (("counter", "--slot", "9", "-o", "f"), 12, "slot 9 is not scheduled"),
         (("counter", "--slot", "1", "-o", "f", "--as", "nobody"), 12, "nobody"),
         (("none.witness",), 12, "no file none.witness"),
-        (("c.history",), 13, "it is a history, and no witness"),
+        (("c.history",), 13, "it is a history, not a witness"),
     ],
 )
 def test_what_cannot_be_is_refused(counted: Shell, arguments: tuple[str, ...], code: int, says: str) -> None:

@@ -125,9 +125,9 @@ def test_an_ambiguous_prefix_lists_the_candidates(home: Shell) -> None:
     from hb import keyring
     from hb.environment import system_environment
     from hb.home import open_home
-    from hb.node import Node
     from hb.records import keys
     from hb.storage.store import Batch
+    from verbs import Node
 
     # Two PIDs that share four characters are rare: a second definition is put beside the first.
     opened = open_home(home.home)

@@ -22,6 +22,7 @@ from hb_cli import exits
         (errors.IntegrityError("x"), 14, "damage"),
         (errors.Interrupted("x"), 130, "interrupted"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 1, "out-of-memory"),
         (KeyError("x"), 70, "bug"),
         (AssertionError("x"), 70, "bug"),
     ],

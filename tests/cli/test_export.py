@@ -222,7 +222,7 @@ def test_a_process_and_a_file_of_one_name_are_told_apart(counted: Shell) -> None
         (("export", "counter", "-o", "."), 13, "no plain file"),
         (("export", "counter", "--witness", "-o", "f"), 2, "a witness is of one --slot"),
         (("import", "none.history"), 12, "no file none.history"),
-        (("import", "c.witness"), 13, "it is a witness, and no history"),
+        (("import", "c.witness"), 13, "it is a witness, not a history"),
         (("import", "c.history", "--name", "../x"), 13, "a name has"),
         (("verify", "c.history", "--repair"), 2, "a FILE is not repaired"),
     ],

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hb.home import open_home
+from hb.records import keys
+from hb.storage.store import Batch
+
 if TYPE_CHECKING:
     from conftest import Shell
 
@@ -30,3 +34,23 @@ def test_it_only_looks(counter: Shell) -> None:
     assert listed["computed"] is None or listed["computed"] < 1
     counter.terminal("list")
     assert counter.records() == before
+
+
+def test_a_damaged_process_is_listed_with_its_trouble_and_hides_no_other(counter: Shell) -> None:
+    other = counter.ok("spawn", counter.counter_wasm, "--name", "other").out.strip()
+    with open_home(counter.home).storage.session() as store:
+        store.commit(Batch(puts={keys.head_key(other): b'{"hash-chain":"x","slot":0,"timestamp":0}'}))
+    listed = counter.hb("list")
+    sound, damaged = listed.lines()
+    assert (sound["names"], sound["slots"]) == (["counter"], 1)
+    assert damaged == {
+        "process": other,
+        "names": ["other"],
+        "trouble": f"the schedule's head lacks what a head has, process {other}",
+    }
+    assert listed.code == 14
+    assert "the schedule's head lacks what a head has" in listed.err
+    shown = counter.terminal("list")
+    assert shown.code == 14
+    assert "damaged" in shown.text
+    assert "counter" in shown.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hb_cli.lua import Piece, is_open
+from hb_cli.inputs.lua import Piece, is_open
 
 COMPLETE = [
     "",

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from hb.errors import Refused
-from hb_cli.moments import since
+from hb_cli.inputs.moments import since
 
 NOW_MS = 1_700_000_000_000
 

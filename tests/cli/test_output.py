@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hb_cli import output
+from hb_cli.terminal import output
 
 if TYPE_CHECKING:
     from conftest import Shell

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hb_cli import output, results
+from hb_cli.terminal import output
+from hb_cli.views import results
 
 if TYPE_CHECKING:
     from conftest import Shell

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hb_cli.commands import send
+
 if TYPE_CHECKING:
     from conftest import Shell
 
@@ -202,6 +204,20 @@ def test_the_limits_of_a_batch_are_those_of_the_home(counter: Shell) -> None:
     assert too_large.code == 13
     assert "2000" in too_large.err.replace(",", "")
     assert counter.records() == before
+
+
+def test_nobody_sends_as_a_process_that_no_authority_speaks_for(counter: Shell) -> None:
+    before = counter.records()
+    refused = counter.hb("send", "counter", "Increment", "--tag", f"from-process={'P' * 43}")
+    assert refused.code == 13
+    assert "a message with the key 'from-process' must be signed by an authority of the process" in refused.err
+    assert "this process trusts nobody" in refused.err
+    assert counter.records() == before
+
+
+def test_a_signed_line_is_left_to_the_one_who_schedules_it_to_verify() -> None:
+    forged = {"action": "Increment", "commitments": {"x": {"alg": "ed25519"}}}
+    assert send._line_message(json.dumps(forged).encode()) == forged
 
 
 def test_a_signed_message_is_taken_as_it_is(counter: Shell) -> None:

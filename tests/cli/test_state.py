@@ -79,7 +79,7 @@ def _spawn_a_pid_that_begins_with_a_dash(shell: Shell) -> str:
     from hb import keyring
     from hb.environment import system_environment
     from hb.home import open_home
-    from hb.node import Node
+    from verbs import Node
 
     home = open_home(shell.home)
     node, key, wasm = Node(home), keyring.load(home.keys, "default"), shell.counter_wasm.read_bytes()

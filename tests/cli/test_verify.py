@@ -109,6 +109,23 @@ def test_a_home_with_one_process_that_cannot_be_mended_has_the_others_mended(com
     assert keys.definition_key(process) not in shell.records()
 
 
+def test_slots_of_another_engine_are_no_finding_and_it_is_said_that_their_gas_is_not_compared(computed) -> None:
+    shell, process = computed
+    key = keys.slot_record_key(process, 2)
+    record = loads_message(shell.records()[key])
+    gas = {**record["results"], "gas": 1}
+    alter(shell, puts={key: dumps({**record, "engine": "wasmtime-49", "results": gas})})
+    said = f"hb: {process}: the gas of slot 2 is not compared: wasmtime-49 computed it, and this is wasmtime-50\n"
+    for words in ((process,), ("--all",)):
+        outcome = shell.ok("verify", *words, "--replay")
+        assert outcome.err == said
+        assert outcome.json()["findings"] == 0
+    shell.ok("export", process, "-o", "p.history")
+    assert shell.ok("verify", "p.history", "--replay").err == said
+    assert said.partition(": ")[2].partition(": ")[2] in shell.hb("import", "p.history").err
+    assert shell.ok("verify", process).err == ""
+
+
 def test_a_process_whose_head_is_gone_is_found_by_its_id_and_mended(computed) -> None:
     shell, process = computed
     before = shell.records()

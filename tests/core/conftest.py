@@ -12,8 +12,9 @@ import pytest
 from hb import home as homes
 from hb import keyring
 from hb.environment import Environment
-from hb.node import Node, Scheduled, build_message
+from hb.protocol.request import build_message
 from hb.wasm import module
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from hb.home import Home
     from hb.protocol.commitment import Key
     from hb.protocol.message import Message
+    from hb.schedule.scheduler import Scheduled
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 

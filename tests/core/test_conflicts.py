@@ -12,11 +12,12 @@ from hb.environment import Environment
 from hb.errors import Conflict, Refused
 from hb.files import transfer
 from hb.memory_home import MemoryHome
-from hb.node import Node, build_message
+from hb.protocol.request import build_message
 from hb.records import keys
 from hb.storage.memory import MemoryStorage
 from hb.storage.storage import FOREVER, Patience
 from hb.storage.store import MOST_TRIES, Batch, retrying
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

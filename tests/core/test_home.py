@@ -302,7 +302,8 @@ def test_every_part_of_a_home_that_went_away_is_no_home(made: Home, keep_open: b
 def test_an_announcement_that_fails_is_nobodys_failure(made: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the last call of a send and a spawn, and what they did is stored by then."""
     from hb.environment import system_environment
-    from hb.node import Node, build_message
+    from hb.protocol.request import build_message
+    from verbs import Node
 
     def fail(*_arguments: object, **_options: object) -> None:
         raise OSError(errno.EIO, "Input/output error")

@@ -42,7 +42,15 @@ def test_every_example_in_its_documentation_gives_what_it_says(monkeypatch, tmp_
     runner = doctest.DocTestRunner()
     shared = {"hb": hb, "scratch": tmp_path}
     finder = doctest.DocTestFinder()
-    modules = (library, library.home, library.process, library.result, library.verified)
+    modules = (
+        library,
+        library.home,
+        library.process,
+        library.past,
+        library.result,
+        library.scope,
+        library.verified,
+    )
     found = [test for module in modules for test in sorted(finder.find(module), key=lambda test: test.lineno or 0)]
     for test in found:
         test.globs = shared
@@ -142,12 +150,12 @@ def test_a_home_is_found_where_the_command_line_finds_it(tmp_path, monkeypatch) 
     monkeypatch.chdir(tmp_path / "below")
     with pytest.raises(hb.HbError, match="no home at"):
         hb.open(create=False)
-    assert str(hb.open().node.home.path).endswith("hb")
+    assert str(hb.open().place.path).endswith("hb")
     near = homes.create(tmp_path / ".hb")
-    assert hb.open().node.home == near
+    assert hb.open().place == near
     monkeypatch.setenv("HB_HOME", str(tmp_path / "named"))
-    assert hb.open().node.home.path == tmp_path / "named"
-    assert hb.open(near.path, create=False).node.home == near
+    assert hb.open().place.path == tmp_path / "named"
+    assert hb.open(near.path, create=False).place == near
 
 
 def test_two_openings_see_the_same_home(tmp_path) -> None:

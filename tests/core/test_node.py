@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from hb.environment import system_environment
 from hb.errors import Interrupted, NotFound, Refused
-from hb.node import build_message, system_environment
 from hb.protocol.definition import Limits
+from hb.protocol.request import build_message
 from hb.records import keys
 from hb.storage.store import Batch
 
@@ -183,12 +184,10 @@ def test_a_follower_computes_what_is_sent_meanwhile_until_it_is_stopped(tmp_path
     process = shell.spawn("ledger.wasm")
     script = f"""
 import sys
-from hb.home import Home
-from hb.node import Node
+import hb
 from hb.errors import Interrupted
-from pathlib import Path
 try:
-    Node(Home(Path({str(shell.home.path)!r}))).follow({process!r}, lambda view: print(view.slot, view.results.get("type"), flush=True))
+    hb.open({str(shell.home.path)!r}).process({process!r}).follow(lambda view: print(view.slot, view.results.get("type"), flush=True))
 except Interrupted:
     print("stopped", flush=True)
 """
@@ -238,7 +237,7 @@ def test_the_systems_environment_gives_time_and_randomness() -> None:
 
 
 def test_importing_the_library_loads_no_engine_no_terminal_and_no_cryptography() -> None:
-    script = "import sys, hb, hb.node; print([m for m in ('wasmtime', 'rich', 'nacl', 'plyvel', 'tomllib') if m in sys.modules])"
+    script = "import sys, hb, hb.library; print([m for m in ('wasmtime', 'rich', 'nacl', 'plyvel', 'tomllib') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
 
 

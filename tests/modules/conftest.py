@@ -19,9 +19,10 @@ import pytest
 
 from hb import keyring
 from hb.environment import Environment
-from hb.node import Node, build_message
+from hb.protocol.request import build_message
 from hb.wasm import module
 from modules.run_session import load_script
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from hb import ids
 from hb.compute import driver as compute
 from hb.home import open_home
-from hb.node import Node
 from hb.records import cache
+from verbs import Node
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -43,7 +43,7 @@ def digests(home: Home, process: str, slots: int) -> list[tuple[int, str, str]]:
     live = compute.open_worker(context, process, 0, context.machine())
     found = []
     for slot in range(slots + 1):
-        compute.advance(context, live, slot, last_image=False)
+        compute.advance(context, live, slot, is_last=False)
         with home.storage.session() as store:
             record = cache.read_bytes(store, process, slot)
         assert record is not None

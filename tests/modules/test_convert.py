@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hb.errors import Refused
-from hb.node import Node
 from hb.protocol.commitment import message_id
 from legacy import LEGACY
+from verbs import Node
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hb import ids
-from hb.node import Node
 from hb.records import cache
 from modules.run_session import load_script
+from verbs import Node
 
 if TYPE_CHECKING:
     from hb.home import Home

@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 from hb import home as homes
 from hb.environment import system_environment
 from hb.errors import Refused
-from hb.node import Node, build_message
 from hb.protocol import message as messages
 from hb.protocol.commitment import Key, sign, verify
 from hb.protocol.definition import Limits
-from hb.protocol.request import addressed
+from hb.protocol.request import addressed, build_message
 from hb.records import keys
 from hb.wasm import module
 from hb.wasm.instance import Instance
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
-from hb.node import Node, build_message
+from hb.protocol.request import build_message
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

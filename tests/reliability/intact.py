@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from hb import ids
 from hb.home import create, open_home
-from hb.node import Node
 from hb.protocol.assignment import chain
 from hb.protocol.commitment import message_id
 from hb.protocol.message import loads
 from hb.protocol.packing import unpack
 from hb.records import keys
 from hb.storage.store import Batch
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

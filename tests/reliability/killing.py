@@ -25,9 +25,11 @@ from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
 from hb.errors import HbError
-from hb.node import Node, build_message
+from hb.protocol.request import build_message
 from hb.wasm.module import from_text
+from programs import LARGE
 from reliability import intact
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,20 +44,6 @@ BATCH = 1100
 """Messages of a batch: more than are synced at once."""
 PENDING = {"counter": 1100, "large": 140}
 """How many messages wait to be computed."""
-
-# More memory than is imaged at every slot, so that going on means computing some slots again.
-LARGE = """
-(module
-  (memory 20)
-  (global $calls (mut i32) (i32.const 0))
-  (func (export "Write") (param $at i32) (result i32)
-    (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
-    (i32.store (local.get $at) (global.get $calls))
-    (global.get $calls))
-  (func (export "Spoil") (param $at i32)
-    (i32.store (local.get $at) (i32.const -1))
-    (unreachable)))
-"""
 
 
 class Instant(NamedTuple):

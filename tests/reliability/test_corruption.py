@@ -32,11 +32,11 @@ from hb import keyring
 from hb.errors import HbError, IntegrityError, NotFound, Refused
 from hb.history.views import SlotView
 from hb.home import Home
-from hb.node import Node
 from hb.records import cache, formats, keys
 from hb.storage.memory import MemoryStorage, MemoryStore
 from hb.storage.storage import FOREVER, Patience
 from hb.storage.store import Batch
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,7 +128,7 @@ def records(home: Home) -> Records:
 def questions(records: Records) -> dict[str, Callable[[Node], object]]:
     """What is asked of a home, in this order; the last ones compute what is not computed yet."""
     message = next(key for key in records if key.startswith(b"m/")).split(b"/")[1].decode()
-    asked: dict[str, Callable[[Node], object]] = {"list": lambda node: node.processes()}
+    asked: dict[str, Callable[[Node], object]] = {"list": listed}
     for name in ("counter", "ledger"):
         asked |= {
             f"state {name} 3": lambda node, name=name: node.state(name, 3),
@@ -143,6 +143,15 @@ def questions(records: Records) -> dict[str, Callable[[Node], object]]:
             f"state {name}": lambda node, name=name: node.state(name),
         }
     return asked
+
+
+def listed(node: Node) -> object:
+    """What the list says, or the trouble that it tells of one process; those that are sound are listed all the same."""
+    views = node.processes()
+    for view in views:
+        if view.trouble is not None:
+            raise view.trouble
+    return views
 
 
 def ask(node: Node, asked: dict[str, Callable[[Node], object]]) -> dict[str, object]:

@@ -19,18 +19,18 @@ from hb import home as homes
 from hb.compute import driver as compute
 from hb.errors import HomeUnusable
 from hb.home import Home
-from hb.node import Node
 from hb.records import keys
 from hb.schedule import sending
 from hb.storage.directory import DirectoryStorage
 from hb.storage.memory import MemoryStore
 from hb.storage.storage import FOREVER, Patience
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hb.node import Scheduled
+    from hb.schedule.scheduler import Scheduled
 
 NEVER = 10**6
 

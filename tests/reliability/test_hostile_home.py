@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hb import home, ids, keyring
+from hb.environment import system_environment
 from hb.errors import HbError, HomeUnusable, IntegrityError, NotFound, Refused
-from hb.node import Node, build_message, system_environment
+from hb.protocol.request import build_message
 from hb.records import keys
 from hb.storage.store import Batch
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hb import home, keyring
+from hb.environment import system_environment
 from hb.errors import Refused
-from hb.node import Node, build_message, system_environment
 from hb.protocol.definition import Limits
+from hb.protocol.request import build_message
 from hb.wasm.module import from_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from verbs import Node
 
 PROGRAM = """
 (module
@@ -165,3 +167,24 @@ def test_compiling_a_process_beyond_the_settings_is_refused_and_nothing_is_store
         host.spawn(f'(module (func (export "f") (param i32) (local {"i64 " * 20000}) {body}))')
     assert "compile-seconds" in (refusal.value.hint or "")
     assert host.node.processes() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not enforce this limit")
+def test_memory_that_the_system_refuses_is_no_outcome_and_no_finding(host: Host) -> None:
+    grows = '(module (memory 1) (func (export "Grow") (result i32) (memory.grow (i32.const 12000))))'
+    process = host.spawn(grows, limits=Limits(gas=50_000, memory_pages=16384, result_bytes=1000))
+    host.send(process, build_message("Grow", []))
+
+    def hb(*arguments: str, kib: str = "unlimited") -> tuple[int, str]:
+        command = f'ulimit -d {kib}; exec "$@"'
+        hb = [str(Path(sys.executable).parent / "hb"), "--home", str(host.home.path), *arguments]
+        ran = subprocess.run(["sh", "-c", command, "sh", *hb], capture_output=True, text=True, check=False)
+        return ran.returncode, ran.stderr
+
+    code, said = hb("state", process, kib="700000")
+    assert (code, "does not have enough memory" in said) == (1, True)
+    assert host.node.process(process).computed == 0
+    assert hb("state", process)[0] == 0
+    assert host.node.state(process).state["results"]["output"] == [1]
+    code, said = hb("verify", process, "--replay", kib="700000")
+    assert (code, "does not have enough memory" in said) == (1, True)

@@ -32,12 +32,12 @@ from hb import keyring
 from hb.environment import Environment
 from hb.errors import BadSignature, NotFound, Refused
 from hb.history import fork as forks
-from hb.node import Node, build_message
 from hb.protocol.commitment import Key, sign
-from hb.protocol.request import addressed
+from hb.protocol.request import addressed, build_message
 from hb.records import keys
 from hb.storage.store import Batch
 from hb.wasm import module
+from verbs import Node
 
 LONG = bool(os.environ.get("HB_LONG"))
 # Nothing here is about power loss: a disk in memory, where there is one, tries ten times as much.

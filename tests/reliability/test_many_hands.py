@@ -18,13 +18,14 @@ from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
 from hb.home import Home
-from hb.node import Node, build_message
+from hb.protocol.request import build_message
 from hb.storage import lock
 from hb.storage.directory import DirectoryStorage
 from hb.storage.storage import FOREVER, Patience
 from hb.wasm.module import from_text
 from reliability import intact, waiting
 from reliability.waiting import COUNTER, hb, start
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
-from hb.node import Limits, Node, build_message
+from hb.protocol.definition import Limits
+from hb.protocol.request import build_message
 from hb.wasm.module import from_text
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from hb_cli import arguments, context, options, output, progress
+from hb_cli import context
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output, progress
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -47,24 +49,17 @@ def attest(
         raise arguments.misuse("give -o FILE: where the witness of the slot is to be written")
     if is_file and not arguments.is_file(target):
         raise arguments.misuse("give a FILE that `hb export --witness` wrote, or --slot and -o FILE")
-    home = context.existing_home(session)
-    key = context.signer(home, as_key)
-    from hb.files import challenge, witness
-
-    with progress.Bar() as bar:
-        engine = context.open_node(session, home, bar.advance).context
-        made = witness.read(Path(target)) if slot is None else witness.make(engine, target, slot)
-        signed = challenge.attest(made, key, engine.machine)
     path = Path(file or target)
-    witness.write(signed, path)
+    with progress.Bar() as bar:
+        home = context.existing_home(session, bar.advance)
+        key = home.signer(as_key)
+        if slot is None:
+            signed = home.attest(target, path, signer=key)
+        else:
+            signed = home.process(target, look_up=False).witness(path, slot, attest=[key])
     if session.for_person:
-        output.line(f"{path}: {key.address} attests slot {signed.result.slot} of {signed.code.process}")
+        output.line(f"{path}: {key.address} attests slot {signed.slot} of {signed.process}")
         return
     output.json_line(
-        {
-            "file": str(path),
-            "process": signed.code.process,
-            "slot": signed.result.slot,
-            "attested-by": witness.attested_by(signed),
-        }
+        {"file": str(path), "process": signed.process, "slot": signed.slot, "attested-by": signed.attested_by}
     )

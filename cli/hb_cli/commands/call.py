@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hb_cli import arguments, context, exits, options, output, progress
+from hb_cli import context, exits
+from hb_cli.inputs import arguments, messages, options
+from hb_cli.terminal import output, progress
 
 if TYPE_CHECKING:
-    from hb.history.calling import Answer
+    import hb
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -67,46 +68,32 @@ def call(
       hb call me Eval --data 'return Balances'
       hb call me Pay --data 100 --as bob --json | jq .results.outbox
     """
-    from hb.history import calling
-    from hb_cli.commands.send import build
-
     session = context.session_of(ctx)
-    home = context.existing_home(session)
-    limit_bytes = context.settings(home).message_limit_bytes
-    message = build(action, parameter or [], anchor=anchor, tags=arguments.tags(tag or []))
     with progress.Bar() as bar:
-        node = context.open_node(session, home)
-        pid = node.resolve(process)
+        home = context.existing_home(session, bar.advance)
+        message = messages.build(action, parameter or [], anchor=anchor, tags=arguments.tags(tag or []))
+        found = home.process(process)  # a wrong name is told before standard input is waited for
         if data is not None:
-            message["data"] = arguments.binary(arguments.text_or_file(data, limit_bytes=limit_bytes, what="data"))
-        answer = calling.call(
-            replace(node.context, on_slot=bar.advance),
-            pid,
-            slot,
-            message,
-            environment=context.surroundings(timestamp, block_height),
-            limit_bytes=limit_bytes,
-            signer=None if as_key is None else context.signer(home, as_key),
-            sender=context.claimed_sender(home),
-        )
+            message["data"] = messages.data(data, home.settings)
+        answer = found.ask(message, slot, signer=as_key, environment=home.environment(timestamp, block_height))
     _show(session, answer)
-    return exits.PROGRAM_FAILED if answer.results.get("type") == "error" else exits.DONE
+    return exits.DONE if answer.ok else exits.PROGRAM_FAILED
 
 
-def _show(session: Session, answer: Answer) -> None:
+def _show(session: Session, answer: hb.Answer) -> None:
     if session.json:
         output.json_line(
             {
                 "process": answer.process,
                 "slot": answer.slot,
                 "message": answer.message,
-                "results": answer.results,
+                "results": answer.raw,
                 "state": answer.state,
             }
         )
     elif session.for_person:
         from hb_cli.views import render
 
-        output.show(render.results_panel(answer.slot, answer.results, title="it would answer, at slot"))
+        output.show(render.results_panel(answer.slot, answer.raw, title="it would answer, at slot"))
     else:
-        output.json_line(answer.results)
+        output.json_line(answer.raw)

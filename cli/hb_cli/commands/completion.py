@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from hb_cli import arguments, context, output
-from hb_cli import completion as completions
+from hb_cli import context
+from hb_cli.inputs import arguments
+from hb_cli.inputs import completion as completions
+from hb_cli.terminal import output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hb.errors import Interrupted
-from hb_cli import arguments, context, exits, options, output, progress
+from hb_cli import context, exits
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output, progress
 
 if TYPE_CHECKING:
-    from hb.node import Node, SlotView
+    import hb
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -54,13 +56,12 @@ def compute(
     if follow and (all_processes or len(process or []) != 1 or slot != "now"):
         raise arguments.misuse("--follow takes one process, and no --slot")
     if follow:
-        home = context.existing_home(session, keep_open=True)
-        return _follow(session, context.open_node(session, home), (process or [""])[0])
+        return _follow(session, (process or [""])[0])
     bar = progress.Bar()
-    home = context.existing_home(session)
-    node = context.open_node(session, home, on_slot=bar.advance)
+    home = context.existing_home(session, bar.advance)
     # Names are looked up before anything is computed: a wrong one stops the command, not half of it.
-    views = node.processes() if all_processes else [node.process(name) for name in process or []]
+    named = (home.process(name, look_up=False) for name in process or [])
+    views = home.process_views() if all_processes else [found.view() for found in named]
     targets = list(dict.fromkeys(view.process for view in views))
     pending = {view.process: view.slots - 1 - (-1 if view.computed is None else view.computed) for view in views}
     behind = [pid for pid in targets if pending[pid]]
@@ -68,6 +69,7 @@ def compute(
     if hands > 1 and (jobs is not None or sum(pending.values()) >= CREW_SLOTS):
         from hb_cli import crew
 
+        assert home.path is not None
         task = crew.Task(home.path, session.lock_timeout_s, targets, slot)
         total = sum(pending.values())
         with bar:
@@ -76,7 +78,7 @@ def compute(
         return exits.DONE
     for pid in targets:
         with bar:
-            reached = node.compute(pid, slot)
+            reached = home.process(pid, look_up=False).compute(slot)
         _tell(session, pid, reached)
     return exits.DONE
 
@@ -95,26 +97,27 @@ def _tell(session: Session, process: str, slot: int) -> None:
         output.json_line({"process": process, "slot": slot})
 
 
-def _follow(session: Session, node: Node, process: str) -> int:
-    """Prints each slot when it is computed, until Ctrl-C: that is how it ends, and no error."""
+def _follow(session: Session, name: str) -> int:
+    """Print each slot when it is computed, until Ctrl-C. That is how it ends: it is not an error."""
+    process = context.existing_home(session, keep_open=True).process(name, look_up=False)
     try:
-        _print_slots(session, node, process)
+        _print_slots(session, process)
     except Interrupted:
         session.note("stopped following; what was computed is stored")
     return exits.INTERRUPTED
 
 
-def _print_slots(session: Session, node: Node, process: str) -> None:
+def _print_slots(session: Session, process: hb.Process) -> None:
     from hb_cli.views import fields as views
 
     if not session.for_person:
-        node.follow(process, lambda slot: output.json_line(views.slot_fields(slot)))
+        process.follow(lambda slot: output.json_line(views.slot_fields(slot)))
         return
     from hb_cli.views import render
 
     session.note("following; Ctrl-C ends it")
 
-    def show(slot: SlotView) -> None:
+    def show(slot: hb.SlotView) -> None:
         output.show(render.slot_line(slot))
 
-    node.follow(process, show)
+    process.follow(show)

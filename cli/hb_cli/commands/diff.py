@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from hb_cli import arguments, context, options, output, progress
+from hb_cli import context
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output, progress
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -38,13 +39,11 @@ def diff(
       hb diff me 10 now --stat
       hb diff ledger 1 2 --json | jq '.memory.ranges[]'
     """
-    from hb.history import difference
     from hb_cli.views import fields as views
 
     session = context.session_of(ctx)
-    node = context.open_node(session)
     with progress.Bar() as bar:
-        found = difference.difference(replace(node.context, on_slot=bar.advance), process, before, after)
+        found = context.existing_home(session, bar.advance).process(process, look_up=False).diff(before, after)
     if session.for_person:
         from hb_cli.views import diff as diff_view
 

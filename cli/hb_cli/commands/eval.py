@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from hb_cli import arguments, context, evaluate, exits, options, output, progress
+from hb_cli import context, evaluate, exits
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output, progress
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -49,23 +51,21 @@ def eval_code(
     session = context.session_of(ctx)
     if code is None and output.is_terminal(sys.stdin):
         raise arguments.misuse("give CODE, @FILE, or - for standard input; `hb repl` asks for one line after the other")
-    home = context.existing_home(session)
-    tags = arguments.tags(tag or [])
     with progress.Bar() as bar:
-        node = context.open_node(session, home, bar.advance)
-        # A wrong name is told before standard input is waited for.
-        pid = node.resolve(process)
-        limit_bytes = context.settings(home).message_limit_bytes
+        home = context.existing_home(session, bar.advance)
+        tags = arguments.tags(tag or [])
+        found = home.process(process)  # a wrong name is told before standard input is waited for
+        limit_bytes = home.settings.message_limit_bytes
         evaluated = evaluate.evaluate(
-            node,
-            pid,
+            found,
             arguments.text_or_file("-" if code is None else code, limit_bytes=limit_bytes, what="the code"),
-            signer=context.signer(home, as_key),
-            environment=context.surroundings(timestamp, block_height),
+            signer=home.signer(as_key),
+            timestamp_ms=timestamp,
+            block_height=block_height,
             anchor=anchor,
             tags=tags,
         )
-    if not evaluated.scheduled.fresh:
-        session.note(f"slot {evaluated.scheduled.slot} has this message already; it was not scheduled again")
+    if not evaluated.sent.fresh:
+        session.note(f"slot {evaluated.sent.slot} has this message already; it was not scheduled again")
     evaluate.show(session, evaluated)
-    return exits.PROGRAM_FAILED if evaluated.failed else exits.DONE
+    return exits.DONE if evaluated.result.ok else exits.PROGRAM_FAILED

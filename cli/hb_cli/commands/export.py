@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hb_cli import arguments, context, options, output, progress
+from hb_cli import context
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output, progress
 
 if TYPE_CHECKING:
     from hb_cli.context import Session
@@ -56,17 +58,12 @@ def export(
         raise arguments.misuse("a witness is of one --slot, and has no --images")
     path = Path(file)
     with progress.Bar() as bar:
-        engine = context.open_node(session, on_slot=bar.advance).context
+        found = context.existing_home(session, bar.advance).process(process, look_up=False)
         if witness:
-            from hb.files import witness as witnesses
-
-            made = witnesses.make(engine, process, slot or "now")
-            witnesses.write(made, path)
-            told: dict[str, object] = {"process": made.code.process, "slot": made.result.slot}
+            made = found.witness(path, slot or "now")
+            told: dict[str, object] = {"process": made.process, "slot": made.slot}
         else:
-            from hb.files import transfer
-
-            done = transfer.export(engine, process, slot or "now", path, every_image=images)
+            done = found.export(path, slot or "now", every_image=images)
             told = {
                 "process": done.process,
                 "slots": done.slots,

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hb_cli import arguments, context, options, output, progress
+from hb_cli import context
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output, progress
 from hb_cli.views import fields as views
 
 if TYPE_CHECKING:
-    from hb.node import Node, Scheduled
+    import hb
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -55,31 +57,28 @@ def fork(
     """
     session = context.session_of(ctx)
     given_tags = arguments.tags(tag or [])
-    home = context.existing_home(session)
-    settings = context.settings(home)
-    wasm = None if module is None else arguments.read_module(module, limit_bytes=settings.module_limit_bytes)
-    from hb.history import fork as forks
-
     with progress.Bar() as bar:
-        node = context.open_node(session, home, bar.advance)
-        made = forks.fork(
-            node.context,
-            process,
+        home = context.existing_home(session, bar.advance)
+        limit_bytes = home.settings.module_limit_bytes
+        made = home.process(process, look_up=False).fork(
             slot,
-            signer=context.signer(home, as_key),
-            environment=context.surroundings(timestamp, block_height),
-            module=wasm,
+            module=None if module is None else arguments.read_module(module, limit_bytes=limit_bytes),
+            name=name,
             tags=given_tags,
             anchor=anchor,
-            name=name,
+            signer=as_key,
+            timestamp_ms=timestamp,
+            block_height=block_height,
         )
-    _tell(session, node, made, name)
+    _tell(session, made, name)
 
 
-def _tell(session: Session, node: Node, made: Scheduled, name: str | None) -> None:
+def _tell(session: Session, fork: hb.Process, name: str | None) -> None:
+    made = fork.made
+    assert made is not None
     if not made.fresh:
         session.note("this fork is here already; nothing was made")
     if not session.json:
         output.line(made.process)
         return
-    output.json_line(views.made_fields(made, name, node.process(made.process).origin))
+    output.json_line(views.made_fields(made, name, fork.view().origin))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hb_cli import arguments, context, options, output, progress
+import hb
+from hb_cli import context
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output, progress
 
 if TYPE_CHECKING:
-    from hb.files.transfer import Imported
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -47,19 +48,16 @@ def import_(
       hb import mine.history --no-replay
     """
     session = context.session_of(ctx)
-    from hb.files import opening as files
-    from hb.files import transfer
-
-    with files.reading(Path(file)):
-        pass  # a home is not made for a file that is none
+    hb.file_form(file)  # no home is made for a file that is none
     with progress.Bar() as bar:
-        home = context.writable_home(session)
-        engine = context.open_node(session, home, bar.advance).context
-        done = transfer.import_history(engine, Path(file), name=name, replay=replay)
-    _tell(session, done, name)
+        taken = context.writable_home(session, bar.advance).import_history(file, name=name, replay=replay)
+    assert taken.imported is not None
+    for note in taken.imported.notes:
+        output.note(note.sentence)
+    _tell(session, taken.imported, name)
 
 
-def _tell(session: Session, done: Imported, name: str | None) -> None:
+def _tell(session: Session, done: hb.Imported, name: str | None) -> None:
     if session.json:
         told = {
             "process": done.process,

@@ -6,7 +6,11 @@ from typing import Annotated
 
 import typer
 
-from hb_cli import arguments, context, output
+import hb
+from hb.errors import NoHome
+from hb_cli import context
+from hb_cli.inputs import arguments
+from hb_cli.terminal import output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -29,22 +33,19 @@ def init(
       hb init project          a home project/.hb
       hb init --home ~/ao      a home at ~/ao itself
     """
-    from hb import home, keyring
-    from hb.errors import NoHome
-
     session = context.session_of(ctx)
     is_named = bool(session.home or session.environ.get("HB_HOME"))
     if is_named and directory is None:
         path = context.home_path(session)
     else:
-        path = context.working_directory() / (directory or "") / home.HOME_NAME
-    is_new = False
+        path = context.working_directory() / (directory or "") / hb.HOME_NAME
     try:
-        made = home.open_home(path)
+        hb.open(path, create=False)
+        is_new = False
     except NoHome:
         is_new = True
-        made = home.create(path)
-    address = keyring.public(made.keys, home.DEFAULT_KEY).address
+    made = hb.create(path)
+    address = made.public_key(hb.DEFAULT_KEY).address
     if session.json:
         output.json_line({"home": str(made.path), "created": is_new, "address": address})
         return

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from hb_cli import arguments, context, exits, options, output
+import hb
+from hb_cli import context, exits
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output
 from hb_cli.views import fields as views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from hb.history.selection import Filter
-    from hb.home import Home
-    from hb.node import Node, SlotView
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -49,7 +49,7 @@ class _Chosen(NamedTuple):
     first: str | None
     last: str | None
     since_ms: int | None
-    filter: Filter
+    filter: hb.Filter
     reverse: bool
     most: int | None
 
@@ -102,18 +102,18 @@ def inspect(
     if follow and (reverse or last is not None):
         raise arguments.misuse("--follow goes on with what comes: no --reverse and no --to beside it")
     home = context.existing_home(session, keep_open=follow)
-    node = context.open_node(session, home)
+    found = home.process(process, look_up=False)
     if definition:
-        _print_definition(session, node, process)
+        _print_definition(session, found)
         return exits.DONE
     if slot is not None:
         first = last = slot
     chosen = _Chosen(first, last, _since_ms(since), _filter(home, sender, action, error), reverse, most)
     if follow:
-        return _follow(session, node, home, process, chosen)
-    slots = _slots(node, process, chosen)
+        return _follow(session, found, chosen)
+    slots = _slots(found, chosen)
     if session.for_person:
-        _show(node, home, process, slots, is_one=slot is not None)
+        _show(home, found, slots, is_one=slot is not None)
     else:
         for view in slots:
             output.json_line(views.slot_fields(view))
@@ -129,41 +129,29 @@ def _check(slot: str | None, bounds: list[str], *, definition: bool, chooses: bo
 
 
 def _since_ms(since: str | None) -> int | None:
-    from hb_cli import moments
+    from time import time_ns
 
-    return None if since is None else moments.since(since, context.surroundings(None, 0).now_ms())
+    from hb_cli.inputs import moments
+
+    return None if since is None else moments.since(since, time_ns() // 1_000_000)
 
 
-def _filter(home: Home, senders: list[str] | None, actions: list[str] | None, failed: bool | None) -> Filter:
-    from hb.history.selection import Filter
-
+def _filter(home: hb.Home, senders: list[str] | None, actions: list[str] | None, failed: bool | None) -> hb.Filter:
     addresses = context.addresses(home) if senders else {}
     names = {name: address for address, name in addresses.items()}
     wanted = tuple(names.get(word) or arguments.address_prefix(word) for word in senders or [])
-    return Filter(wanted, tuple(actions or ()), failed)
+    return hb.Filter(wanted, tuple(actions or ()), failed)
 
 
-def _slots(node: Node, process: str, chosen: _Chosen) -> Iterator[SlotView]:
-    from hb.history import references, selection
-
-    open_store = node.context.session
-    pid, start = references.resolve(open_store, process, "0" if chosen.first is None else chosen.first)
-    end = references.resolve(open_store, pid, "now" if chosen.last is None else chosen.last)[1]
-    if chosen.since_ms is not None:
-        start = max(start, selection.first_since(open_store, pid, chosen.since_ms))
-    return islice(selection.select(open_store, pid, start, end, chosen.filter, reverse=chosen.reverse), chosen.most)
+def _slots(process: hb.Process, chosen: _Chosen) -> Iterator[hb.SlotView]:
+    first, last = ("0" if chosen.first is None else chosen.first), ("now" if chosen.last is None else chosen.last)
+    found = process.select(first, last, since_ms=chosen.since_ms, wanted=chosen.filter, reverse=chosen.reverse)
+    return islice(found, chosen.most)
 
 
-def _follow(session: Session, node: Node, home: Home, process: str, chosen: _Chosen) -> int:
-    """Shows slots as they are computed, until there are enough, or Ctrl-C: that is how it ends, and no error."""
-    from hb.history import references, selection
-
-    open_store = node.context.session
-    pid, start = references.resolve(open_store, process, "0" if chosen.first is None else chosen.first)
-    if chosen.since_ms is not None:
-        start = max(start, selection.first_since(open_store, pid, chosen.since_ms))
-    first = None if chosen.first is None and chosen.since_ms is None else start
-    slots = selection.follow(open_store, pid, first, chosen.filter, node.context.storage.signal)
+def _follow(session: Session, process: hb.Process, chosen: _Chosen) -> int:
+    """Show slots as they are computed, until there are enough, or until Ctrl-C. That is no error: it ends this way."""
+    slots = process.watch(chosen.first, since_ms=chosen.since_ms, wanted=chosen.filter)
     if session.for_person:
         session.note("following; Ctrl-C ends it")
     try:
@@ -174,7 +162,7 @@ def _follow(session: Session, node: Node, home: Home, process: str, chosen: _Cho
     return exits.DONE
 
 
-def _print_lines(session: Session, slots: Iterable[SlotView]) -> None:
+def _print_lines(session: Session, slots: Iterable[hb.SlotView]) -> None:
     for view in slots:
         if session.for_person:
             from hb_cli.views import render
@@ -184,10 +172,10 @@ def _print_lines(session: Session, slots: Iterable[SlotView]) -> None:
             output.json_line(views.slot_fields(view))
 
 
-def _print_definition(session: Session, node: Node, process: str) -> None:
+def _print_definition(session: Session, process: hb.Process) -> None:
     from hb.protocol import definition as definitions
 
-    found = node.definition(process)
+    found = process.definition
     if session.json:
         output.json_line(found)
         return
@@ -196,7 +184,7 @@ def _print_definition(session: Session, node: Node, process: str) -> None:
     output.line(tomli_w.dumps(definitions.to_table(found)).rstrip("\n"))
 
 
-def _show(node: Node, home: Home, process: str, slots: Iterator[SlotView], *, is_one: bool) -> None:
+def _show(home: hb.Home, process: hb.Process, slots: Iterator[hb.SlotView], *, is_one: bool) -> None:
     from hb_cli.views import history, render
 
     sender_name = _sender_names(home)
@@ -204,14 +192,14 @@ def _show(node: Node, home: Home, process: str, slots: Iterator[SlotView], *, is
         for view in slots:
             output.show(render.slot_panel(view, sender_name(view.sender)))
         return
-    about = node.process(process)
+    about = process.view()
     width = output.screen_width()
     output.show(render.process_line(about))
     output.show_each(history.tables(slots, history.layout(width, about.slots, about.devices), sender_name))
     output.show(history.legend())
 
 
-def _sender_names(home: Home) -> Callable[[str | None], str]:
+def _sender_names(home: hb.Home) -> Callable[[str | None], str]:
     """What to call who sent a message: the name of a key of this home, or the first of an address."""
     from hb_cli.views import render
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hb_cli import arguments, completion, context, output
+from hb_cli import context
+from hb_cli.inputs import arguments, completion
+from hb_cli.terminal import output
 
 if TYPE_CHECKING:
-    from hb.keyring import PublicKey
+    import hb
 
 app = typer.Typer(
     add_completion=False,
@@ -36,12 +38,10 @@ def new(
     Example:
       hb key new alice
     """
-    from hb import keyring
-
     session = context.session_of(ctx)
     home = context.writable_home(session)
-    keyring.create(home.keys, name)
-    key = keyring.public(home.keys, name)
+    home.new_key(name)
+    key = home.public_key(name)
     if session.json:
         output.json_line(_fields(key))
     else:
@@ -56,11 +56,9 @@ def list_keys(ctx: typer.Context) -> None:
     Example:
       hb key list
     """
-    from hb import keyring
-
     session = context.session_of(ctx)
     home = context.existing_home(session)
-    keys = [keyring.public(home.keys, name) for name in keyring.names(home.keys)]
+    keys = [home.public_key(name) for name in home.key_names()]
     if session.for_person:
         from hb_cli.views import render
 
@@ -89,14 +87,12 @@ def show(
       hb key show alice
       hb key show alice --secret > alice.json     a copy to keep in a safe place
     """
-    from hb import keyring
-
     session = context.session_of(ctx)
-    keys = context.existing_home(session).keys
+    home = context.existing_home(session)
     if secret:
-        output.json_line(dict(keyring.secret(keys, name)))
+        output.json_line(home.secret_key(name))
         return
-    key = keyring.public(keys, name)
+    key = home.public_key(name)
     if session.for_person:
         from hb_cli.views import render
 
@@ -105,7 +101,7 @@ def show(
     output.json_line(_fields(key))
 
 
-def _fields(key: PublicKey) -> dict[str, str]:
+def _fields(key: hb.PublicKey) -> dict[str, str]:
     from hb import ids
 
     return {"name": key.name, "address": key.address, "keyid": ids.encode(key.public), "algorithm": "ed25519"}

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hb_cli import arguments, context, output
+from hb_cli import context
+from hb_cli.inputs import arguments
+from hb_cli.terminal import output
 from hb_cli.views import fields as views_
 
 if TYPE_CHECKING:
-    from hb.node import ProcessView
+    import hb
     from hb.protocol.message import Message
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -18,7 +20,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command("list", cls=arguments.Command)
 def list_processes(ctx: typer.Context) -> None:
-    """List the processes of the home. It only looks: slots that are not computed yet stay so.
+    """List the processes of the home. Slots that are not computed yet stay so.
+
+    A damaged process is listed with its trouble, and the exit code is 14.
 
     \b
     Examples:
@@ -26,17 +30,22 @@ def list_processes(ctx: typer.Context) -> None:
       hb list --json | jq -r .process
     """
     session = context.session_of(ctx)
-    views = context.open_node(session).processes()
+    views = context.existing_home(session).process_views()
     if session.for_person:
         from hb_cli.views import render
 
         output.show(render.processes(views, output.screen_width()))
-        return
-    for view in views:
-        output.json_line(_fields(view))
+    else:
+        for view in views:
+            output.json_line(_fields(view))
+    damaged = [view.trouble for view in views if view.trouble is not None]
+    if damaged:
+        raise damaged[0]
 
 
-def _fields(view: ProcessView) -> Message:
+def _fields(view: hb.ProcessView) -> Message:
+    if view.trouble is not None:
+        return {"process": view.process, "names": list(view.names), "trouble": view.trouble.message}
     return {
         "process": view.process,
         "names": list(view.names),

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hb.errors import Refused
-from hb_cli import arguments, context, options, output
+from hb_cli import context
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message
@@ -95,7 +97,7 @@ def sign(ctx: typer.Context, file: options.File, as_key: options.AsKey = None) -
     from hb.protocol import commitment
 
     home = context.existing_home(context.session_of(ctx))
-    output.json_line(commitment.sign(_read(file), context.signer(home, as_key)))
+    output.json_line(commitment.sign(_read(file), home.signer(as_key)))
 
 
 @app.command("show", cls=arguments.Command)
@@ -110,7 +112,7 @@ def show(
       hb message show "$(hb send counter Increment --json | jq -r .message)"
     """
     session = context.session_of(ctx)
-    found = context.open_node(session).stored_message(identifier)
+    found = context.existing_home(session).message(identifier)
     if session.for_person:
         from hb_cli.views import render
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hb_cli import arguments, context, options, output
+import hb
+from hb_cli import context
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output
 
 if TYPE_CHECKING:
-    from hb.devices.verdict import Verdict
     from hb.protocol.message import Message
-    from hb.wasm.module import ModuleInfo
 
 app = typer.Typer(
     add_completion=False,
@@ -43,11 +44,9 @@ def inspect(ctx: typer.Context, file: options.File) -> None:
       hb module inspect counter.wasm
       hb module inspect counter.wasm --json | jq -r .verdict.sentence
     """
-    from hb.devices import verdict
-
     session = context.session_of(ctx)
     wasm = arguments.read_module(file, limit_bytes=arguments.MODULE_LIMIT_BYTES)
-    info, found = verdict.examine(wasm, context.likely_settings(session).memory_limit_pages)
+    info, found = hb.inspect_module(wasm, context.likely_settings(session).memory_limit_pages)
     if session.for_person:
         from hb_cli.views import anatomy
 
@@ -58,7 +57,7 @@ def inspect(ctx: typer.Context, file: options.File) -> None:
         )
 
 
-def _verdict_fields(verdict: Verdict) -> Message:
+def _verdict_fields(verdict: hb.Verdict) -> Message:
     """The JSON form of a verdict; what does not apply is null or empty."""
     return {
         "runs": verdict.runs_as is not None,
@@ -70,7 +69,7 @@ def _verdict_fields(verdict: Verdict) -> Message:
     }
 
 
-def _fields(info: ModuleInfo) -> Message:
+def _fields(info: hb.ModuleInfo) -> Message:
     """The JSON form of what a module is; a function's type is written as `(i32, i64) -> (i32)`."""
     memory = info.memory
     return {

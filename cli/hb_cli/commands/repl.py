@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from hb.errors import HomeBusy, Interrupted, Refused
-from hb_cli import arguments, context, evaluate, exits, lua, options, output, progress, results
+from hb_cli import context, evaluate, exits
+from hb_cli.inputs import arguments, lua, options
+from hb_cli.terminal import output, progress
+from hb_cli.views import results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hb.home import Home
-    from hb.node import Node
-    from hb.protocol.commitment import Key
+    import hb
     from hb.protocol.message import Message
     from hb_cli.context import Session
 
@@ -46,9 +47,7 @@ def repl(ctx: typer.Context, process: options.Process, as_key: options.AsKey = N
       hb repl me --json < session.lua | jq .results.data
     """
     session = context.session_of(ctx)
-    home = context.existing_home(session, keep_open=True)
-    talk = _Talk(session, home, as_key)
-    talk.process = talk.node.resolve(process)
+    talk = _Talk(session, process, as_key)
     if session.for_person and output.is_terminal(sys.stdin):
         return _converse(talk, process)
     return _read_to_the_end(talk)
@@ -57,14 +56,13 @@ def repl(ctx: typer.Context, process: options.Process, as_key: options.AsKey = N
 class _Talk:
     """What stays the same from line to line, and the bar of the line at hand."""
 
-    def __init__(self, session: Session, home: Home, key_name: str | None) -> None:
+    def __init__(self, session: Session, process: str, key_name: str | None) -> None:
         self.session = session
-        self.home = home
-        self.process = ""
-        self.signer: Key = context.signer(home, key_name)
-        self.limit_bytes = context.settings(home).message_limit_bytes
         self._bar = progress.Bar()
-        self.node: Node = context.open_node(session, home, self._advance)
+        self.home: hb.Home = context.existing_home(session, self._advance, keep_open=True)
+        self.signer = self.home.signer(key_name)
+        self.limit_bytes = self.home.settings.message_limit_bytes
+        self.process = self.home.process(process)
 
     def _advance(self, slot: int, target: int) -> None:
         self._bar.advance(slot, target)
@@ -73,9 +71,7 @@ class _Talk:
         """Has `code` evaluated, and shows what comes of it."""
         self._bar = progress.Bar()
         with self._bar:
-            evaluated = evaluate.evaluate(
-                self.node, self.process, code, signer=self.signer, environment=context.surroundings(None, 0)
-            )
+            evaluated = evaluate.evaluate(self.process, code, signer=self.signer)
         evaluate.show(self.session, evaluated)
         return evaluated
 
@@ -83,7 +79,7 @@ class _Talk:
 def _read_to_the_end(talk: _Talk) -> int:
     code = exits.DONE
     for piece in _pieces(talk.limit_bytes):
-        if talk.say(piece).failed:
+        if not talk.say(piece).result.ok:
             code = exits.PROGRAM_FAILED
     return code
 
@@ -110,11 +106,12 @@ def _pieces(limit_bytes: int) -> Iterator[bytes]:
 
 def _converse(talk: _Talk, name: str) -> int:
     """Asks and answers until Ctrl-D: that is how it ends, and no error."""
-    from hb_cli import prompt
+    from hb_cli.terminal import prompt
 
+    assert talk.home.typed is not None
     ask = prompt.Prompt(talk.home.typed)
     shown = _prompt_at_start(talk) or f"{name}>"
-    talk.session.note(f"{talk.process}; .help says what the keys do, Ctrl-D ends")
+    talk.session.note(f"{talk.process.id}; .help says what the keys do, Ctrl-D ends")
     while True:
         try:
             line = ask.line(output.coloured(shown) + " ")
@@ -129,10 +126,10 @@ def _converse(talk: _Talk, name: str) -> int:
 
 
 def _prompt_at_start(talk: _Talk) -> str | None:
-    newest = talk.node.process(talk.process).computed
+    newest = talk.process.view().computed
     if newest is None:
         return None
-    return results.prompt(next(talk.node.history(talk.process, newest, newest)).results)
+    return results.prompt(next(talk.process.history(newest, newest)).results)
 
 
 def _answer(talk: _Talk, line: str) -> Message | None:
@@ -144,9 +141,9 @@ def _answer(talk: _Talk, line: str) -> Message | None:
             output.line(_HELP)
         elif line.startswith(".load "):
             content = arguments.read(line[6:].strip(), limit_bytes=talk.limit_bytes, what="the file")
-            return talk.say(content).results
+            return talk.say(content).result.raw
         elif line:
-            return talk.say(arguments.encoded(line, "the line")).results
+            return talk.say(arguments.encoded(line, "the line")).result.raw
     except (Refused, Interrupted, HomeBusy, KeyboardInterrupt) as error:
         failure.report(error, talk.session, [])
     return None

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hb_cli import arguments, context, exits, options, output, progress
+from hb_cli import context, exits
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output, progress
 
 if TYPE_CHECKING:
-    from hb.compute.comparison import Difference
-    from hb.history.rerun import Change, Rerun
+    import hb
     from hb.protocol.message import Message
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -52,25 +53,21 @@ def replay(
       hb replay counter --module counter2.wasm --json | jq .differences
     """
     session = context.session_of(ctx)
-    home = context.existing_home(session)
-    wasm = arguments.read_module(module, limit_bytes=context.settings(home).module_limit_bytes)
-    from hb.history import rerun as reruns
-
     with progress.Bar() as bar:
+        home = context.existing_home(session, bar.advance)
+        wasm = arguments.read_module(module, limit_bytes=home.settings.module_limit_bytes)
         show = _show if session.for_person else _print
 
-        def tell(change: Change) -> None:
+        def tell(change: hb.Change) -> None:
             bar.__exit__(None, None, None)
             show(change)
 
-        found = reruns.rerun(
-            context.open_node(session, home, bar.advance).context, process, wasm, last, on_change=tell, every=every
-        )
+        found = home.process(process, look_up=False).rerun(wasm, last, on_change=tell, every=every)
     _sum_up(found, for_person=session.for_person)
     return exits.DIFFERS if found.changes else exits.DONE
 
 
-def _print(change: Change) -> None:
+def _print(change: hb.Change) -> None:
     output.json_line(
         {
             "slot": change.slot,
@@ -80,17 +77,17 @@ def _print(change: Change) -> None:
     )
 
 
-def _fields(difference: Difference) -> Message:
+def _fields(difference: hb.ReplayDifference) -> Message:
     return {"path": difference.path, "before": difference.before, "after": difference.after}
 
 
-def _show(change: Change) -> None:
+def _show(change: hb.Change) -> None:
     from hb_cli.views import render
 
     output.show(render.replayed_slot(change, _MOST_SHOWN))
 
 
-def _sum_up(found: Rerun, *, for_person: bool) -> None:
+def _sum_up(found: hb.Rerun, *, for_person: bool) -> None:
     if not for_person:
         output.json_line(
             {

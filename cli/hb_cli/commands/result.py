@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hb_cli import arguments, context, exits, options, output, progress
+from hb.protocol import outcome
+from hb_cli import context, exits
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output, progress
 
 if TYPE_CHECKING:
-    from hb.node import SlotView
+    import hb
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -41,15 +44,14 @@ def result(
     """
     session = context.session_of(ctx)
     with progress.Bar() as bar:
-        node = context.open_node(session, on_slot=bar.advance)
-        pid = node.resolve(process)
-        slot = node.compute(pid, reference)
-    [view] = node.history(pid, slot, slot)
+        found = context.existing_home(session, bar.advance).process(process, look_up=False)
+        slot = found.compute(reference)
+    [view] = found.history(slot, slot)
     _show(session, view)
-    return exits.PROGRAM_FAILED if (view.results or {}).get("type") == "error" else exits.DONE
+    return exits.PROGRAM_FAILED if outcome.failed(view.results) else exits.DONE
 
 
-def _show(session: Session, view: SlotView) -> None:
+def _show(session: Session, view: hb.SlotView) -> None:
     results = view.results or {}
     if session.json:
         output.json_line(

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hb.errors import Refused
-from hb_cli import arguments, context, exits, options, output, progress
-from hb_cli.views import fields as views
+from hb.protocol import outcome
+from hb_cli import context, exits
+from hb_cli.inputs import arguments, messages, options
+from hb_cli.terminal import output, progress
+from hb_cli.views import fields
 
 if TYPE_CHECKING:
-    from hb.config import Config
-    from hb.node import Node, Scheduled
-    from hb.protocol.message import Message, Value
+    import hb
+    from hb.protocol.message import Message
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-# What a line of a batch may have, and what each must be.
-_LINE_KEYS = {
-    "action": (str, "text"),
-    "anchor": (str, "text"),
-    "data": (str | bytes, 'text, or bytes as {"$bytes": ...}'),
-    "parameters": (list, "a list"),
-    "tags": (dict, "an object"),
-}
-
 
 _Wait = Annotated[bool, typer.Option("--wait", help="Compute the slot, and print its results too.")]
 _Batch = Annotated[
@@ -73,116 +64,40 @@ def send(
         raise arguments.misuse(
             "--batch takes the messages from its file alone: no ACTION, --data, --tag or --anchor beside it"
         )
-    home = context.existing_home(session)
-    limit_bytes = context.settings(home).message_limit_bytes
     bar = progress.Bar()
-    node = context.open_node(session, home, bar.advance)
+    home = context.existing_home(session, bar.advance)
     if batch is None:
-        message = build(action, parameter or [], anchor=anchor, tags=arguments.tags(tag or []))
+        target = home.process(process, look_up=False)
+        message = messages.build(action, parameter or [], anchor=anchor, tags=arguments.tags(tag or []))
         if data is not None:
-            message["data"] = arguments.binary(arguments.text_or_file(data, limit_bytes=limit_bytes, what="data"))
+            message["data"] = messages.data(data, home.settings)
         numbered = {0: message}
     else:
-        numbered = _batch(batch, node.resolve(process), context.settings(home))
-    environment = context.surroundings(timestamp, block_height)
+        target = home.process(process)  # a wrong name is told before a wrong line
+        numbered = messages.read_batch(batch, home.settings)
     try:
-        sent = node.send(process, list(numbered.values()), signer=context.signer(home, as_key), environment=environment)
+        sent = target.send_all(
+            list(numbered.values()), signer=as_key, timestamp_ms=timestamp, block_height=block_height
+        )
     except Refused as error:
         raise _placed(error, list(numbered)) from error
     _tell_retries(session, sent)
     if wait:
-        return _wait(session, node, sent, bar)
+        return _wait(session, target, sent, bar)
     _print_slots(session, sent)
     return exits.DONE
 
 
-def build(action: str | None, words: list[str], *, anchor: str | None, tags: Message) -> Message:
-    """The message that ACTION and the PARAMETER words of a command line make."""
-    from hb.node import build_message
-
-    return build_message(action, [arguments.parameter(word) for word in words], tags=tags, anchor=anchor)
-
-
-def _batch(name: str, target: str, settings: Config) -> dict[int, Message]:
-    """The messages of a batch for the process `target` by the numbers of their lines, all read before any is sent.
-
-    Raises:
-        Refused: the batch is too large, or a line of it is no message; names the line.
-    """
-    content = arguments.read(name, limit_bytes=settings.batch_limit_bytes, what="the batch")
-    messages: dict[int, Message] = {}
-    for number, line in enumerate(content.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        if len(messages) == settings.batch_limit_messages:
-            raise Refused(
-                f"the batch has more messages than the limit of {settings.batch_limit_messages:,}",
-                hint="split it, or raise batch-messages in the home's config.toml",
-            )
-        try:
-            messages[number] = _line_message(line, target)
-        except Refused as error:
-            raise _at_line(number, error.message, error.hint) from error
-    return messages
-
-
 def _placed(error: Refused, lines: list[int]) -> Refused:
-    """`error` with the line of the batch in place of the message's position; line 0 is the command line."""
-    found = re.match(r"message (\d+): ", error.message)
-    if found is None:
+    """Return `error` with the line of the batch in place of the message's number. Line 0 is the command line."""
+    if error.place is None:
         return error
-    number = lines[int(found[1]) - 1]
-    sentence = error.message[found.end() :]
-    return _at_line(number, sentence, error.hint) if number else Refused(sentence, hint=error.hint)
+    number = lines[error.place - 1]
+    return messages.at_line(number, error) if number else Refused(error.reason, hint=error.hint)
 
 
-def _at_line(number: int, sentence: str, hint: str | None) -> Refused:
-    return Refused(f"line {number} of the batch: {sentence}", hint=hint or "nothing of the batch was scheduled")
-
-
-def _line_message(line: bytes, target: str) -> Message:
-    given = arguments.json_message(line, "a message")
-    if "commitments" in given:
-        return _signed(given, target)
-    unknown = sorted(set(given) - set(_LINE_KEYS))
-    if unknown:
-        raise Refused(f"a message has no key {unknown[0]!r}; it may have {', '.join(_LINE_KEYS)}")
-    for key, (kinds, wanted) in _LINE_KEYS.items():
-        if not isinstance(given.get(key), kinds | None):
-            raise Refused(f"`{key}` must be {wanted}")
-    return _build_line(**given)  # type: ignore[arg-type]  # the table has checked them
-
-
-def _build_line(
-    *,
-    action: str | None = None,
-    parameters: list[Value] | None = None,
-    data: str | bytes | None = None,
-    tags: Message | None = None,
-    anchor: str | None = None,
-) -> Message:
-    from hb.node import build_message
-
-    return build_message(action, parameters or [], data=data, tags=tags, anchor=anchor)
-
-
-def _signed(given: Message, target: str) -> Message:
-    """A message that somebody signed, to be taken as it is.
-
-    Raises:
-        Refused: nobody did, it was altered since, or it is for another process.
-    """
-    from hb.protocol import commitment
-
-    if not commitment.verify(given):
-        raise Refused("nobody signed this message")
-    if given.get("target") != target:
-        raise Refused(f"its target must be {target}, got {given.get('target')!r}")
-    return given
-
-
-def _tell_retries(session: Session, sent: list[Scheduled]) -> None:
-    here = [scheduled.slot for scheduled in sent if not scheduled.fresh]
+def _tell_retries(session: Session, sent: list[hb.Sent]) -> None:
+    here = [each.slot for each in sent if not each.fresh]
     if len(here) == 1:
         session.note(f"slot {here[0]} has this message already; it was not scheduled again")
     elif here:
@@ -192,43 +107,43 @@ def _tell_retries(session: Session, sent: list[Scheduled]) -> None:
         )
 
 
-def _print_slots(session: Session, sent: list[Scheduled]) -> None:
-    output.json_lines([views.scheduled_fields(each) if session.json else each.slot for each in sent])
+def _print_slots(session: Session, sent: list[hb.Sent]) -> None:
+    output.json_lines([fields.sent_fields(each) if session.json else each.slot for each in sent])
 
 
-def _wait(session: Session, node: Node, sent: list[Scheduled], bar: progress.Bar) -> int:
+def _wait(session: Session, process: hb.Process, sent: list[hb.Sent], bar: progress.Bar) -> int:
     """Computes what was sent and prints the results; returns the exit code that they call for."""
     if not sent:
         return exits.DONE
-    slots = [scheduled.slot for scheduled in sent]
+    slots = [each.slot for each in sent]
     if not session.json and len(sent) == 1:
         # Known before the compute begins, so that an interrupt leaves it on the screen.
         _print_slots(session, sent)
     try:
         with bar:
-            node.compute(sent[0].process, max(slots))
+            process.compute(max(slots))
     except BaseException:
         if session.json or len(sent) > 1:
             _print_slots(session, sent)
         raise
     wanted = set(slots)
-    views = {view.slot: view for view in node.history(sent[0].process, min(slots), max(slots)) if view.slot in wanted}
-    for scheduled in sent:
-        view = views[scheduled.slot]
-        _print_results(session, scheduled, view.results or {}, view.state or {}, slot_too=len(sent) > 1)
-    failed = any((view.results or {}).get("type") == "error" for view in views.values())
+    views = {view.slot: view for view in process.history(min(slots), max(slots)) if view.slot in wanted}
+    for each in sent:
+        view = views[each.slot]
+        _print_results(session, each, view.results or {}, view.state or {}, slot_too=len(sent) > 1)
+    failed = any(outcome.failed(view.results) for view in views.values())
     return exits.PROGRAM_FAILED if failed else exits.DONE
 
 
-def _print_results(session: Session, scheduled: Scheduled, results: Message, state: Message, *, slot_too: bool) -> None:
+def _print_results(session: Session, sent: hb.Sent, results: Message, state: Message, *, slot_too: bool) -> None:
     if session.json:
-        output.json_line({**views.scheduled_fields(scheduled), "results": results, "state": state})
+        output.json_line({**fields.sent_fields(sent), "results": results, "state": state})
         return
     if slot_too:
-        output.line(str(scheduled.slot))
+        output.line(str(sent.slot))
     if session.for_person:
         from hb_cli.views import render
 
-        output.show(render.results_panel(scheduled.slot, results))
+        output.show(render.results_panel(sent.slot, results))
     else:
         output.json_line(results)

@@ -10,13 +10,13 @@ import typer
 
 from hb import ids
 from hb.errors import Refused
-from hb_cli import arguments, context, options, output
+from hb_cli import context
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output
 from hb_cli.views import fields as views
 
 if TYPE_CHECKING:
-    from hb.config import Config
-    from hb.node import Scheduled
-    from hb.protocol.definition import Limits
+    import hb
     from hb.protocol.message import Message
     from hb_cli.context import Session
 
@@ -115,7 +115,7 @@ def spawn(
     table = {} if definition is None else _read_definition(definition)
     given_tags = arguments.tags(tag or [])
     home = context.writable_home(session)
-    settings = context.settings(home)
+    settings = home.settings
     asked = _from_table(table, Path(definition or "").parent, settings, wants_image=module is None)
     if module is not None:
         asked.image = arguments.read_module(module, limit_bytes=settings.module_limit_bytes)
@@ -129,21 +129,25 @@ def spawn(
     asked.anchor = asked.anchor if anchor is None else anchor
     if asked.image is None:
         raise arguments.misuse("give a MODULE: the definition names no image")
-    spawned = context.open_node(session, home).spawn(
+    spawned = home.spawn(
         asked.image,
-        signer=context.signer(home, as_key),
-        environment=context.surroundings(timestamp, block_height),
-        devices=asked.devices,
+        name=asked.name,
         initial_state=asked.initial_state,
         tags=asked.tags,
-        limits=_limits(asked.limits, settings),
+        devices=asked.devices,
+        gas_limit=asked.limits.get("gas"),
+        memory_limit_pages=asked.limits.get("memory_pages"),
+        result_limit_bytes=asked.limits.get("result_bytes"),
         anchor=asked.anchor,
-        name=asked.name,
+        signer=as_key,
+        timestamp_ms=timestamp,
+        block_height=block_height,
     )
-    _tell(session, spawned, asked.name)
+    assert spawned.made is not None
+    _tell(session, spawned.made, asked.name)
 
 
-def _tell(session: Session, spawned: Scheduled, name: str | None) -> None:
+def _tell(session: Session, spawned: hb.Scheduled, name: str | None) -> None:
     if not spawned.fresh:
         session.note("this process is here already; nothing was spawned")
     if not session.json:
@@ -152,32 +156,26 @@ def _tell(session: Session, spawned: Scheduled, name: str | None) -> None:
     output.json_line(views.made_fields(spawned, name))
 
 
-def _state(word: str, settings: Config) -> Message:
+def _state(word: str, settings: hb.Config) -> Message:
     data = arguments.text_or_file(word, limit_bytes=settings.message_limit_bytes, what="the initial state")
     return arguments.json_message(data, "the initial state")
-
-
-def _limits(asked: dict[str, int], settings: Config) -> Limits:
-    from hb.protocol.definition import Limits
-
-    return Limits(
-        gas=asked.get("gas", settings.gas_limit),
-        memory_pages=asked.get("memory_pages", settings.memory_limit_pages),
-        result_bytes=asked.get("result_bytes", settings.result_limit_bytes),
-    )
 
 
 def _read_definition(name: str) -> dict[str, Any]:
     import tomllib
 
-    content = arguments.read(name, limit_bytes=_DEFINITION_LIMIT_BYTES, what="the definition")
+    from hb.protocol import bounds
+
+    what = f"the definition {name!r}"
+    text = arguments.text(arguments.read(name, limit_bytes=_DEFINITION_LIMIT_BYTES, what="the definition"), what)
+    bounds.check_toml(text, what)
     try:
-        return tomllib.loads(arguments.text(content, f"the definition {name!r}"))
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: a number too long, too
-        raise Refused(f"the definition {name!r} is not TOML: {error}") from error
+        raise Refused(f"{what} is not TOML: {error}") from error
 
 
-def _from_table(table: dict[str, Any], directory: Path, settings: Config, *, wants_image: bool) -> _Request:
+def _from_table(table: dict[str, Any], directory: Path, settings: hb.Config, *, wants_image: bool) -> _Request:
     """What a definition's TOML asks for; its image is a file beside it, or the ID of an image that is stored."""
     from hb.protocol import definition as definitions
 

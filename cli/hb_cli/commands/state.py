@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hb.errors import NotFound
-from hb_cli import arguments, context, options, output, progress
+from hb.protocol import casing
+from hb_cli import context
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output, progress
 
 if TYPE_CHECKING:
-    from hb.node import StateView
+    import hb
     from hb.protocol.message import Message, Value
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -42,7 +45,7 @@ def state(
     """
     session = context.session_of(ctx)
     with progress.Bar() as bar:
-        view = context.open_node(session, on_slot=bar.advance).state(process, slot)
+        view = context.existing_home(session, bar.advance).process(process, look_up=False).state_view(slot)
     if path is not None:
         _print_value(find(view.state, path, view), is_json=session.json, for_person=session.for_person)
     elif session.for_person:
@@ -53,7 +56,7 @@ def state(
         output.json_line({**view.state, "hashpath": view.hashpath})
 
 
-def find(state: Message, path: str, view: StateView) -> Value:
+def find(state: Message, path: str, view: hb.StateView) -> Value:
     """The value at `path` in `state`: keys joined by `/`; the elements of a list are 1, 2, ...
 
     Raises:
@@ -63,7 +66,7 @@ def find(state: Message, path: str, view: StateView) -> Value:
     walked: list[str] = []
     for key in path.strip("/").split("/"):
         inside = at if isinstance(at, dict) else dict(enumerate_elements(at)) if isinstance(at, list) else {}
-        name = key if key in inside else key.lower()
+        name = key if key in inside else casing.lower(key)
         if name not in inside:
             where = f" in {'/'.join(walked)!r}" if walked else ""
             there_are = ", ".join(list(inside)[:20]) or "nothing in it"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from hb_cli import arguments, context, exits, options, output, progress
+from hb_cli import context, exits
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output, progress
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -50,12 +51,10 @@ def trace(
       hb trace counter now --json | jq '.calls[].gas'
       hb trace me now~1 --host-calls 1000
     """
-    from hb.history import trace as tracing
-
     session = context.session_of(ctx)
-    node = context.open_node(session)
     with progress.Bar() as bar:
-        found = tracing.trace(replace(node.context, on_slot=bar.advance), process, reference, host_calls=host_calls)
+        home = context.existing_home(session, bar.advance)
+        found = home.process(process, look_up=False).trace(reference, host_calls=host_calls)
     if session.for_person:
         from hb_cli.views import trace as trace_view
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import hb
 from hb.errors import HbError, IntegrityError, NotFound, Refused
-from hb_cli import arguments, context, exits, options, output, progress
+from hb_cli import context, exits
+from hb_cli.inputs import arguments, options
+from hb_cli.terminal import output, progress
+from hb_cli.views import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from hb.devices.device import Machine
-    from hb.files.challenge import Challenged
-    from hb.node import Node
-    from hb.verify.evidence import Finding
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -67,12 +67,12 @@ def verify(
     session = context.session_of(ctx)
     if bool(process) == all_processes:
         raise arguments.misuse("give processes, or --all")
+    check = _Check(session, replay=replay)
     if repair and any(map(arguments.is_file, process or [])):
         raise arguments.misuse("a FILE is not repaired")
-    check = _Check(session, replay=replay)
     if repair:
         check.mend_store()
-    targets = check.node.process_ids() if all_processes else process or []
+    targets = check.home.process_ids() if all_processes else process or []
     clean = check.everything(targets, names=all_processes)
     if repair and not clean and check.mend(targets, names=all_processes):
         check.everything(targets, names=all_processes)
@@ -93,67 +93,82 @@ class _Check:
         self._again = False
 
     @cached_property
-    def node(self) -> Node:
-        """The node of the home, which must be there."""
-        return context.open_node(self.session)
+    def home(self) -> hb.Home:
+        """The home, which must be there."""
+        return context.existing_home(self.session)
+
+    @cached_property
+    def watched(self) -> hb.Home:
+        """The same home, with verbs that report each slot to this check."""
+        return self.home.bound(on_slot=self._hear)
 
     def everything(self, targets: Iterable[str], *, names: bool) -> bool:
-        """Checks all targets, and the names where asked to, and prints the findings; whether there were none."""
+        """Check all targets, or with `names` the whole home. Print the findings; return whether there were none."""
         self.slots = self.found = 0
-        for target in targets:
-            self._last, self._again = -1, False
-            try:
-                if not names and arguments.is_file(target):
+        try:
+            if names:
+                self._tell(self.watched.verify(replay=self.replay, on_process=self._begin, on_note=self._note))
+                return not self.found
+            for target in targets:
+                self._begin(target)
+                if arguments.is_file(target):
                     self._file(Path(target))
                 else:
-                    self._process(target, shared=not names)
-            finally:
-                self._bar.__exit__(None, None, None)
-        if names:
-            self._tell(self.node.verify_names())
+                    self._process(target)
+        finally:
+            self._bar.__exit__(None, None, None)
         return not self.found
 
-    def _process(self, target: str, *, shared: bool) -> None:
+    def _begin(self, target: str) -> None:
+        self._bar.__exit__(None, None, None)
+        self._last, self._again = -1, False
+
+    def _note(self, note: hb.Note) -> None:
+        self._bar.__exit__(None, None, None)
+        output.note(f"{note.process}: {note.sentence}")
+
+    def _process(self, target: str) -> None:
         try:
-            self._tell(self.node.verify(target, replay=self.replay, shared=shared, on_slot=self._hear))
+            found = self.watched.process(target, look_up=False)
+            self._tell(found.find_damage(replay=self.replay, on_note=self._note))
         except NotFound as error:
             if not Path(target).is_file():
                 raise
             raise Refused(f"{error.message}, and the file {target} is no history and no witness") from error
 
     def _file(self, path: Path) -> None:
-        from hb.files import challenge, staging
-        from hb.files import opening as files
-
+        home = self._home_if_any()
         try:
-            with files.reading(path) as opened:
-                form = opened.form
-            if form == "witness":
-                found = challenge.challenge_file(path, self._make_machine())
-                self.slots += 1
-                self._tell(found.findings)
-                self._tell_witness(path, found)
-            else:
-                self._tell(staging.verify(path, self._make_machine(), replay=self.replay, on_slot=self._hear))
-        except IntegrityError as error:
-            self._tell([challenge.finding_of(error)])
+            form = hb.file_form(path)
+        except IntegrityError:
+            form = ""  # the findings say what is wrong with it
+        if form == "witness":
+            found = hb.verify_file(path) if home is None else home.verify_file(path)
+            self.slots += 1
+            self._tell(found.findings)
+            for note in found.notes:
+                self._note(note)
+            self._tell_witness(path, found)
+        elif home is None:
+            found_damage = hb.find_file_damage(path, replay=self.replay, on_slot=self._hear, on_note=self._note)
+            self._tell(found_damage)
+        else:
+            self._tell(home.find_file_damage(path, replay=self.replay, on_note=self._note))
 
-    def _make_machine(self) -> Callable[[dict[str, bytes]], Machine]:
-        """What makes a machine: the home, if there is one, for it keeps what was compiled."""
-        from hb.files import staging
-
+    def _home_if_any(self) -> hb.Home | None:
+        """Return the home, if there is one: it keeps the modules that are compiled."""
         try:
-            return self.node.context.machine
+            return self.watched
         except HbError:
-            return staging.bare_machine
+            return None
 
-    def _tell_witness(self, path: Path, found: Challenged) -> None:
+    def _tell_witness(self, path: Path, found: hb.VerifiedFile) -> None:
         if found.findings:
             return
         if not self.session.for_person:
             output.json_line(
                 {
-                    "attested-by": found.attested_by,
+                    "attested-by": list(found.attested_by),
                     "file": str(path),
                     "hashpath": found.hashpath,
                     "process": found.process,
@@ -167,14 +182,14 @@ class _Check:
 
     def mend_store(self) -> None:
         """Bring the store to where it can be opened, if it cannot, and print what was done."""
-        self._tell_done(None, self.node.repair_store())
+        self._tell_done(None, self.home.repair_store())
 
     def mend(self, targets: Iterable[str], *, names: bool) -> bool:
         """Mends what can be mended, and says what was done, or why nothing was; whether anything was done."""
         mended = False
         for target in targets:
             try:
-                done = self.node.repair(target, replay=self.replay)
+                done = self.home.process(target, look_up=False).repair(replay=self.replay)
             except Refused as error:
                 output.note(f"{target}: {error.message}")
                 output.note(f"{target}: {error.hint}")
@@ -182,7 +197,7 @@ class _Check:
             self._tell_done(target, done)
             mended = mended or bool(done)
         if names:
-            done = self.node.repair_names()
+            done = self.home.repair_names()
             self._tell_done(None, done)
             mended = mended or bool(done)
         return mended
@@ -206,14 +221,14 @@ class _Check:
         self._last = slot
         self._bar.advance(slot, last)
 
-    def _tell(self, findings: Iterable[Finding]) -> None:
+    def _tell(self, findings: Iterable[hb.Finding]) -> None:
         for finding in findings:
             self.found += 1
             self._bar.__exit__(None, None, None)
             if self.session.for_person:
                 output.line(_sentence(finding))
             else:
-                output.json_line(dict(finding._asdict()))
+                output.json_line(fields.finding_fields(finding))
 
     def _tell_done(self, process: str | None, done: list[str]) -> None:
         for line in done:
@@ -223,7 +238,7 @@ class _Check:
                 output.json_line({"process": process, "repaired": line})
 
 
-def _sentence(finding: Finding) -> str:
+def _sentence(finding: hb.Finding) -> str:
     where = "" if finding.process is None else f"{finding.process}"
     where += "" if finding.slot is None else f" slot {finding.slot}"
     said = f"{where + ': ' if where else ''}{finding.what}"

@@ -13,15 +13,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from hb_cli.output import printable
+from hb_cli.terminal.output import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import RenderableType
 
-    from hb.devices.verdict import Verdict
-    from hb.wasm.module import MemoryInfo, ModuleInfo
+    import hb
 
 _PAGE_BYTES = 65536
 _MOST_NAMES = 60
@@ -32,7 +31,7 @@ _KEY, _DIM, _GOOD, _BAD = "cyan", "dim", "green", "red"
 _ABIS = {"ao": "AO: handle and malloc are exported", "function": "functions: a message calls one by its name"}
 
 
-def view(name: str, length: int, info: ModuleInfo | None, verdict: Verdict) -> RenderableType:
+def view(name: str, length: int, info: hb.ModuleInfo | None, verdict: hb.Verdict) -> RenderableType:
     """The panel of a module called `name`, of `length` bytes: the verdict first, then what it is made of, if known."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style=_KEY, no_wrap=True)
@@ -53,7 +52,7 @@ def size(count: int) -> str:
     return f"{count} bytes"
 
 
-def _rows(info: ModuleInfo) -> Iterator[tuple[str, RenderableType]]:
+def _rows(info: hb.ModuleInfo) -> Iterator[tuple[str, RenderableType]]:
     yield "ABI", Text(_ABIS.get(info.abi, info.abi))
     yield "memory", _memory(info.memory)
     groups = _imports(info)
@@ -74,7 +73,7 @@ def _rows(info: ModuleInfo) -> Iterator[tuple[str, RenderableType]]:
     yield "sections", Text(" · ".join(f"{printable(name)} {size(length)}" for name, length in largest), _DIM)
 
 
-def _verdict(verdict: Verdict) -> Text:
+def _verdict(verdict: hb.Verdict) -> Text:
     if verdict.runs_as is None:
         text = Text.assemble(("✗ " + printable(verdict.sentence), f"bold {_BAD}"))
         return text.append(f"\nhint: {printable(verdict.hint)}", _DIM) if verdict.hint else text
@@ -82,7 +81,7 @@ def _verdict(verdict: Verdict) -> Text:
     return text.append("\n" + " → ".join(verdict.devices), _DIM) if len(verdict.devices) > 1 else text
 
 
-def _memory(memory: MemoryInfo | None) -> Text:
+def _memory(memory: hb.MemoryInfo | None) -> Text:
     if memory is None:
         return Text("none", _DIM)
     kind = "memory64" if memory.is64 else "32-bit"
@@ -96,7 +95,7 @@ def _pages(count: int) -> str:
     return f"{count:,} page{'' if count == 1 else 's'} ({size(count * _PAGE_BYTES)})"
 
 
-def _imports(info: ModuleInfo) -> list[Text]:
+def _imports(info: hb.ModuleInfo) -> list[Text]:
     """The imports by the module that they name; where there are few, with their types."""
     with_types = len(info.imports) <= _MOST_TYPED_IMPORTS
     groups: dict[str, list[str]] = {}
@@ -110,7 +109,7 @@ def _imports(info: ModuleInfo) -> list[Text]:
     ]
 
 
-def _functions(info: ModuleInfo) -> Text:
+def _functions(info: hb.ModuleInfo) -> Text:
     """The exported functions: those of an AO module are its runtime's, and named only, but for `handle`."""
     if not info.functions:
         return Text("none", _DIM)

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from hb_cli.output import plain, printable
+from hb_cli.terminal.output import plain, printable
 from hb_cli.views.render import compact
 
 if TYPE_CHECKING:
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from hb.history.difference import Change, Difference, Memory, Range, Side
+    import hb
     from hb.protocol.message import Value
-    from hb.wasm.tracing import GlobalChange
 
 _KEY, _DIM, _GOOD, _BAD, _WAIT, _NUMBER = "cyan", "dim", "green", "red", "yellow", "bold"
 _MOST_CHANGES = 100
@@ -36,7 +35,7 @@ _HEX_BYTES = 8
 _LEAST_TEXT = 4
 
 
-def panel(found: Difference, name: str, *, is_short: bool) -> RenderableType:
+def panel(found: hb.Difference, name: str, *, is_short: bool) -> RenderableType:
     """In what two states differ, or, if `is_short`, in how much."""
     before, after = found.before.slot, found.after.slot
     title = Text.assemble(
@@ -52,7 +51,7 @@ def panel(found: Difference, name: str, *, is_short: bool) -> RenderableType:
     return Panel(grid, title=title, title_align="left", expand=False, box=box.ROUNDED)
 
 
-def _counts(found: Difference) -> Iterator[tuple[str, RenderableType]]:
+def _counts(found: hb.Difference) -> Iterator[tuple[str, RenderableType]]:
     for label, changed in (("keys", found.keys), ("results", found.results), ("globals", found.globals)):
         if changed:
             yield label, Text(f"{len(changed):,} changed")
@@ -60,7 +59,7 @@ def _counts(found: Difference) -> Iterator[tuple[str, RenderableType]]:
     yield from _gas(found.before, found.after)
 
 
-def _rows(found: Difference) -> Iterator[tuple[str, RenderableType]]:
+def _rows(found: hb.Difference) -> Iterator[tuple[str, RenderableType]]:
     if found.keys:
         yield "keys", Group(*_changes(found.keys))
     if found.results:
@@ -72,20 +71,20 @@ def _rows(found: Difference) -> Iterator[tuple[str, RenderableType]]:
     yield "memory", Group(_memory_line(found.memory), *_ranges(found.memory))
 
 
-def _gas(before: Side, after: Side) -> Iterator[tuple[str, RenderableType]]:
+def _gas(before: hb.Side, after: hb.Side) -> Iterator[tuple[str, RenderableType]]:
     if before.gas is not None or after.gas is not None:
         one, other = ("none" if side.gas is None else f"{side.gas:,}" for side in (before, after))
         yield "gas", Text(one if one == other else f"{one} → {other}")
 
 
-def _changes(changes: Sequence[Change]) -> list[RenderableType]:
+def _changes(changes: Sequence[hb.ValueChange]) -> list[RenderableType]:
     shown: list[RenderableType] = []
     for change in changes[:_MOST_CHANGES]:
         shown += _change(change)
     return shown + _more(len(changes) - _MOST_CHANGES)
 
 
-def _change(change: Change) -> Iterable[RenderableType]:
+def _change(change: hb.ValueChange) -> Iterable[RenderableType]:
     path = printable(change.path)
     if not change.was_there:
         return [Text.assemble(("+ ", _GOOD), (path, _KEY), "  ", (_shown(change.after), _NUMBER))]
@@ -116,12 +115,12 @@ def _lines(before: str, after: str) -> Iterator[Text]:
         yield Text(f"    … and {len(compared) - _MOST_LINES:,} more lines", _DIM)
 
 
-def _global(change: GlobalChange) -> Text:
+def _global(change: hb.GlobalChange) -> Text:
     name = printable(change.name or f"global {change.item}")
     return Text.assemble((name, _KEY), f" ({change.type})  ", (str(change.before), _DIM), f" → {change.after}")
 
 
-def _memory_line(memory: Memory) -> Text:
+def _memory_line(memory: hb.MemoryDifference) -> Text:
     if not memory.pages_before and not memory.pages_after:
         return Text("none", _DIM)
     count = len(memory.ranges) + memory.left_out
@@ -136,7 +135,7 @@ def _memory_line(memory: Memory) -> Text:
     return line
 
 
-def _ranges(memory: Memory) -> list[RenderableType]:
+def _ranges(memory: hb.MemoryDifference) -> list[RenderableType]:
     if not memory.ranges:
         return []
     shown = memory.ranges[:_MOST_RANGES]
@@ -160,7 +159,7 @@ def _hex(content: bytes, size: int) -> str:
     return content[:_HEX_BYTES].hex(" ") + (" …" if size > _HEX_BYTES else "")
 
 
-def _texts(each: Range) -> list[str | tuple[str, str]]:
+def _texts(each: hb.MemoryRange) -> list[str | tuple[str, str]]:
     """Both contents as text, where at least one is mostly that."""
     texts = ["".join(chr(byte) if 32 <= byte < 127 else "·" for byte in side) for side in (each.before, each.after)]
     if not any(len(text) >= _LEAST_TEXT and text.count("·") <= len(text) // 4 for text in texts):

@@ -8,27 +8,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from hb.history.difference import Change, Difference, Memory
-    from hb.history.trace import Trace
-    from hb.node import Scheduled, SlotView
+    import hb
     from hb.protocol.definition import Origin
     from hb.protocol.message import Message, Value
-    from hb.wasm.host import Failure
-    from hb.wasm.tracing import FunctionCall, GlobalChange, HostCall
 
 
-def scheduled_fields(scheduled: Scheduled) -> Message:
-    """A message that has a slot. `fresh` is false where the schedule had it before."""
+def sent_fields(sent: hb.Sent) -> Message:
+    """A message that has a slot. `fresh` is false if the schedule had it before."""
     return {
-        "process": scheduled.process,
-        "slot": scheduled.slot,
-        "message": scheduled.message,
-        "assignment": scheduled.assignment,
-        "fresh": scheduled.fresh,
+        "process": sent.process.id,
+        "slot": sent.slot,
+        "message": sent.message,
+        "assignment": sent.assignment,
+        "fresh": sent.fresh,
     }
 
 
-def made_fields(made: Scheduled, name: str | None, origin: Origin | None = None) -> Message:
+def finding_fields(finding: hb.Finding) -> Message:
+    """Something that is not what it must be."""
+    return {
+        "process": finding.process,
+        "slot": finding.slot,
+        "what": finding.what,
+        "expected": finding.expected,
+        "got": finding.got,
+    }
+
+
+def made_fields(made: hb.Scheduled, name: str | None, origin: Origin | None = None) -> Message:
     """A process that was made: by its first slot, and the name that it was given."""
     fields: Message = {
         "process": made.process,
@@ -45,7 +52,7 @@ def origin_fields(origin: Origin | None) -> Message:
     return {} if origin is None else {"fork-of": origin.process, "fork-slot": origin.slot}
 
 
-def slot_fields(view: SlotView) -> Message:
+def slot_fields(view: hb.SlotView) -> Message:
     """One slot of a history. `timestamp` is milliseconds since 1970; what is not computed yet is null.
 
     The slot whose message made a fork says where that left, too.
@@ -74,7 +81,7 @@ MOST_PAGES = 1000
 """So many changed pages of memory are listed one by one; all are counted."""
 
 
-def trace_fields(trace: Trace) -> Message:
+def trace_fields(trace: hb.Trace) -> Message:
     """What happened in one slot. `same-as-stored` is null where the slot is not computed."""
     from hb.protocol.commitment import message_id
 
@@ -101,7 +108,7 @@ def trace_fields(trace: Trace) -> Message:
     }
 
 
-def difference_fields(found: Difference) -> Message:
+def difference_fields(found: hb.Difference) -> Message:
     """In what two states differ. Of a change, `before` or `after` is missing where the value was or is not there.
 
     The bytes of a range are in hex, the first of them if there are many; `size` says how many there are.
@@ -128,13 +135,13 @@ def difference_fields(found: Difference) -> Message:
     }
 
 
-def difference_counts(found: Difference) -> Message:
+def difference_counts(found: hb.Difference) -> Message:
     """As `difference_fields`, with how many there are in place of what they are."""
     counts = {"keys": len(found.keys), "results": len(found.results), "globals": len(found.globals)}
     return {**_sides(found), **counts, "memory": _memory_counts(found.memory)}
 
 
-def _sides(found: Difference) -> Message:
+def _sides(found: hb.Difference) -> Message:
     return {
         "process": found.process,
         "before": dict(found.before._asdict()),
@@ -143,7 +150,7 @@ def _sides(found: Difference) -> Message:
     }
 
 
-def _change_fields(change: Change) -> Message:
+def _change_fields(change: hb.ValueChange) -> Message:
     fields: Message = {"path": change.path}
     if change.was_there:
         fields["before"] = change.before
@@ -152,7 +159,7 @@ def _change_fields(change: Change) -> Message:
     return fields
 
 
-def _memory_counts(memory: Memory) -> Message:
+def _memory_counts(memory: hb.MemoryDifference) -> Message:
     return {
         "pages-before": memory.pages_before,
         "pages-after": memory.pages_after,
@@ -162,7 +169,7 @@ def _memory_counts(memory: Memory) -> Message:
     }
 
 
-def _global_fields(change: GlobalChange) -> Message:
+def _global_fields(change: hb.GlobalChange) -> Message:
     return {
         "index": change.item,
         "name": change.name,
@@ -172,7 +179,7 @@ def _global_fields(change: GlobalChange) -> Message:
     }
 
 
-def _call_fields(call: FunctionCall) -> Message:
+def _call_fields(call: hb.FunctionCall) -> Message:
     return {
         "function": call.function,
         "arguments": list(call.arguments),
@@ -191,7 +198,7 @@ def _call_fields(call: FunctionCall) -> Message:
     }
 
 
-def _host_call_fields(call: HostCall) -> Message:
+def _host_call_fields(call: hb.HostCall) -> Message:
     return {
         "function": call.function,
         "arguments": list(call.arguments),
@@ -202,5 +209,5 @@ def _host_call_fields(call: HostCall) -> Message:
     }
 
 
-def _failure_fields(failure: Failure | None) -> Value:
+def _failure_fields(failure: hb.Failure | None) -> Value:
     return None if failure is None else {"kind": failure.kind, "error": failure.message}

@@ -12,13 +12,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from hb_cli.output import printable
+from hb_cli.terminal.output import printable
 from hb_cli.views import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from hb.node import SlotView
+    import hb
 
 _CHUNK_ROWS = 200
 # Two spaces of padding and the column divider, which is one more.
@@ -63,7 +63,7 @@ def legend() -> Text:
 
 
 def tables(
-    slots: Iterable[SlotView], widths: Mapping[str, int], sender_name: Callable[[str | None], str]
+    slots: Iterable[hb.SlotView], widths: Mapping[str, int], sender_name: Callable[[str | None], str]
 ) -> Iterator[Table]:
     """The history in tables of a few hundred rows; only the first has a header, so that they read as one."""
     rows = iter(slots)
@@ -74,7 +74,7 @@ def tables(
 
 
 def _chunk(
-    slots: list[SlotView], widths: Mapping[str, int], sender_name: Callable[[str | None], str], has_header: bool
+    slots: list[hb.SlotView], widths: Mapping[str, int], sender_name: Callable[[str | None], str], has_header: bool
 ) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -94,7 +94,7 @@ def _chunk(
     return table
 
 
-def _cells(slot: SlotView, widths: Mapping[str, int], sender_name: Callable[[str | None], str]) -> dict[str, Text]:
+def _cells(slot: hb.SlotView, widths: Mapping[str, int], sender_name: Callable[[str | None], str]) -> dict[str, Text]:
     when = render.moment(slot.timestamp_ms, "%H:%M:%S" if widths.get("when") == _TIME_ONLY else "%Y-%m-%d %H:%M:%S")
     return {
         "slot": Text(str(slot.slot), "bold"),
@@ -108,7 +108,7 @@ def _cells(slot: SlotView, widths: Mapping[str, int], sender_name: Callable[[str
     }
 
 
-def _state(slot: SlotView) -> Text:
+def _state(slot: hb.SlotView) -> Text:
     if not slot.computed or slot.state is None:
         return Text("")
     text = render.pairs(slot.state)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group
@@ -17,16 +17,15 @@ from rich.text import Text
 from rich.tree import Tree
 
 from hb.protocol import message as messages
-from hb_cli import results
-from hb_cli.output import plain, printable
+from hb_cli.terminal.output import plain, printable
+from hb_cli.views import results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
 
-    from hb.history.rerun import Change
-    from hb.node import ProcessView, SlotView, StateView
+    import hb
     from hb.protocol.message import Message, Value
 
 SHORT_ID = 10
@@ -95,7 +94,7 @@ def outcome(found: Message | None, limit: int = _LONGEST_VALUE) -> Text:
     return text or Text("ok", _GOOD)
 
 
-def request(slot: SlotView, *, with_data: bool = True) -> Text:
+def request(slot: hb.SlotView, *, with_data: bool = True) -> Text:
     """What a slot's message asked for, on one line: its action, its parameters, and its data."""
     if slot.slot == 0:
         return Text("spawn", _DIM)
@@ -131,7 +130,7 @@ def keys(names: Sequence[tuple[str, str]]) -> Table:
     return table
 
 
-def processes(views: Sequence[ProcessView], width: int) -> RenderableType:
+def processes(views: Sequence[hb.ProcessView], width: int) -> RenderableType:
     """The table of the home's processes, fitted to a terminal of `width` columns."""
     if not views:
         return Text("no processes yet; hb spawn makes one", _DIM)
@@ -156,7 +155,11 @@ def processes(views: Sequence[ProcessView], width: int) -> RenderableType:
     return table
 
 
-def _process_cells(view: ProcessView, called: Mapping[str, str]) -> dict[str, str | Text]:
+def _process_cells(view: hb.ProcessView, called: Mapping[str, str]) -> dict[str, str | Text]:
+    if view.trouble is not None:
+        blank = dict.fromkeys(("slots", "left", "devices", "latest", "image"), "")
+        name, damaged = printable(", ".join(view.names)), Text("damaged", _BAD)
+        return {**blank, "name": name, "process": short(view.process), "computed": damaged}
     is_behind = view.computed is None or view.computed < view.slots - 1
     left = view.origin
     return {
@@ -171,7 +174,7 @@ def _process_cells(view: ProcessView, called: Mapping[str, str]) -> dict[str, st
     }
 
 
-def replayed_slot(change: Change, most: int) -> RenderableType:
+def replayed_slot(change: hb.Change, most: int) -> RenderableType:
     """A slot that other code makes another of: path by path, what it was and what it would be; `most` of them."""
     grid = Table.grid(padding=(0, 2))
     for difference in change.differences[:most]:
@@ -189,7 +192,7 @@ def _or_nothing(value: Value) -> str:
     return "nothing" if value is None else compact(value, 200)
 
 
-def process_line(view: ProcessView) -> Text:
+def process_line(view: hb.ProcessView) -> Text:
     """A process on one line: its names, its ID in full, its devices; on another, where it left, if it is a fork."""
     names = printable(", ".join(view.names)) + ("  " if view.names else "")
     line = Text.assemble((names, _NAME), (printable(view.process), _KEY), ("  " + executed_by(view.devices), _DIM))
@@ -198,7 +201,7 @@ def process_line(view: ProcessView) -> Text:
     return line
 
 
-def slot_line(view: SlotView) -> Text:
+def slot_line(view: hb.SlotView) -> Text:
     """A slot on one line, as a follower sees it go by."""
     line = Text.assemble((f"{view.slot:>6}", _NUMBER), "  ", (moment(view.timestamp_ms, "%H:%M:%S"), _DIM), "  ")
     line += request(view) + Text("  ") + outcome(view.results, 200)
@@ -208,9 +211,9 @@ def slot_line(view: SlotView) -> Text:
     return line
 
 
-def state(view: StateView, name: str) -> RenderableType:
+def state(view: hb.StateView, name: str) -> RenderableType:
     """The state of a process at a slot: its public keys, the slot's results, and what it follows from."""
-    public, found = cast("Message", view.record["state"]), cast("Message", view.record["results"])
+    public, found = view.record.state, view.record.results
     body: list[RenderableType] = [_tree(public)] if public else [Text("no public keys", _DIM)]
     if found:
         gas = found.get("gas")
@@ -302,7 +305,7 @@ def _lines(text: str, style: str, mark: str = "") -> Text:
     return body
 
 
-def slot_panel(view: SlotView, sender: str) -> RenderableType:
+def slot_panel(view: hb.SlotView, sender: str) -> RenderableType:
     """All that is known of one slot."""
     values: dict[str, object] = {
         "when": moment(view.timestamp_ms),

@@ -15,10 +15,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from hb.history import views as history
-from hb_cli import results
-from hb_cli.output import plain, printable
-from hb_cli.views import render
+from hb_cli.terminal.output import plain, printable
+from hb_cli.views import render, results
 from hb_cli.views.render import compact
 
 if TYPE_CHECKING:
@@ -26,16 +24,14 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from hb.history.trace import Trace
-    from hb.wasm.host import Failure
-    from hb.wasm.tracing import Frame, FunctionCall, HostCall
+    import hb
 
 _KEY, _DIM, _GOOD, _BAD, _WAIT, _NUMBER = "cyan", "dim", "green", "red", "yellow", "bold"
 _LONGEST_TEXT = 300
 _MOST_RANGES = 12
 
 
-def panel(trace: Trace, name: str) -> RenderableType:
+def panel(trace: hb.Trace, name: str) -> RenderableType:
     """All that happened in one slot."""
     title = Text.assemble(
         (printable(name), "bold magenta"), " at slot ", (str(trace.slot), _NUMBER), ", from the inside"
@@ -48,9 +44,8 @@ def panel(trace: Trace, name: str) -> RenderableType:
     return Panel(grid, title=title, title_align="left", expand=False, box=box.ROUNDED)
 
 
-def _rows(trace: Trace) -> Iterable[tuple[str, RenderableType]]:
-    asked = history.view(trace.process, trace.assignment, None, image=False)
-    yield "asked", render.request(asked)
+def _rows(trace: hb.Trace) -> Iterable[tuple[str, RenderableType]]:
+    yield "asked", render.request(trace.asked)
     calls: list[RenderableType] = [*map(_call, trace.calls), *_more(trace.left_out, "call")]
     yield "calls", Group(*calls) if calls else Text("none", _DIM)
     if text := results.printed(trace.results):
@@ -72,7 +67,7 @@ def _rows(trace: Trace) -> Iterable[tuple[str, RenderableType]]:
     yield "stored", _verdict(trace)
 
 
-def _call(call: FunctionCall) -> Tree:
+def _call(call: hb.FunctionCall) -> Tree:
     line = Text.assemble((f"{printable(call.function)}({_numbers(call.arguments)})", _NUMBER))
     if call.failure is None:
         line.append(f" → {_numbers(call.results)}" if call.results else "", _GOOD)
@@ -99,7 +94,7 @@ def _call(call: FunctionCall) -> Tree:
     return tree
 
 
-def _host_call(call: HostCall) -> Text:
+def _host_call(call: hb.HostCall) -> Text:
     line = Text.assemble((printable(call.function), _KEY), f"({_numbers(call.arguments)})")
     if call.failure is not None:
         line = line.append(" ").append_text(_failure(call.failure))
@@ -111,11 +106,11 @@ def _host_call(call: HostCall) -> Text:
     return line
 
 
-def _failure(failure: Failure) -> Text:
+def _failure(failure: hb.Failure) -> Text:
     return Text(f"✗ {printable(failure.kind)}: {printable(failure.message)}", _BAD)
 
 
-def _backtrace(frames: Sequence[Frame]) -> Iterable[Text]:
+def _backtrace(frames: Sequence[hb.Frame]) -> Iterable[Text]:
     """The functions from the innermost out; one that calls itself stands once."""
     for (name, index), same in groupby(frames, key=lambda frame: (frame.function, frame.index)):
         group = list(same)
@@ -134,7 +129,7 @@ def _change(name: str, before: object, after: object) -> Text:
     return Text.assemble(printable(name), "  ", (one, _DIM), " → ", (other, _NUMBER))
 
 
-def _memory(trace: Trace) -> Text:
+def _memory(trace: hb.Trace) -> Text:
     if not trace.pages_after:
         return Text("none", _DIM)
     if not trace.pages:
@@ -162,7 +157,7 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(words[:_MOST_RANGES]) + (", …" if len(words) > _MOST_RANGES else "")
 
 
-def _verdict(trace: Trace) -> RenderableType:
+def _verdict(trace: hb.Trace) -> RenderableType:
     if trace.differences is None:
         return Text("not computed yet: there is nothing to compare with", _WAIT)
     if not trace.differences:

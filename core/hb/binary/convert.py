@@ -1,8 +1,11 @@
-"""Modules that throw in the old way, brought to the way that the engine runs, by a tool of the user's.
+"""Translate legacy exception instructions, which the engine does not run, with the user's `wasm-opt`.
 
-Responsible for telling whether a module uses legacy exception instructions, and for having binaryen's `wasm-opt`
-translate them. The tool is the first of its name on PATH; a module is a stranger's, so what the tool may take of time
-and give of output is bounded, and what it gives is bytes for `module.load` to judge. Nothing is left behind.
+The tool is binaryen's, the first of its name on PATH.
+
+Invariants:
+    The tool's time and output are limited: a module may be a stranger's.
+    Its output is only bytes, which are checked like any module.
+    No file is left behind.
 
 Source: the WebAssembly exception-handling proposal, its legacy form and `exnref`.
 """
@@ -17,20 +20,20 @@ from tempfile import TemporaryDirectory
 
 from hb.binary.opcodes import LegacyExceptions
 from hb.binary.parse import parse
-from hb.errors import Refused
+from hb.errors import HomeUnusable, Refused
 
 TOOL = "wasm-opt"
 LEAST_VERSION = 118
-"""The first one that translates to `exnref`."""
+"""The first version that translates to `exnref`."""
 
 TIMEOUT_S = 120.0
 MAX_GROWTH = 8
-"""So many times its size a module may have when it is translated; small ones may have `MIN_ALLOWED_BYTES`."""
+"""Maximum size of a translated module, in times its first size. `MIN_ALLOWED_BYTES` are always allowed."""
 MIN_ALLOWED_BYTES = 1 << 20
 _MAX_SAID_BYTES = 4000
 
-# All features, so that no instruction is refused, but one that the engine does not know; versions that came before it
-# do not know the option either.
+# All features, so that no instruction is refused, except one that the engine does not know. Earlier versions of the
+# tool do not know the option that turns it off.
 _FEATURES = ("-all", "--disable-compact-imports")
 _EARLIER_FEATURES = ("-all",)
 _TRANSLATE = "--translate-to-exnref"
@@ -39,7 +42,7 @@ _GET_IT = f"put {TOOL} of binaryen {LEAST_VERSION} or later on the PATH (npm ins
 
 
 def needs_translation(wasm: bytes) -> bool:
-    """Whether `wasm` has legacy exception instructions; False too where it is no usable module for another reason."""
+    """Whether `wasm` has legacy exception instructions. False too if it is not a usable module for another reason."""
     try:
         parse(wasm)
     except LegacyExceptions:
@@ -50,12 +53,13 @@ def needs_translation(wasm: bytes) -> bool:
 
 
 def translate(wasm: bytes) -> tuple[bytes, str]:
-    """`wasm` with its exceptions translated, and the tool that did it, with its version: `wasm-opt 132`.
+    """Return `wasm` with its exceptions translated, and the tool with its version: `wasm-opt 132`.
 
-    Versions of the tool may differ in the bytes that they give.
+    Different versions of the tool may give different bytes.
 
     Raises:
-        Refused: there is no `wasm-opt` on PATH, it is too old, fails, takes too long, or gives no module.
+        Refused: there is no `wasm-opt` on PATH, or it is too old, fails, takes too long, or gives no module.
+        HomeUnusable: the temporary files cannot be written.
     """
     tool = shutil.which(TOOL)
     if tool is None:
@@ -63,6 +67,20 @@ def translate(wasm: bytes) -> tuple[bytes, str]:
             f"the module uses legacy exceptions, which the engine does not run, and no {TOOL} is on the PATH",
             hint=f"{_GET_IT}, or convert it yourself: {COMMAND}",
         )
+    try:
+        translated, version = _translate_with(tool, wasm)
+    except OSError as error:
+        raise HomeUnusable(
+            f"cannot write the module to a temporary file, to convert it: {error.strerror or error}",
+            hint="$TMPDIR must be writable and have room",
+        ) from error
+    if needs_translation(translated):
+        raise Refused(f"{TOOL} {version} left legacy exceptions in the module")
+    return translated, f"{TOOL} {version}"
+
+
+def _translate_with(tool: str, wasm: bytes) -> tuple[bytes, int]:
+    """Return `wasm` as translated by `tool`, and the tool's version."""
     with TemporaryDirectory(prefix="hb-convert-") as name:
         source, target, said = (Path(name) / part for part in ("in.wasm", "out.wasm", "said"))
         version = _version(tool, said)
@@ -73,14 +91,11 @@ def translate(wasm: bytes) -> tuple[bytes, str]:
             code = _run([tool, *_EARLIER_FEATURES, *files], said)
         if code != 0:
             raise Refused(f"{TOOL} {version} cannot convert the module: {_last_line(_read(said), code)}")
-        translated = _translated(target, max(MAX_GROWTH * len(wasm), MIN_ALLOWED_BYTES))
-    if needs_translation(translated):
-        raise Refused(f"{TOOL} {version} left legacy exceptions in the module")
-    return translated, f"{TOOL} {version}"
+        return _translated(target, max(MAX_GROWTH * len(wasm), MIN_ALLOWED_BYTES)), version
 
 
 def _version(tool: str, said: Path) -> int:
-    """The major version of `tool`, which is to be one that can translate."""
+    """Return the major version of `tool`; refuse a version that cannot translate."""
     code = _run([tool, "--version"], said)
     text = _read(said)
     found = re.search(r"version (\d{1,6})", text)
@@ -96,7 +111,7 @@ def _version(tool: str, said: Path) -> int:
 
 
 def _run(command: list[str], said: Path) -> int:
-    """The exit code of `command`, whose output, both streams, goes to the file `said`."""
+    """Run `command` and return its exit code. Both of its output streams go to the file `said`."""
     with said.open("wb") as output:
         try:
             return subprocess.run(  # noqa: S603 - the user's own tool, with arguments that are ours

@@ -1,8 +1,10 @@
-"""Which instructions a function body holds, read from its bytes.
+"""Find the instructions of a function body that matter here: those whose effect no memory image can hold.
 
-Responsible for knowing where each instruction ends, and for naming those whose effect no memory image can hold. It
-does not validate: the engine does that. Bodies are hostile; every step is bounded by the body's end, and what cannot
-be an instruction is refused with its byte offset.
+This file knows where each instruction ends. Bytes that cannot be an instruction are refused with their offset.
+
+Invariants:
+    No step goes past the end of the body.
+    Nothing is validated: the engine does that.
 
 Source: WebAssembly core specification 3.0, section 5.4 (binary format of instructions).
 """
@@ -10,8 +12,12 @@ Source: WebAssembly core specification 3.0, section 5.4 (binary format of instru
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from hb.errors import Refused
+
+if TYPE_CHECKING:
+    from collections import Counter
 
 # The encodings of an instruction's immediates, as patterns. A LEB128 of n bits has at most ceil(n / 7) bytes.
 _LEB32 = rb"[\x80-\xff]{0,4}+[\x00-\x7f]"
@@ -84,6 +90,9 @@ _VECTOR: tuple[tuple[int, int, bytes], ...] = (
 _LEGACY_EXCEPTIONS = {0x06: "try", 0x07: "catch", 0x09: "rethrow", 0x18: "delegate", 0x19: "catch_all"}
 _TABLE_SET = 0x26
 
+CATCH = "catch clause"
+"""What `walk` counts the catch clauses of `try_table`s under."""
+
 RECORDED = frozenset(
     {"table.set", "memory.init", "data.drop", "elem.drop"}
     | {name for name, _ in _BULK.values() if name.startswith("table.")}
@@ -91,7 +100,7 @@ RECORDED = frozenset(
 
 
 class LegacyExceptions(Refused):
-    """The module throws and catches with the instructions that came before `exnref`; it can be converted."""
+    """The module uses the exception instructions that came before `exnref`. It can be converted."""
 
 
 def _any_byte(codes: list[int]) -> bytes:
@@ -99,7 +108,7 @@ def _any_byte(codes: list[int]) -> bytes:
 
 
 def _grouped(rows: tuple[tuple[int, int, bytes], ...]) -> bytes:
-    """One alternative for all opcodes that have the same immediates."""
+    """Return a pattern with one alternative for all opcodes that have the same immediates."""
     codes: dict[bytes, list[int]] = {}
     for first, last, immediates in rows:
         codes.setdefault(immediates, []).extend(range(first, last + 1))
@@ -120,8 +129,8 @@ def _run_pattern() -> bytes:
     return rb"(?:" + one + rb")*+"
 
 
-# As many instructions as there are one after another of those that matter to nobody here. What it stops at is read by
-# `_step`: the recorded ones, those of variable length, unusual encodings, and what is no instruction.
+# A run of instructions that do not matter here. `_step` reads the instruction after a run: a recorded one, one of
+# variable length, an unusual encoding, or bytes that are not an instruction.
 _RUN = re.compile(_run_pattern(), re.DOTALL)
 # What a constant expression may hold before its `end`: constants, global.get, ref.null, ref.func, v128.const, and the
 # integer additions, subtractions and multiplications.
@@ -138,8 +147,8 @@ _IMMEDIATES = {
 }
 
 
-def walk(wasm: bytes, start: int, end: int, found: set[str]) -> None:
-    """Adds to `found` the names of the instructions between `start` and `end` that are in `RECORDED`.
+def walk(wasm: bytes, start: int, end: int, found: Counter[str]) -> None:
+    """Count in `found` the instructions between `start` and `end` that are in `RECORDED`, by name, and `CATCH`es.
 
     Raises:
         Refused: the bytes there are not instructions, or are ones that hb does not run.
@@ -155,7 +164,7 @@ def walk(wasm: bytes, start: int, end: int, found: set[str]) -> None:
 
 
 def constant_end(wasm: bytes, start: int, end: int) -> int:
-    """Where the constant expression that begins at `start` ends: the offset after its `end`.
+    """Return the offset after the `end` of the constant expression that begins at `start`.
 
     Raises:
         Refused: it does not end before `end`, or holds what a constant expression may not.
@@ -171,8 +180,8 @@ def constant_end(wasm: bytes, start: int, end: int) -> int:
     raise _malformed("a constant expression does not end", end)
 
 
-def _step(wasm: bytes, position: int, end: int, found: set[str]) -> int:
-    """The offset after the instruction at `position`."""
+def _step(wasm: bytes, position: int, end: int, found: Counter[str]) -> int:
+    """Read the instruction at `position`; return the offset after it."""
     code = wasm[position]
     step = _STEPS.get(code)
     if step is not None:
@@ -190,22 +199,22 @@ def _step(wasm: bytes, position: int, end: int, found: set[str]) -> int:
     raise _malformed(f"0x{code:02x} is not an instruction, or is cut off", position)
 
 
-def _table_set(wasm: bytes, position: int, end: int, found: set[str]) -> int:
-    found.add("table.set")
+def _table_set(wasm: bytes, position: int, end: int, found: Counter[str]) -> int:
+    found["table.set"] += 1
     return _leb32(wasm, position + 1, end)[1]
 
 
-def _bulk(wasm: bytes, position: int, end: int, found: set[str]) -> int:
+def _bulk(wasm: bytes, position: int, end: int, found: Counter[str]) -> int:
     code, after = _leb32(wasm, position + 1, end)
     if code not in _BULK:
         raise _malformed(f"0xfc {code} is not an instruction that hb runs", position)
     name, immediates = _BULK[code]
     if name in RECORDED:
-        found.add(name)
+        found[name] += 1
     return _skip(wasm, immediates, after, end)
 
 
-def _vector(wasm: bytes, position: int, end: int, found: set[str]) -> int:
+def _vector(wasm: bytes, position: int, end: int, found: Counter[str]) -> int:
     code, after = _leb32(wasm, position + 1, end)
     if code > _VECTOR_LAST:
         raise _malformed(f"0xfd {code} is not an instruction", position)
@@ -213,7 +222,7 @@ def _vector(wasm: bytes, position: int, end: int, found: set[str]) -> int:
     return _skip(wasm, immediates, after, end)
 
 
-def _branch_table(wasm: bytes, position: int, end: int, found: set[str]) -> int:
+def _branch_table(wasm: bytes, position: int, end: int, found: Counter[str]) -> int:
     count, after = _leb32(wasm, position + 1, end)
     _check_count(count, after, end)
     labels = wasm[after : after + count + 1]
@@ -224,7 +233,7 @@ def _branch_table(wasm: bytes, position: int, end: int, found: set[str]) -> int:
     return after
 
 
-def _typed_select(wasm: bytes, position: int, end: int, found: set[str]) -> int:
+def _typed_select(wasm: bytes, position: int, end: int, found: Counter[str]) -> int:
     count, after = _leb32(wasm, position + 1, end)
     _check_count(count, after, end)
     for _ in range(count):
@@ -232,9 +241,10 @@ def _typed_select(wasm: bytes, position: int, end: int, found: set[str]) -> int:
     return after
 
 
-def _try_table(wasm: bytes, position: int, end: int, found: set[str]) -> int:
+def _try_table(wasm: bytes, position: int, end: int, found: Counter[str]) -> int:
     count, after = _leb32(wasm, _matched(_BLOCK_PATTERN, wasm, position + 1, end), end)
     _check_count(count, after, end)
+    found[CATCH] += count
     for _ in range(count):
         kind, after = _leb32(wasm, after, end)
         for _ in range(2 if kind in {0, 1} else 1):  # catch and catch_ref name a tag before the label
@@ -253,7 +263,7 @@ _STEPS = {
 
 
 def _leb32(wasm: bytes, position: int, end: int) -> tuple[int, int]:
-    """An unsigned LEB128 of up to five bytes at `position`, and the offset after it."""
+    """Return the unsigned LEB128 integer of up to five bytes at `position`, and the offset after it."""
     after = _matched(_LEB32_PATTERN, wasm, position, end)
     value = 0
     for index in range(position, after):

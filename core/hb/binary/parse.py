@@ -1,8 +1,12 @@
-"""Reads what a wasm module says of itself: its sections, types, imports, exports, globals, memory.
+"""Parse a wasm module into an outline: its sections, types, imports, exports, globals and memory.
 
-Responsible for the outline that inspection, the export rewriter and the loader work from. Every byte is hostile: each
-read is bounded, each count is limited before it is believed, and whatever is malformed is refused with its byte
-offset. It does not validate what it does not report: the engine does that.
+Inspection, the export rewriter and the loader use the outline. A malformed module is refused, and the error names the
+byte offset. A module with too many sections, imports, exports or globals is refused too, because each instantiation
+takes time for every one of them.
+
+Invariants:
+    A count is compared with the number of remaining bytes before it is used.
+    Only what the outline reports is checked here. The engine validates the rest.
 
 Source: WebAssembly core specification 3.0, chapter 5 (binary format).
 """
@@ -10,30 +14,31 @@ Source: WebAssembly core specification 3.0, chapter 5 (binary format).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hb.binary import opcodes
+from hb.binary.reader import MAX_PARAMETERS, Reader
 from hb.errors import Refused
 
 MAGIC = b"\0asm"
 VERSION = b"\x01\0\0\0"
 
-# Not the format's limits but ours: what a program has, with room to spare.
-MAX_ITEMS = 100_000
-MAX_PARAMETERS = 1000
-MAX_NAME_BYTES = 100_000
+MAX_SECTIONS = 1000
+"""An empty section takes two bytes of a module, but hundreds of bytes of an outline."""
+MAX_IMPORTS = 1000
+MAX_EXPORTS = 4000
+MAX_MUTABLE_GLOBALS = 1000
+"""Each instantiation makes every import, and looks up every export and every mutable global. A large program has about
+50 imports, 110 exports and 6 mutable globals."""
+MAX_IMPORTED_VALUES = 5000
+"""Parameters and results of all imported functions together. Code is generated for each of them of an `invoke_*`."""
+MAX_EXPORTED_VALUES = 100_000
+"""Parameters and results of all exported functions together."""
+IMPORTED_VALUES = "parameters and results of imported functions"
+EXPORTED_VALUES = "parameters and results of exported functions"
 
-VALUE_TYPES = {
-    0x7F: "i32",
-    0x7E: "i64",
-    0x7D: "f32",
-    0x7C: "f64",
-    0x7B: "v128",
-    0x70: "funcref",
-    0x6F: "externref",
-    0x69: "exnref",
-}
 NUMERIC = frozenset({"i32", "i64", "f32", "f64"})
 
 EXPORT_SECTION = 7
@@ -41,7 +46,7 @@ _SECTION_NAMES = {
     0: "custom", 1: "type", 2: "import", 3: "function", 4: "table", 5: "memory", 6: "global", 7: "export", 8: "start",
     9: "element", 10: "code", 11: "data", 12: "data count", 13: "tag",
 }  # fmt: skip
-# The order in which sections must come, where it is not that of their numbers.
+# The place of each section in a module. It is not always the order of their numbers.
 SECTION_ORDER = {section: place for place, section in enumerate((1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11))}
 _TYPE_TEXT = re.compile(r"\(([a-z0-9, ]*)\) -> \(([a-z0-9, ]*)\)\Z")
 _KINDS = ("function", "table", "memory", "global", "tag")
@@ -49,17 +54,22 @@ _KINDS = ("function", "table", "memory", "global", "tag")
 
 @dataclass(frozen=True)
 class FunctionType:
-    """What a function takes and gives: the names of wasm value types."""
+    """The parameters and results of a function, as names of wasm value types."""
 
     params: tuple[str, ...]
     results: tuple[str, ...]
+
+    @property
+    def values(self) -> int:
+        """The number of parameters and results."""
+        return len(self.params) + len(self.results)
 
     def __str__(self) -> str:
         return f"({', '.join(self.params)}) -> ({', '.join(self.results)})"
 
 
 def numeric_type(text: str) -> FunctionType | None:
-    """The function type that an import's `type` is, where all of it is numbers; else None."""
+    """Return the function type that an import's `type` describes, or None if it has types that are not numbers."""
     match = _TYPE_TEXT.match(text)
     if match is None:
         return None
@@ -68,7 +78,7 @@ def numeric_type(text: str) -> FunctionType | None:
 
 
 class Import(NamedTuple):
-    """One import: `kind` is function, table, memory, global or tag; `type` is its type as text."""
+    """One import. `kind` is function, table, memory, global or tag. `type` is its type as text."""
 
     module: str
     name: str
@@ -77,7 +87,7 @@ class Import(NamedTuple):
 
 
 class Export(NamedTuple):
-    """One export; `item` counts all of that kind, imported ones first."""
+    """One export. `item` is its index among everything of its kind, imported ones first."""
 
     name: str
     kind: str
@@ -85,7 +95,7 @@ class Export(NamedTuple):
 
 
 class Global(NamedTuple):
-    """A global that the module defines; `item` counts all globals, imported ones first."""
+    """A global that the module defines. `item` is its index among all globals, imported ones first."""
 
     item: int
     type: str
@@ -93,7 +103,7 @@ class Global(NamedTuple):
 
 
 class MemoryType(NamedTuple):
-    """A memory: sizes in pages of 64 KiB."""
+    """A memory. Sizes are in pages of 64 KiB."""
 
     minimum: int
     maximum: int | None
@@ -102,7 +112,7 @@ class MemoryType(NamedTuple):
 
 
 class Section(NamedTuple):
-    """Where a section lies: `start` is the offset of its number, `body` of its contents, `end` the offset after it."""
+    """A section's offsets: of its number (`start`), of its contents (`body`), and of the byte after it (`end`)."""
 
     number: int
     start: int
@@ -112,92 +122,34 @@ class Section(NamedTuple):
 
 @dataclass
 class Outline:
-    """What `parse` found, in the module's own order. Indexes of functions and globals count imported ones first."""
+    """What a module declares, in its own order. Indexes of functions and globals count imported ones first.
+
+    `custom` has the name and the size of each custom section. `imported` counts the imports of each kind. `locals` is
+    the number of locals of all functions, and `catches` the number of all catch clauses of `try_table`s.
+    """
 
     sections: list[Section] = field(default_factory=list)
     custom: list[tuple[str, int]] = field(default_factory=list)
     types: list[FunctionType] = field(default_factory=list)
     imports: list[Import] = field(default_factory=list)
-    functions: list[int] = field(default_factory=list)  # the index of each one's type
-    tables: list[int] = field(default_factory=list)  # the least size of each, in elements
+    functions: list[int] = field(default_factory=list)  # the index of the type of each
+    tables: list[int] = field(default_factory=list)  # the minimum size of each, in elements
     memories: list[MemoryType] = field(default_factory=list)
     imported: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_KINDS, 0))
     globals: list[Global] = field(default_factory=list)
     exports: list[Export] = field(default_factory=list)
     start: int | None = None
-    instructions: frozenset[str] = frozenset()  # those of `opcodes.RECORDED` that the code holds
-
-
-class Reader:
-    """Reads the bytes of `wasm` from `position` on, never past `end`."""
-
-    def __init__(self, wasm: bytes, position: int, end: int) -> None:
-        self.wasm = wasm
-        self.position = position
-        self.end = end
-
-    def malformed(self, what: str) -> Refused:
-        return Refused(f"not a usable wasm module: {what} (at byte {self.position})")
-
-    def take(self, count: int) -> bytes:
-        if count > self.end - self.position:
-            raise self.malformed(f"cut off: {count} bytes wanted, {self.end - self.position} left")
-        start = self.position
-        self.position += count
-        return self.wasm[start : self.position]
-
-    def byte(self) -> int:
-        position = self.position
-        if position >= self.end:
-            raise self.malformed("cut off")
-        self.position = position + 1
-        return self.wasm[position]
-
-    def unsigned(self, bits: int = 32) -> int:
-        """An unsigned LEB128 of at most `bits` bits."""
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-            if shift >= bits:
-                raise self.malformed(f"an integer is longer than {bits} bits")
-        if value >> bits:
-            raise self.malformed(f"an integer is longer than {bits} bits")
-        return value
-
-    def count(self, what: str, limit: int = MAX_ITEMS) -> int:
-        """How many items follow: no more than there are bytes left, and no more than `limit`."""
-        count = self.unsigned()
-        if count > limit:
-            raise self.malformed(f"{count} {what}, at most {limit} are allowed")
-        if count > self.end - self.position:
-            raise self.malformed(f"{count} {what} do not fit into the {self.end - self.position} bytes that are left")
-        return count
-
-    def name(self) -> str:
-        raw = self.take(self.count("bytes of a name", MAX_NAME_BYTES))
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise self.malformed("a name is not UTF-8") from error
-
-    def value_type(self) -> str:
-        code = self.byte()
-        known = VALUE_TYPES.get(code)
-        if known is not None:
-            return known
-        self.position -= 1
-        raise self.malformed(f"0x{code:02x} is not a value type that hb runs")
+    instructions: frozenset[str] = frozenset()  # those of `opcodes.RECORDED` that occur in the code
+    locals: int = 0
+    catches: int = 0
 
 
 def parse(wasm: bytes, *, code: bool = True) -> Outline:
-    """The outline of `wasm`; with `code`, the instructions of its functions are looked through too.
+    """Return the outline of `wasm`. With `code`, read the instructions of its functions too.
 
     Raises:
-        Refused: it is not a wasm module, is cut off or malformed, or uses what hb does not run.
+        Refused: it is not a wasm module; it is malformed; it uses a feature that hb does not run; or it has too many
+            sections, imports, exports or globals.
     """
     if wasm[:4] != MAGIC:
         got = wasm[:4].hex(" ") or "nothing"
@@ -208,7 +160,7 @@ def parse(wasm: bytes, *, code: bool = True) -> Outline:
     reader = Reader(wasm, 8, len(wasm))
     last = -1
     while reader.position < reader.end:
-        section = _section(reader)
+        section = _section_header(reader)
         if section.number != 0:
             place = SECTION_ORDER[section.number]
             if place <= last:
@@ -216,12 +168,14 @@ def parse(wasm: bytes, *, code: bool = True) -> Outline:
                 raise reader.malformed(f"the {_SECTION_NAMES[section.number]} section comes {again}")
             last = place
         outline.sections.append(section)
+        check_count(len(outline.sections), MAX_SECTIONS, "sections or more")
         _read_section(wasm, section, outline, code=code)
         reader.position = section.end
     return outline
 
 
-def _section(reader: Reader) -> Section:
+def _section_header(reader: Reader) -> Section:
+    """Read the header of the next section."""
     start = reader.position
     number = reader.byte()
     if number not in _SECTION_NAMES:
@@ -235,13 +189,14 @@ def _section(reader: Reader) -> Section:
 
 
 def _read_section(wasm: bytes, section: Section, outline: Outline, *, code: bool) -> None:
+    """Add what a section declares to the outline."""
     reader = Reader(wasm, section.body, section.end)
     if section.number == 0:
         outline.custom.append((reader.name(), section.end - section.body))
         return
     if section.number == 10:
         if code:
-            outline.instructions = _instructions(reader)
+            _code(reader, outline)
         return
     read = _READ.get(section.number)
     if read is None:
@@ -251,6 +206,12 @@ def _read_section(wasm: bytes, section: Section, outline: Outline, *, code: bool
         raise reader.malformed(
             f"the {_SECTION_NAMES[section.number]} section has {section.end - reader.position} bytes too many"
         )
+
+
+def check_count(count: int, limit: int, what: str) -> None:
+    """Raise `Refused` if a module has more than `limit` of `what`."""
+    if count > limit:
+        raise Refused(f"the module has {count} {what}; hb allows {limit}")
 
 
 def _types(reader: Reader, outline: Outline) -> None:
@@ -267,12 +228,18 @@ def _types(reader: Reader, outline: Outline) -> None:
 
 
 def _imports(reader: Reader, outline: Outline) -> None:
-    for _ in range(reader.count("imports")):
+    values = 0
+    count = reader.count("imports")
+    check_count(count, MAX_IMPORTS, "imports")
+    for _ in range(count):
         module, name, kind = reader.name(), reader.name(), _kind(reader)
         outline.imported[kind] += 1
         if kind == "function":
             outline.functions.append(_type_index(reader, outline))
-            text = str(outline.types[outline.functions[-1]])
+            type_ = outline.types[outline.functions[-1]]
+            values += type_.values
+            check_count(values, MAX_IMPORTED_VALUES, IMPORTED_VALUES)
+            text = str(type_)
         elif kind == "table":
             text = _table(reader, outline)
         elif kind == "memory":
@@ -280,8 +247,8 @@ def _imports(reader: Reader, outline: Outline) -> None:
             outline.memories.append(memory)
             text = memory_text(memory)
         elif kind == "global":
-            type_, mutable = _global_type(reader)
-            text = f"mut {type_}" if mutable else type_
+            value_type, mutable = _global_type(reader)
+            text = f"mut {value_type}" if mutable else value_type
         else:
             text = _tag(reader, outline)
         outline.imports.append(Import(module, name, kind, text))
@@ -316,11 +283,14 @@ def _globals(reader: Reader, outline: Outline) -> None:
         type_, mutable = _global_type(reader)
         reader.position = opcodes.constant_end(reader.wasm, reader.position, reader.end)
         outline.globals.append(Global(index, type_, mutable))
+    check_count(sum(each.mutable for each in outline.globals), MAX_MUTABLE_GLOBALS, "mutable globals")
 
 
 def _exports(reader: Reader, outline: Outline) -> None:
     names = set()
-    for _ in range(reader.count("exports")):
+    count = reader.count("exports")
+    check_count(count, MAX_EXPORTS, "exports")
+    for _ in range(count):
         export = Export(reader.name(), _kind(reader), reader.unsigned())
         if export.name in names:
             raise reader.malformed(f"two exports are called {export.name[:60]!r}")
@@ -345,8 +315,9 @@ _READ = {
 }
 
 
-def _instructions(reader: Reader) -> frozenset[str]:
-    found: set[str] = set()
+def _code(reader: Reader, outline: Outline) -> None:
+    """Count locals and catch clauses, and note the recorded instructions, in the code of all functions."""
+    found: Counter[str] = Counter()
     for _ in range(reader.count("functions")):
         size = reader.unsigned()
         if size > reader.end - reader.position:
@@ -355,11 +326,12 @@ def _instructions(reader: Reader) -> frozenset[str]:
             )
         body = Reader(reader.wasm, reader.position, reader.position + size)
         for _ in range(body.count("groups of locals")):
-            body.unsigned()
+            outline.locals += body.unsigned()
             body.value_type()
         opcodes.walk(body.wasm, body.position, body.end, found)
         reader.position = body.end
-    return frozenset(found)
+    outline.catches = found.pop(opcodes.CATCH, 0)
+    outline.instructions = frozenset(found)
 
 
 def _kind(reader: Reader) -> str:
@@ -378,7 +350,7 @@ def _type_index(reader: Reader, outline: Outline) -> int:
 
 
 def _limits(reader: Reader, known: int) -> tuple[int, int, int | None]:
-    """The flags (none outside `known`), the least and the most."""
+    """Return the flags, the minimum and the maximum of a memory or table. Refuse flags that are not in `known`."""
     flags = reader.byte()
     if flags & ~known:
         reader.position -= 1
@@ -389,6 +361,7 @@ def _limits(reader: Reader, known: int) -> tuple[int, int, int | None]:
 
 
 def _table(reader: Reader, outline: Outline) -> str:
+    """Read a table's type, add it to the outline, and return it as text."""
     type_ = reader.value_type()
     _, minimum, maximum = _limits(reader, known=5)
     outline.tables.append(minimum)
@@ -401,7 +374,7 @@ def _memory(reader: Reader) -> MemoryType:
 
 
 def memory_text(memory: MemoryType) -> str:
-    """A memory's type as text: `64-bit, 1..16 pages`."""
+    """Return a memory's type as text: `64-bit, 1..16 pages`."""
     most = "" if memory.maximum is None else str(memory.maximum)
     return f"{'shared, ' if memory.shared else ''}{'64' if memory.is64 else '32'}-bit, {memory.minimum}..{most} pages"
 
@@ -423,5 +396,5 @@ def _tag(reader: Reader, outline: Outline) -> str:
 
 
 def section_name(number: int) -> str:
-    """What the specification calls the section."""
+    """Return the specification's name of a section."""
     return _SECTION_NAMES[number]

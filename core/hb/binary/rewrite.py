@@ -1,7 +1,7 @@
-"""Exports the state that a module keeps to itself: its mutable globals, and its memory if that is not exported.
+"""Export the state that a module does not export: its mutable globals, and its memory.
 
-The export section is the only thing that changes; a module cannot observe its own exports, so it runs as before.
-Raise `VERSION` when the bytes that come out change: compiled modules are kept under it.
+Only the export section changes. A module cannot observe its own exports, so it runs as before. Compiled modules are
+kept under `VERSION`: raise it when the bytes that this file makes change.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _KIND_CODES = {"function": 0, "table": 1, "memory": 2, "global": 3, "tag": 4}
 
 
 class State(NamedTuple):
-    """Under which export names an instance's state is found: its memory, and (name, type) of all mutable globals."""
+    """The exports that hold an instance's state: its memory, and (name, type) of every mutable global."""
 
     memory: str | None
     globals: tuple[tuple[str, str], ...]
 
 
 def export_state(wasm: bytes, outline: Outline) -> tuple[bytes, State]:
-    """`wasm` with its state exported, and where to find it.
+    """Return `wasm` with its state exported, and the names of those exports.
 
-    Only numeric globals that the module defines itself are state that can be saved; they come in index order.
+    Only numeric globals that the module itself defines can be saved. They come in index order.
     """
     prefix = "hb."
     while any(export.name.startswith(prefix) for export in outline.exports):
@@ -53,7 +53,7 @@ def _with_exports(wasm: bytes, outline: Outline, added: list[Export]) -> bytes:
 
 
 def _export_section(outline: Outline) -> Section:
-    """The export section, or an empty one where it has to come."""
+    """Return the export section, or an empty section at the place where it must stand."""
     place = SECTION_ORDER[EXPORT_SECTION]
     end = 8
     for section in outline.sections:
@@ -71,7 +71,7 @@ def _entry(export: Export) -> bytes:
 
 
 def unsigned(value: int) -> bytes:
-    """`value` as an unsigned LEB128."""
+    """Return `value` as an unsigned LEB128 integer."""
     encoded = bytearray()
     while value >= 0x80:
         encoded.append(value & 0x7F | 0x80)

@@ -1,7 +1,7 @@
-"""What a verb needs of the world, in one value: storage, keys, settings, modules, and who may stop it.
+"""What a verb needs of the world, in one value: storage, keys, settings, modules, workers, and who may stop it.
 
 Invariants:
-    A context holds nothing open.
+    A context opens nothing by itself. Its pool may hold live workers; close that when the program is done.
     A context decides nothing.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from hb.compute.modules import Modules
+    from hb.compute.pool import Pool
     from hb.config import Config
     from hb.devices.device import Machine
     from hb.protocol.commitment import Key
@@ -50,15 +51,17 @@ class Keys(Protocol):
 class Context:
     """What a verb needs of the world.
 
-    `timeout_s` is how long a session waits for others, in seconds; None waits without limit. `lease_timeout_s` is the
-    same for a lease. `on_slot(slot, last)` is called after each slot that a verb deals with; `last` is where it ends.
-    `cancellation` stops this verb and no other. `lineages` are those found before; they never change.
+    `pool` holds the live workers of this storage; contexts share it. `timeout_s` is how long a session waits for
+    others, in seconds; None waits without limit. `lease_timeout_s` is the same for a lease, and for room in the pool.
+    `on_slot(slot, last)` is called after each slot that a verb deals with; `last` is where it ends. `cancellation`
+    stops this verb and no other. `lineages` are those found before; they never change.
     """
 
     storage: Storage
     keys: Keys
     settings: Config
     modules: Modules
+    pool: Pool
     timeout_s: float | None = None
     lease_timeout_s: float | None = None
     on_slot: Callable[[int, int], None] = ignore
@@ -81,15 +84,26 @@ class Context:
         """
         return self.storage.lease(process, Patience(self.lease_timeout_s, self.cancellation))
 
+    def room(self, process: str, size_bytes: int) -> AbstractContextManager[None]:
+        """Have room for a live worker of `process` for a `with` block. Ask for it before the lease, never after it.
+
+        Raises:
+            HomeBusy, Interrupted: as `Pool.room`.
+        """
+        return self.pool.room(process, size_bytes, Patience(self.lease_timeout_s, self.cancellation))
+
     def machine(self, given: Mapping[str, bytes] | None = None) -> Machine:
         """Return a machine that runs the modules in the store, and those in `given`, by image ID.
+
+        This context's cancellation stops what runs on it.
 
         Raises:
             Refused: a given module is larger than this machine allows.
         """
         settings = self.settings
         limits = ModuleLimits(settings.module_limit_bytes, settings.compile_limit_s, settings.compile_limit_mb)
-        return self.modules.machine(self.session, limits, given)
+        machine = self.modules.machine(self.session, limits, given).under(self.cancellation)
+        return replace(machine, host_memory_pages=settings.host_memory_pages)
 
     def scheduler_key(self) -> Key:
         """Return the key that signs this home's assignments.

@@ -1,21 +1,26 @@
-"""Computing a process up to a slot: the cache, else the latest restorable state, then slot by slot.
+"""Compute a process up to a slot.
 
-The store is opened for one read or one batch at a time and held by nobody while a module runs. It must never
-schedule anything.
+If the slot has a record, there is nothing to do. Otherwise a live worker of the pool goes on, or a new one that starts
+from the newest memory image before the slot.
+
+Invariants:
+    No module runs while the store is open.
+    Nothing is scheduled here.
 
 Source: HyperBEAM's `dev_process` (`compute`, `compute_loop`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from hb.compute import worker
+from hb import ids
+from hb.cancellation import NEVER
+from hb.compute import comparison, opening
 from hb.errors import IntegrityError, Interrupted
-from hb.protocol import definition as definitions
-from hb.records import cache, keys, lineage, links
+from hb.records import cache, keys, lineage
 from hb.schedule import scheduler
 from hb.storage.store import Batch, Store
 
@@ -28,19 +33,19 @@ if TYPE_CHECKING:
     from hb.protocol.message import Message
 
 RUN_SLOTS = 4000
-"""So many assignments are read at once, and so many records written at once, at the most."""
+"""Maximum slots that are read at once, and written at once."""
 
 RUN_BYTES = 32 << 20
 RUN_SECONDS = 1.0
-"""Computed slots are written when they have so many bytes, or so long after the last write."""
+"""Computed slots are written when they have this many bytes, or this long after the last write."""
 
 READ_BYTES = 16 << 20
-"""So many bytes of assignments, and of records that there are already, are read at once at the most, and one more."""
+"""Maximum bytes of assignments, and of stored records, that are read at once. One of them may exceed it."""
 
 
 @dataclass
 class _Run:
-    """A stretch of the schedule that is being computed, and what of it is to be written."""
+    """A few slots that are computed in one go: what was read of them, and what is to be written."""
 
     first: int = 0
     assignments: list[bytes] = field(default_factory=list)
@@ -53,64 +58,126 @@ class _Run:
         return self.size_bytes >= RUN_BYTES or monotonic() - self.since >= RUN_SECONDS
 
 
-def compute(context: Context, process: str, slot: int) -> None:
-    """Sees to it that the state of `slot`, which is scheduled, is in the cache.
+def ensure_computed(context: Context, process: str, slot: int) -> None:
+    """Do what `compute` does, on a thread that Ctrl-C and the context's cancellation stop. Start none if it is done.
 
     Raises:
-        NotFound: there is no such process.
-        IntegrityError: the schedule or the cache is damaged, or a slot computed again came out differently.
-        Interrupted: the user wants to stop; what was computed until then is stored.
+        NotFound, IntegrityError, Interrupted, HomeBusy: as `compute`.
     """
     with context.session() as store:
         if cache.is_computed(store, process, slot):
             return
-    with context.lease(process):
+    context.run(lambda inner: compute(inner, process, slot))
+
+
+def compute(context: Context, process: str, slot: int, *, is_followed: bool = False) -> None:
+    """Have a record of `slot`, which is scheduled, and of every slot before it. Call it inside `context.run`.
+
+    The pool's worker of the process computes them, or a new one, which the pool keeps afterwards. A new worker also
+    stores a memory image of the last slot if going back to an earlier image takes long. It stores none if the slot
+    `is_followed` by more that the caller will ask for.
+
+    Raises:
+        NotFound: there is no such process.
+        IntegrityError: the schedule or the cache is damaged, or a slot computed again came out differently.
+        Interrupted: the caller was cancelled; what was computed until then is stored.
+        HomeBusy: others computed it, or took all memory of the pool, for longer than the context allows.
+    """
+    with context.session() as store:
+        if cache.is_computed(store, process, slot):
+            return
+        process = lineage.owner(store, process, slot)
+        size_bytes = expected_bytes(context, store, process, slot)
+    with context.room(process, size_bytes), context.lease(process):
         with context.session() as store:
             if cache.is_computed(store, process, slot):
                 return
-        advance(context, open_worker(context, process, slot, context.machine()), slot, last_image=True)
+            live = take(context, store, process, slot)
+            run = None if live is None else _read_run(store, live, slot)
+        if live is None or run is None:
+            live = open_worker(context, process, slot, context.machine())
+            context.pool.weigh(live)
+            advance(context, live, slot, is_last=not is_followed)
+        else:
+            live.run_on(context.machine())
+            _advance(context, live, slot, run, is_last=False)
+        context.pool.keep(live)
+
+
+def keep_image(context: Context, process: str) -> None:
+    """Store a memory image of the slot that the pool's worker of `process` is at, if it has one and that is worth it.
+
+    Raises:
+        HomeBusy, NoHome, HomeUnusable: as `Context.session`.
+    """
+    with context.room(process, 0):
+        live = context.pool.take(process)
+        if live is None:
+            return
+        live.run_on(context.machine())
+        run = _Run(batch=Batch(sync=True))
+        _put_image(run.batch, live)
+        with context.session() as store:
+            if _is_stored(store, live):
+                _commit(store, run)
+        context.pool.keep(live)
+
+
+def expected_bytes(context: Context, store: Store, process: str, slot: int) -> int:
+    """Return what a worker at `slot` will take: what the pool's takes, or what a memory image says."""
+    known = context.pool.size_of(process)
+    if known is not None:
+        return known
+    imaged = cache.latest(store, process, limit=slot, required="image")
+    return 0 if imaged is None else 2 * cache.PAGE_BYTES * cache.read_image(store, process, imaged).pages
+
+
+def take(context: Context, store: Store, process: str, slot: int) -> Worker | None:
+    """Take the pool's worker of `process` if it is right and can go on to `slot`. Otherwise drop it.
+
+    Others may have computed meanwhile, and a repair may have deleted records. The worker is right if the record of its
+    slot is the stored one: each record names the one before, so those are the same too. It computes again what others
+    have computed, unless they left a memory image, from which a new worker starts sooner.
+
+    Call its `run_on` once the store is closed.
+    """
+    live = context.pool.take(process)
+    if live is None or live.slot > slot or not _is_stored(store, live):
+        return None
+    if cache.latest(store, process, first=live.slot + 1, limit=slot, required="image") is not None:
+        return None
+    return live
+
+
+def _is_stored(store: Store, live: Worker) -> bool:
+    """Return whether the record of the slot that a worker is at is the stored one."""
+    stored = cache.read_bytes(store, live.process, live.slot)
+    return stored is not None and ids.digest(stored) == live.record_digest
 
 
 def open_worker(context: Context, process: str, limit: int, machine: Machine) -> Worker:
-    """A worker at the latest restorable slot at or below `limit`, or a new one at the first, which is then stored.
+    """Return a new worker at the newest slot, up to `limit`, that has a memory image.
 
-    Where `limit` is a slot that a fork shares, the worker is that of the process that has it. Of a fork with nothing
-    restorable, what it comes from is computed up to where it left, one process after the other.
+    With no image, start at the first slot and store it. If `limit` lies in history that a fork shares, the worker
+    belongs to the ancestor that owns the slot. A fork with no image has its ancestors computed first, oldest first.
+
+    Raises:
+        As `compute`.
     """
     with context.session() as store:
         line = [at for at in lineage.segments(store, process) if at.first <= limit]
         restorable = cache.latest(store, process, limit=limit, required="image")
         newest = -1 if restorable is None else restorable
         shared = [at for at in line[:-1] if newest <= at.last] if newest < line[-1].first else []
-        found = None if shared else _found(store, line[-1], limit)
+        found = None if shared else opening.find(store, line[-1], limit, machine)
     live = None
     for at in shared:
         if context.cancellation.is_cancelled:
             raise Interrupted(f"interrupted at slot {at.first} of {limit}")
         with context.lease(at.process):
             live = _open(context, machine, at, at.last, live)
-            advance(context, live, at.last, last_image=False)
+            advance(context, live, at.last, is_last=False)
     return _open(context, machine, line[-1], limit, live, found)
-
-
-class _Found(NamedTuple):
-    """What a worker is made from: what is stored of a slot that is restorable, or else the first assignment."""
-
-    definition: Message
-    restorable: tuple[bytes, cache.Image, dict[int, bytes]] | None
-    first: Message | None
-
-
-def _found(store: Store, at: lineage.Segment, limit: int) -> _Found:
-    definition = lineage.get_definition(store, at.process)
-    slot = cache.latest(store, at.process, first=at.first, limit=limit, required="image")
-    if slot is None:
-        return _Found(definition, None, scheduler.get_assignment(store, at.process, at.first))
-    links.read(store, at.process, slot)
-    record = cache.read_bytes(store, at.process, slot)
-    assert record is not None
-    image = cache.read_image(store, at.process, slot)
-    return _Found(definition, (record, image, cache.read_pages(store, image, at.process, slot)), None)
 
 
 def _open(
@@ -119,93 +186,69 @@ def _open(
     at: lineage.Segment,
     limit: int,
     before: Worker | None,
-    found: _Found | None = None,
+    found: opening.Found | None = None,
 ) -> Worker:
-    """A worker of the process whose own slots these are; `before` is one at the slot that they go on from."""
-    process = at.process
+    """Return a worker of the process that owns the slots `at`. `before` is one at the slot that they go on from."""
     if found is None:
         with context.session() as store:
-            found = _found(store, at, limit)
-    definition, restorable, first = found
-    if restorable is not None:
-        return worker.resume(process, definition, *restorable, machine)
-    assert first is not None
-    if at.first == 0:
-        live, computed = worker.begin(process, definition, first, machine)
-    elif before is None:
-        raise IntegrityError("a memory image that was there is gone", process=process)
-    else:
-        _check_origin(before, process, definition)
-        live, computed = before.branch(process, definition, first, machine)
-    run = _Run()
-    _keep(run, process, computed)
-    _write(context, run)
-    context.on_slot(at.first, limit)
+            found = opening.find(store, at, limit, machine)
+    live, computed = opening.open_at(machine, at, found, before)
+    if computed is not None:
+        run = _Run(known={} if found.record is None else {at.first: found.record})
+        _keep(run, live, computed)
+        _write(context, run)
+        context.on_slot(at.first, limit)
     return live
 
 
-def _check_origin(live: Worker, process: str, definition: Message) -> None:
-    """Makes sure that the worker is where a fork's definition says that it left."""
-    origin = definitions.origin(definition)
-    if origin is None or origin.hashpath != live.hashpath:
-        raise IntegrityError(
-            "the process that this one comes from has another hashpath where it left",
-            process=process,
-            slot=live.slot,
-            expected=None if origin is None else origin.hashpath,
-            got=live.hashpath,
-        )
-
-
-def advance(context: Context, live: Worker, slot: int, *, last_image: bool) -> None:
-    """Computes on until the worker is at `slot`; the last state gets a memory image if `last_image`.
+def advance(context: Context, live: Worker, slot: int, *, is_last: bool) -> None:
+    """Compute on until the worker is at `slot`. If it `is_last`, sync it and store a memory image that is worth it.
 
     Raises:
         IntegrityError: as `compute`.
         Interrupted: as `compute`; the worker is of no further use.
     """
-    run = _next_run(context, live, slot, _Run())
-    while live.slot < slot:
-        try:
-            for computed in _steps(context, live, run, slot):
-                _keep(run, live.process, computed)
-        except BaseException:
-            _write(context, run)
-            raise
-        if live.slot >= slot:
-            break
-        run = _next_run(context, live, slot, run)
-    if last_image:
+    with context.session() as store:
+        run = _read_run(store, live, slot)
+    _advance(context, live, slot, run, is_last=is_last)
+
+
+def _advance(context: Context, live: Worker, slot: int, run: _Run, *, is_last: bool) -> None:
+    try:
+        while True:
+            for computed in _compute(context, live, run, slot):
+                _keep(run, live, computed)
+            if live.slot >= slot:
+                break
+            context.pool.weigh(live)
+            with context.session() as store:
+                _commit(store, run)
+                run = _read_run(store, live, slot)
+    except BaseException:
+        _write(context, run)
+        raise
+    if is_last:
         _put_image(run.batch, live)
-    run.batch.sync = True
-    _write(context, run)
-
-
-def keep_image(context: Context, live: Worker) -> None:
-    """Stores a memory image of the slot that the worker is at, unless it has one."""
-    run = _Run(batch=Batch(sync=True))
-    _put_image(run.batch, live)
+        run.batch.sync = True
     _write(context, run)
 
 
 def _put_image(batch: Batch, live: Worker) -> None:
-    last = live.image()
+    last = live.find_worthwhile_image()
     if last is not None:
         cache.write_image(batch, live.process, last.slot, last.record, last.pages)
 
 
-def _next_run(context: Context, live: Worker, slot: int, done: _Run) -> _Run:
-    """Writes what was computed and reads on, in one slice."""
+def _read_run(store: Store, live: Worker, slot: int) -> _Run:
+    """Read what is needed to compute the next slots, up to `slot` or as many as go at once."""
     first, last = live.slot + 1, min(slot, live.slot + RUN_SLOTS)
-    with context.session() as store:
-        _commit(store, done)
-        known, last = _read_known(store, live.process, first, last)
-        following = scheduler.stretch(store, live.process, first, last, READ_BYTES)
+    known, last = _read_known(store, live.process, first, last)
+    following = scheduler.stretch(store, live.process, first, last, READ_BYTES)
     return _Run(first, following, known)
 
 
 def _read_known(store: Store, process: str, first: int, last: int) -> tuple[dict[int, bytes], int]:
-    """The records that there are already, and the slot up to which that was looked at."""
+    """Return the stored records from `first` to `last`, by slot, and the last slot if they are too many to read."""
     known: dict[int, bytes] = {}
     size = 0
     for key, raw in store.scan(*keys.slot_records(process, first, last)):
@@ -216,38 +259,60 @@ def _read_known(store: Store, process: str, first: int, last: int) -> tuple[dict
     return known, last
 
 
-def _steps(context: Context, live: Worker, run: _Run, last: int) -> Iterator[Computed]:
+def _compute(context: Context, live: Worker, run: _Run, last: int) -> Iterator[Computed]:
     for assignment in scheduler.read_stretch(live.process, run.first, run.assignments):
         if context.cancellation.is_cancelled:
             raise Interrupted(f"interrupted at slot {live.slot}; all slots up to it are computed")
-        yield live.step(assignment)
+        results = _known_out_of_gas(run, live) if run.known else None
+        yield live.compute_next(assignment) if results is None else live.take_out_of_gas(assignment, results)
         context.on_slot(live.slot, last)
         if run.is_full():
             break
 
 
-def _keep(run: _Run, process: str, computed: Computed) -> None:
-    """Puts what was computed into the run's batch, unless the cache had it: then it must be the same bytes."""
-    known = run.known.get(computed.slot)
+def _known_out_of_gas(run: _Run, live: Worker) -> Message | None:
+    """Return the stored results of the next slot if another engine ran out of gas there: this one might not."""
+    stored = run.known.get(live.slot + 1)
+    return None if stored is None else comparison.foreign_out_of_gas(stored, live.engine)
+
+
+def _keep(run: _Run, live: Worker, computed: Computed) -> None:
+    """Put what was computed into the run's batch. A record that is stored already stays, and must say the same."""
+    process, known = live.process, run.known.get(computed.slot)
     if known is None:
         cache.write(run.batch, process, computed.slot, computed.record)
         run.size_bytes += len(computed.record)
     elif known != computed.record:
-        raise IntegrityError(
-            "a slot computed again came out differently",
-            process=process,
-            slot=computed.slot,
-            expected=known.decode("utf-8", "replace"),
-            got=computed.record.decode(),
-        )
-    if computed.image is not None:
-        cache.write_image(run.batch, process, computed.slot, computed.image.record, computed.image.pages)
-        run.size_bytes += sum(map(len, computed.image.pages.values()))
+        _check_same(known, computed, process)
+        live.follow(known)
+    image = computed.image
+    if image is not None:
+        cache.write_image(run.batch, process, computed.slot, image.record, image.pages)
+        if image.pages:
+            run.size_bytes += sum(map(len, image.pages.values()))
+
+
+def _check_same(known: bytes, computed: Computed, process: str) -> None:
+    """Make sure that a stored record of another engine says what was computed here, apart from gas."""
+    stored = cache.parse(known, "slot record", process, computed.slot)
+    again = cache.parse(computed.record, "slot record", process, computed.slot)
+    if stored.get("engine") == again["engine"]:
+        expected, got = known.decode("utf-8", "replace"), computed.record.decode()
+        what = "a slot computed again came out differently"
+    else:
+        found = comparison.find_difference(stored, again, comparison.EVERYTHING)
+        if found is None:
+            return
+        expected, got = (comparison.shown(value) for value in (found.before, found.after))
+        engines = comparison.engines_of(stored, again)
+        what = f"a slot computed again came out differently in {found.path} ({engines})"
+    raise IntegrityError(what, process=process, slot=computed.slot, expected=expected, got=got)
 
 
 def _write(context: Context, run: _Run) -> None:
+    """Write what was computed, also if the caller was cancelled: it would have to be computed again."""
     if run.batch.puts:
-        with context.session() as store:
+        with replace(context, cancellation=NEVER).session() as store:
             _commit(store, run)
         context.storage.announce()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
+from hb.cancellation import NEVER
 from hb.compute import driver
 from hb.errors import Interrupted
 from hb.schedule import scheduler
@@ -30,22 +32,20 @@ def follow(context: Context, process: str, first: int, on_computed: Callable[[in
         Interrupted: the caller was cancelled; this is how it ends.
         NotFound, IntegrityError: as `driver.compute`.
     """
-    live = None
     while True:
         seen = context.storage.signal()
         with context.session() as store:
             newest = scheduler.get_head(store, process).slot
-        with context.lease(process):
-            live = live or driver.open_worker(context, process, newest, context.machine())
-            reached = min(newest, live.slot + driver.RUN_SLOTS)
-            driver.advance(context, live, reached, last_image=False)
-        on_computed(first, reached)
-        first = reached + 1
+        reached = min(newest, first + driver.RUN_SLOTS - 1)
+        if reached >= first:
+            driver.compute(context, process, reached, is_followed=True)
+            on_computed(first, reached)
+            first = reached + 1
         until = monotonic() + PATIENCE_SECONDS
         while reached == newest and not context.cancellation.is_cancelled:
             if context.storage.signal() != seen or monotonic() > until:
                 break
             sleep(LOOK_SECONDS)
         if context.cancellation.is_cancelled:
-            driver.keep_image(context, live)
+            driver.keep_image(replace(context, cancellation=NEVER), process)
             raise Interrupted(f"stopped following at slot {reached}")

@@ -17,7 +17,6 @@ from hb.schedule import scheduler
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hb.cancellation import Cancellation
     from hb.compute.worker import Computed, Worker
     from hb.devices.device import Machine
     from hb.protocol.message import Message
@@ -33,7 +32,6 @@ def run(
     process: str,
     last: int,
     machine: Machine,
-    cancellation: Cancellation,
     adapt: Callable[[Message], Message] = lambda definition: definition,
 ) -> Iterator[tuple[Worker, Computed]]:
     """The slots of a process up to `last`, computed from the definition on: each with the worker that is at it.
@@ -56,16 +54,16 @@ def run(
         if live is None:
             live, computed = worker.begin(at.process, definition, first, machine)
         else:
-            live, computed = live.branch(at.process, definition, first, machine)
+            live, computed = live.start_fork(at.process, definition, first, machine)
         yield live, computed
         while live.slot < min(last, at.last):
             with open_store() as store:
                 start, end = live.slot + 1, min(last, at.last, live.slot + WINDOW_SLOTS)
                 following = scheduler.stretch(store, at.process, start, end, WINDOW_BYTES)
             for assignment in scheduler.read_stretch(at.process, start, following):
-                if cancellation.is_cancelled:
+                if machine.cancellation.is_cancelled:
                     raise Interrupted(f"interrupted at slot {live.slot} of {last}")
-                computed = live.step(assignment)
+                computed = live.compute_next(assignment)
                 yield live, computed
         if live.slot >= last:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,15 +11,19 @@ from hb.records import images
 from hb.schedule import intake
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from hb.cancellation import Cancellation
     from hb.devices.device import Machine
     from hb.storage.store import OpenStore
     from hb.wasm.module import Module
 
 MOST_KEPT = 32
-"""Maximum number of compiled modules that one program keeps; the one that was used longest ago goes first."""
+"""Maximum number of compiled modules that one program keeps. The one that was used longest ago goes first."""
+
+_LOOK_S = 0.05
+"""How often a request that waits for another to compile looks whether it was cancelled, in seconds."""
 
 
 class ModuleLimits(NamedTuple):
@@ -35,6 +40,7 @@ class Compiled:
     def __init__(self) -> None:
         self._lock = Lock()
         self._modules: dict[str, Module] = {}
+        self._loading: dict[str, Lock] = {}
 
     def find(self, image: str) -> Module | None:
         """Return the module, or None if it is not kept."""
@@ -50,6 +56,24 @@ class Compiled:
             self._modules[image] = module
             if len(self._modules) > MOST_KEPT:
                 del self._modules[next(iter(self._modules))]
+
+    @contextmanager
+    def loading(self, image: str, cancellation: Cancellation) -> Iterator[None]:
+        """Be the only one to load a module for a `with` block. Look with `find` once it is one's turn.
+
+        Raises:
+            Interrupted: the caller was cancelled while another loaded it.
+        """
+        with self._lock:
+            turn = self._loading.setdefault(image, Lock())
+        while not turn.acquire(timeout=_LOOK_S):
+            cancellation.check("waiting for a module that another request compiles")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._loading.pop(image, None)
+            turn.release()
 
 
 class Modules:
@@ -75,19 +99,25 @@ class Modules:
             if len(wasm) > limits.module_bytes:
                 raise intake.beyond(f"a module may have {limits.module_bytes} bytes, got {len(wasm)}", "module-limit")
 
-        def load_module(image: str) -> Module:
+        def load(image: str, cancellation: Cancellation) -> Module:
             found = self._compiled.find(image)
-            if found is None:
-                found = self._load(added.get(image), image, session, limits)
-                self._compiled.keep(image, found)
-            return found
+            if found is not None:
+                return found
+            with self._compiled.loading(image, cancellation):
+                found = self._compiled.find(image)
+                if found is None:
+                    found = self._load(added.get(image), image, session, limits, cancellation)
+                    self._compiled.keep(image, found)
+                return found
 
-        return Machine(load_module)
+        return Machine(load)
 
-    def _load(self, wasm: bytes | None, image: str, session: OpenStore, limits: ModuleLimits) -> Module:
+    def _load(
+        self, wasm: bytes | None, image: str, session: OpenStore, limits: ModuleLimits, cancellation: Cancellation
+    ) -> Module:
         from hb.wasm import module
 
         if wasm is None:
             with session() as store:
                 wasm = images.read(store, image, IntegrityError)
-        return module.load(wasm, self._cache, module.CompileLimits(limits.compile_s, limits.compile_mb))
+        return module.load(wasm, self._cache, module.CompileLimits(limits.compile_s, limits.compile_mb), cancellation)

@@ -56,7 +56,7 @@ def spawn(context: Context, image: bytes | str, wanted: Wanted, *, signer: Key, 
             image = images.read(store, image)
     taken = images.take(image)
     machine = context.machine(taken.stored)
-    module = context.run(lambda inner: machine.load_module(taken.runs))
+    module = context.run(lambda inner: machine.under(inner.cancellation).load_module(taken.runs))
     executed_by, passes = execution_for(wanted.devices, module.info)
     scheduler_key = context.scheduler_key()
     definition = sign(
@@ -77,7 +77,7 @@ def spawn(context: Context, image: bytes | str, wanted: Wanted, *, signer: Key, 
     opened, scheduled, assignment = scheduler.open_schedule(
         message_id(definition), definition, key=scheduler_key, environment=environment
     )
-    context.run(lambda inner: transition.initialise(definition, assignment, machine))
+    context.run(lambda inner: transition.initialise(definition, assignment, machine.under(inner.cancellation)))
     made = keep(context.session, definition, opened, scheduled, taken.stored, wanted.name)
     context.storage.announce()
     return made

@@ -1,6 +1,7 @@
 """C's calendar in UTC and the C locale: broken-down time, its seconds, and `strftime`.
 
-Responsible for giving the same on every machine. It must never ask this machine for its time, zone or locale.
+Invariants:
+    The time, zone and locale of this machine are never read: results are the same on every machine.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_SECONDS = 8_640_000_000_000
-"""The last second, either side of 1970, that there is: 100 million days. Source: ECMAScript's Date."""
+"""The greatest distance from 1970, in seconds: 100 million days. Source: ECMAScript's Date."""
 
 _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 _MONTHS = (
@@ -25,7 +26,10 @@ _ERA_DAYS = 146097  # 400 years
 
 
 class Moment(NamedTuple):
-    """C's `struct tm`: month and days of week and year from 0, the year less 1900; `offset` seconds east of UTC."""
+    """C's `struct tm`. Months, weekdays and days of the year count from 0, and years from 1900.
+
+    `offset` is in seconds east of UTC.
+    """
 
     second: int
     minute: int
@@ -41,12 +45,12 @@ class Moment(NamedTuple):
 
     @property
     def full_year(self) -> int:
-        """The year as people write it."""
+        """The year, from year 0."""
         return self.year + 1900
 
 
 def moment_at(seconds: int) -> Moment | None:
-    """The moment `seconds` after 1970; None where there is none."""
+    """Return the moment `seconds` after 1970; None if it is out of range."""
     if abs(seconds) > MAX_SECONDS:
         return None
     days, rest = divmod(seconds, _DAY_S)
@@ -58,7 +62,7 @@ def moment_at(seconds: int) -> Moment | None:
 
 
 def seconds_of(moment: Moment) -> int | None:
-    """The seconds after 1970 of a moment whose parts may be out of their ranges; None where there are none."""
+    """Return the seconds after 1970 of a moment, whose parts may be out of their ranges; None if it is out of range."""
     years, month = divmod(moment.month, 12)
     days = _days_before(moment.full_year + years, month) + moment.day - 1
     seconds = days * _DAY_S + moment.hour * 3600 + moment.minute * 60 + moment.second
@@ -66,19 +70,19 @@ def seconds_of(moment: Moment) -> int | None:
 
 
 def moment_from(content: bytes, long_bytes: int) -> tuple[Moment, int]:
-    """The moment in a `struct tm` whose `long` has so many bytes, without its zone, and where the zone's name is."""
+    """Return the moment in a `struct tm` with a `long` of `long_bytes`, without its zone, and the zone's address."""
     numbers = struct.unpack_from("<9i", content)
     offset, zone = struct.unpack_from("<qQ" if long_bytes == 8 else "<iI", content, 40 if long_bytes == 8 else 36)
     return Moment._make((*numbers, offset, "")), zone
 
 
 def moment_bytes(long_bytes: int) -> int:
-    """The size of a `struct tm` whose `long` has so many bytes."""
+    """Return the size of a `struct tm` with a `long` of `long_bytes`."""
     return 56 if long_bytes == 8 else 44
 
 
 def format_time(pattern: bytes, moment: Moment) -> bytes:
-    """C's `strftime`. What it does not know is left as it is, and a name for a number out of range is `?`.
+    """Do C's `strftime`. An unknown conversion is left as it is. The name for a number out of range is `?`.
 
     Source: ISO C, in the C locale; `%s` and `%P` as musl has them.
     """
@@ -101,12 +105,12 @@ def _name(names: tuple[str, ...], number: int) -> str:
 
 
 def _week(moment: Moment, first_weekday: int) -> int:
-    """The week of the year, of those that begin on `first_weekday`; the days before the first are week 0."""
+    """Return the week of the year, if weeks begin on `first_weekday`. Days before the first week are in week 0."""
     return (moment.yearday + 7 - (moment.weekday - first_weekday) % 7) // 7
 
 
 def _iso_week(moment: Moment) -> tuple[int, int]:
-    """The year and the week as ISO 8601 counts them: week 1 has the year's first Thursday."""
+    """Return the year and the week of ISO 8601: week 1 has the year's first Thursday."""
     year = moment.full_year
     thursday = moment.yearday - (moment.weekday + 6) % 7 + 3
     if thursday < 0:
@@ -128,14 +132,14 @@ def _year_days(year: int) -> int:
 
 
 def _days_before(year: int, month: int) -> int:
-    """The days from 1970 to the first of a month, which counts from 0, in the Gregorian calendar."""
-    # Years that begin in March have their leap day last.
+    """Return the days from 1970 to the first day of a month, in the Gregorian calendar. Months count from 0."""
+    # In years that begin in March, the leap day is last.
     years, months = (year, month - 2) if month >= 2 else (year - 1, month + 10)
     return years * 365 + years // 4 - years // 100 + years // 400 + (153 * months + 2) // 5 - 719468
 
 
 def _date_of(days: int) -> tuple[int, int, int]:
-    """The year, the month from 0 and the day of the month, so many days after 1970."""
+    """Return the year, the month from 0, and the day of the month of the date `days` after 1970."""
     era, day = divmod(days + 719468, _ERA_DAYS)
     years = (day - day // 1460 + day // 36524 - day // (_ERA_DAYS - 1)) // 365
     day -= years * 365 + years // 4 - years // 100

@@ -1,7 +1,10 @@
-"""`emscripten@1.0`: what emscripten's JavaScript is to a program, for one that is alone in the world.
+"""`emscripten@1.0`: the functions that emscripten's JavaScript gives to a program, without any world outside.
 
-There are no files, other programs or drives: what asks for one is told that it is not there. The time is the message's,
-in UTC. Unlike JavaScript's, nothing here outlives a call. `invoke_*` and longjmp are `hb.wasm.longjmp`'s.
+There are no files, other programs or drives: a program that asks for one is told that it does not exist. The time is
+the message's, in UTC. `invoke_*` and longjmp are in `hb.wasm.longjmp`.
+
+Invariants:
+    Unlike in JavaScript, nothing here outlives a call.
 
 Source: emscripten 3.1's system libraries; the AO loader where those leave a choice.
 """
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from hb.devices import calendar
 from hb.devices.device import Device
-from hb.devices.imports import Provided, fit
+from hb.devices.imports import Provided, fit, types_of
 from hb.devices.wasi import EBADF, EINVAL, ENOENT, ENOSYS, STDIN, STREAMS, exited, random_get
 from hb.wasm.host import Failure, Host, HostTrap
 
@@ -44,9 +47,10 @@ _MOVED_BYTES_PER_GAS = 16
 
 
 def memcpy(host: Host, target: int, source: int, size: int) -> None:
-    """Copies within the memory; 16 bytes take a unit of gas. What lies outside the memory is not copied.
+    """Copy within the memory. 16 bytes take a unit of gas. What lies outside the memory is not copied.
 
-    Lua that runs out of memory copies from and to 0 before it finds that out, and goes on: as under the AO loader.
+    Lua that runs out of memory copies from and to address 0 before it notices, and then goes on. It does so under the
+    AO loader too.
     """
     end = host.memory_bytes
     target, source = min(host.unsigned(target), end), min(host.unsigned(source), end)
@@ -56,7 +60,7 @@ def memcpy(host: Host, target: int, source: int, size: int) -> None:
 
 
 def resize_heap(host: Host, requested: int) -> int:
-    """Grows the memory to at least `requested` bytes, and some more where there is room; 1, or 0 where it cannot."""
+    """Grow the memory to at least `requested` bytes, and more if there is room. Return 1, or 0 if it cannot grow."""
     old, most, wanted = host.memory_bytes, host.limit_bytes, host.unsigned(requested)
     if not old < wanted <= most:
         return 0
@@ -69,30 +73,39 @@ def resize_heap(host: Host, requested: int) -> int:
 
 
 def heap_max(host: Host) -> int:
-    """The bytes that the memory may grow to."""
+    """Return the bytes that the memory may grow to."""
     return host.limit_bytes
 
 
+def gas_used(host: Host) -> int:
+    """Return the gas that the message has used so far, of which the program gets the low 32 bits.
+
+    Source: AO's metering, whose loader provides it. Gas differs between releases of the engine, and so does the state
+    of a program that keeps it.
+    """
+    return host.gas_used
+
+
 def now_ms(host: Host) -> float:
-    """The message's time, in milliseconds."""
+    """Return the message's time, in milliseconds."""
     return float(host.now_ms)
 
 
 def gmtime(host: Host, seconds: int, target: int) -> None:
-    """Fills in the `struct tm` of a moment; with zeros where there is none, as JavaScript does."""
+    """Fill in the `struct tm` of a moment. If there is no such moment, fill it with zeros, as JavaScript does."""
     moment = calendar.moment_at(seconds)
     host.write(target, struct.pack("<8i", *(moment or (0,) * 8)[:8]))
 
 
 def localtime(host: Host, seconds: int, target: int) -> None:
-    """As `gmtime`, and says that it is UTC, without daylight saving."""
+    """Do as `gmtime`, and say that it is UTC without daylight saving."""
     gmtime(host, seconds, target)
     host.write_int(target + 32, 0, 4)
     host.write_int(target + (40 if host.pointer_bytes == 8 else 36), 0, host.pointer_bytes)
 
 
 def mktime(host: Host, target: int) -> int:
-    """The seconds of a `struct tm`, whose parts it puts into their ranges; -1 where there are none."""
+    """Return the seconds of a `struct tm`, and put its parts into their ranges. Return -1 if it is no moment."""
     moment, _ = _read_moment(host, target)
     seconds = calendar.seconds_of(moment)
     normal = None if seconds is None else calendar.moment_at(seconds)
@@ -105,7 +118,7 @@ def mktime(host: Host, target: int) -> int:
 
 
 def tzset(host: Host, timezone: int, daylight: int, standard_name: int, daylight_name: int) -> None:
-    """The zone is UTC, all the year."""
+    """Say that the zone is UTC all year."""
     host.write_int(timezone, 0, host.pointer_bytes)
     host.write_int(daylight, 0, 4)
     host.write(standard_name, _ZONE)
@@ -113,7 +126,7 @@ def tzset(host: Host, timezone: int, daylight: int, standard_name: int, daylight
 
 
 def strftime(host: Host, target: int, room: int, pattern: int, moment: int, *locale: int) -> int:
-    """C's `strftime`, in whatever locale: the size of the text, or 0 where it has no room."""
+    """Do C's `strftime`, the same in every locale. Return the size of the text, or 0 if it does not fit."""
     parts, zone = _read_moment(host, moment)
     name = host.text(zone, _MAX_ZONE_BYTES).decode("utf-8", "replace") if zone else ""
     text = calendar.format_time(host.text(pattern, _MAX_FORMAT_BYTES), parts._replace(zone=name))
@@ -124,17 +137,17 @@ def strftime(host: Host, target: int, room: int, pattern: int, moment: int, *loc
 
 
 def print_line(host: Host, text: int) -> None:
-    """Prints a text and a line's end."""
+    """Print a text and a newline."""
     host.print(host.text(text) + b"\n")
 
 
 def getentropy(host: Host, address: int, size: int) -> int:
-    """Random bytes of the message."""
+    """Write random bytes of the message."""
     return random_get(host, address, size)
 
 
 def end(host: Host, status: int) -> NoReturn:
-    """Ends the program.
+    """End the program.
 
     Raises:
         HostTrap: always.
@@ -143,7 +156,7 @@ def end(host: Host, status: int) -> NoReturn:
 
 
 def abort(host: Host) -> NoReturn:
-    """Ends the program as failed.
+    """End the program as failed.
 
     Raises:
         HostTrap: always.
@@ -152,7 +165,7 @@ def abort(host: Host) -> NoReturn:
 
 
 def assert_fail(host: Host, condition: int, file: int, line: int, function: int) -> NoReturn:
-    """Ends the program as failed, and says which assertion did not hold.
+    """End the program as failed, and say which assertion did not hold.
 
     Raises:
         HostTrap: always.
@@ -163,7 +176,7 @@ def assert_fail(host: Host, condition: int, file: int, line: int, function: int)
 
 
 def throw(host: Host, *arguments: int) -> NoReturn:
-    """Ends the program: nothing catches a C++ exception that is thrown through JavaScript.
+    """End the program: nothing here catches a C++ exception that is thrown through JavaScript.
 
     Raises:
         HostTrap: always.
@@ -172,17 +185,17 @@ def throw(host: Host, *arguments: int) -> NoReturn:
 
 
 def system(host: Host, command: int) -> int:
-    """There is no shell; a null command asks whether there is."""
+    """Say that there is no shell. A null command asks whether there is one."""
     return -ENOSYS if command else 0
 
 
 def drive_open(host: Host, name: int, mode: int) -> int:
-    """No drive: the null that the loader gives."""
+    """Say that there is no drive, by the null that the loader gives."""
     return 0
 
 
 def drive_missing(host: Host, *arguments: int) -> NoReturn:
-    """Ends the program: it uses a drive that it was told is not there.
+    """End the program: it uses a drive although it was told that there is none.
 
     Raises:
         HostTrap: always.
@@ -191,7 +204,7 @@ def drive_missing(host: Host, *arguments: int) -> NoReturn:
 
 
 def fcntl(host: Host, stream: int, command: int, arguments: int) -> int:
-    """The streams' flags; nothing can be set or duplicated."""
+    """Return the streams' flags. Nothing can be set or duplicated."""
     if stream not in STREAMS:
         return -EBADF
     if command in {_F_GETFD, _F_SETFD, _F_SETFL}:
@@ -202,7 +215,7 @@ def fcntl(host: Host, stream: int, command: int, arguments: int) -> int:
 
 
 def ioctl(host: Host, stream: int, request: int, arguments: int) -> int:
-    """The streams are terminals of 24 lines of 80: a C library then writes out what it has at each line's end."""
+    """Say that the streams are terminals of 24 lines of 80. A C library then flushes at the end of each line."""
     if stream not in STREAMS:
         return -EBADF
     if request != _TIOCGWINSZ:
@@ -212,11 +225,16 @@ def ioctl(host: Host, stream: int, request: int, arguments: int) -> int:
 
 
 def getcwd(host: Host, target: int, room: int) -> int:
-    """The root; gives the size of its name with its end."""
+    """Say that the working directory is the root. Return the size of its name with the NUL."""
     if host.unsigned(room) < len(_WORKING_DIRECTORY):
         return -ERANGE
     host.write(target, _WORKING_DIRECTORY)
     return len(_WORKING_DIRECTORY)
+
+
+def _time(host: Host, address: int) -> int:
+    """Read the seconds at `address`. The programs that pass an address have a time of 32 bits, or read no more."""
+    return host.read_int(address, 4, signed=True)
 
 
 def _read_moment(host: Host, address: int) -> tuple[calendar.Moment, int]:
@@ -262,10 +280,14 @@ _FUNCTIONS = {
     "emscripten_get_now": Provided(":f", now_ms),
     "emscripten_get_now_res": Provided(":f", lambda host: 1.0),
     "_emscripten_get_now_is_monotonic": Provided(":i", _one),
-    "_gmtime_js": Provided("jp:", gmtime),
-    "_localtime_js": Provided("jp:", localtime),
-    "_mktime_js": Provided("p:j", mktime),
-    "_timegm_js": Provided("p:j", mktime),
+    "_gmtime_js": Provided(
+        "jp:", gmtime, (Provided("pp:", lambda host, time, to: gmtime(host, _time(host, time), to)),)
+    ),
+    "_localtime_js": Provided(
+        "jp:", localtime, (Provided("pp:", lambda host, time, to: localtime(host, _time(host, time), to)),)
+    ),
+    "_mktime_js": Provided("p:j", mktime, (Provided("p:i", mktime),)),
+    "_timegm_js": Provided("p:j", mktime, (Provided("p:i", mktime),)),
     "_tzset_js": Provided("pppp:", tzset),
     "strftime": Provided("pppp:p", strftime),
     "strftime_l": Provided("ppppp:p", strftime),
@@ -279,7 +301,8 @@ _FUNCTIONS = {
     "_mmap_js": Provided("piiijpp:i", _no_mapping),
     "_munmap_js": Provided("ppiiij:i", _bad_descriptor),
     "_msync_js": Provided("ppiiij:i", _bad_descriptor),
-    # ends
+    "metering_gasUsed": Provided(":i", gas_used),
+    # the end of the program
     "exit": Provided("i:", end),
     "_abort_js": Provided(":", abort),
     "abort": Provided(":", abort),
@@ -321,8 +344,16 @@ _PROVIDED = {("env", name): provided for name, provided in _FUNCTIONS.items()}
 _SYSTEM_CALL = "__syscall_"
 
 
+_CATCHES = frozenset({"__cxa_begin_catch", "__cxa_find_matching_catch_2", "__cxa_find_matching_catch_3"})
+
+
+def catches_by_host(info: ModuleInfo) -> bool:
+    """Whether the module has its host catch C++ exceptions. This host does not: a message that throws one fails."""
+    return any(each.module == "env" and each.name in _CATCHES for each in info.imports)
+
+
 def imports(info: ModuleInfo) -> Imports:
-    """The functions of `env` that the module imports. Every system call is there: ones unknown find no such file."""
+    """Return the functions of `env` that the module imports. An unknown system call finds no such file."""
     unknown: dict[tuple[str, str], HostFunction] = {
         (wanted.module, wanted.name): _no_such_file
         for wanted in info.imports
@@ -335,4 +366,4 @@ def imports(info: ModuleInfo) -> Imports:
     return {**unknown, **fit(info, _PROVIDED)}
 
 
-DEVICE = Device(name="emscripten@1.0", imports=imports)
+DEVICE = Device(name="emscripten@1.0", imports=imports, types_of=lambda info, wanted: types_of(info, wanted, _PROVIDED))

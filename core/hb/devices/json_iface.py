@@ -1,8 +1,13 @@
-"""`json-iface@1.0`: the AO ABI. A message and its process go to the module's `handle` as JSON, and so comes its answer.
+"""`json-iface@1.0`: the AO ABI. The module's `handle` gets a message and its environment as JSON, and answers in JSON.
 
-In the first pass over the stack both are put where the module's own `malloc` says, and the call is prepared; another
-device makes it. In the second pass the answer is read and becomes the results. Addresses, sizes and texts that come
-from the module are never trusted: whatever is wrong with them is a value in `results`.
+The stack of devices runs in two passes:
+
+1. This device writes both texts to memory that the module's `malloc` gives, and prepares the call of `handle`.
+   `wasm64@1.0` makes the call.
+2. This device reads the answer and turns it into the results.
+
+Invariants:
+    No address, size or text from the module is trusted. Anything wrong with them becomes an error in `results`.
 
 Source: HyperBEAM's `dev_json_iface`.
 """
@@ -11,11 +16,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hb.devices import ao_json
+from hb.devices.ao_json import results_of, results_of_text
 from hb.devices.device import Base, Call, Device, Live, Machine, no_imports
 from hb.errors import Refused
-from hb.protocol import ao_json
 from hb.protocol import definition as definitions
-from hb.protocol.ao_json import results_of, results_of_text
 from hb.protocol.message import dumps
 from hb.wasm.host import Failure, HostTrap
 
@@ -29,13 +34,13 @@ __all__ = ["DEVICE", "results_of", "results_of_text"]
 
 HANDLE, ALLOCATE, FREE = "handle", "malloc", "free"
 CALLER, REPEATER = "wasm64@1.0", "multipass@1.0"
-_WRITE, _READ = 1, 2  # the passes
+_WRITE, _READ = 1, 2  # numbers of the two passes
 
-_MAX_TEXT_BYTES = 2**31 - 1  # what a 32-bit `malloc` takes
+_MAX_TEXT_BYTES = 2**31 - 1  # the largest argument of a 32-bit `malloc`
 
 
 class _FailedError(Exception):
-    """The program failed outside its `handle`."""
+    """The message fails for a reason outside `handle`: in `malloc` or `free`, or in its JSON."""
 
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -43,21 +48,21 @@ class _FailedError(Exception):
 
 
 def imports(info: ModuleInfo) -> Imports:
-    """Gives a module nothing, but looks whether it is of the AO ABI.
+    """Check that a module has the AO ABI. It gets no host functions.
 
     Raises:
-        Refused: it does not export what the ABI asks for, or not with its types.
+        Refused: an export that the ABI requires is missing, or has another type.
     """
     pointer = "i64" if info.memory is not None and info.memory.is64 else "i32"
     if info.memory is None:
-        raise Refused("a module of the AO ABI has a memory, this one has none")
+        raise Refused("a module of the AO ABI has a memory; this one has none")
     for name, takes in ((HANDLE, 2), (ALLOCATE, 1)):
         found, wanted = info.functions.get(name), ((pointer,) * takes, (pointer,))
         if found is None:
-            raise Refused(f"a module of the AO ABI exports {name!r}, this one does not")
+            raise Refused(f"a module of the AO ABI exports {name!r}; this one does not")
         if (found.params, found.results) != wanted:
             is_, should = _type_text(found.params, found.results), _type_text(*wanted)
-            raise Refused(f"a module of the AO ABI exports {name!r} of type {should}, this one's is {is_}")
+            raise Refused(f"a module of the AO ABI exports {name!r} of type {should}; this one's is {is_}")
     return no_imports(info)
 
 
@@ -66,10 +71,10 @@ def _type_text(params: tuple[str, ...], results: tuple[str, ...]) -> str:
 
 
 def init(base: Base, request: Message, machine: Machine) -> Base:
-    """Looks whether the stack is one that calls the program, and passes over its devices again to read the answer.
+    """Check that the stack has the other devices that the AO ABI needs, and two passes.
 
     Raises:
-        Refused: it is not.
+        Refused: it lacks one.
     """
     devices = definitions.execution_devices(base["process"])
     here = devices.index("json-iface@1.0")
@@ -82,31 +87,32 @@ def init(base: Base, request: Message, machine: Machine) -> Base:
 
 
 def compute(base: Base, request: Message, machine: Machine) -> Base:
-    """Prepares the call in the first pass; makes the answer the results in the second."""
+    """In the first pass, prepare the call. In the second pass, turn the answer into the results."""
     live: Live = base["priv"]
     try:
         if live.pass_number == _WRITE:
-            live.call = Call(HANDLE, _written(base, request))
+            live.call = Call(HANDLE, _write_texts(base, request))
         elif live.pass_number == _READ:
-            return _with_results(base, _answered(base, request))
+            return _with_results(base, _results(base, request))
     except _FailedError as why:
         failure = why.failure
         return _with_results(base, {"type": "error", "error": failure.message, "kind": failure.kind})
     return base
 
 
-def _written(base: Base, request: Message) -> list[int | float]:
-    """Where in the program's memory the message and the environment now are, each with a NUL after it."""
+def _write_texts(base: Base, request: Message) -> list[int | float]:
+    """Write the message and the environment to the program's memory, each with a final NUL. Return the addresses."""
     definition, process = base["process"], str(request["process"])
     try:
         message = ao_json.message_json(request, definition["image"])
         environment = ao_json.environment_json(definition, process)
     except ao_json.NotJson as why:
         raise _FailedError("message", str(why)) from why
-    return [_put(base["priv"], text + b"\0") for text in (message, environment)]
+    return [_write_text(base["priv"], text + b"\0") for text in (message, environment)]
 
 
-def _put(live: Live, text: bytes) -> int:
+def _write_text(live: Live, text: bytes) -> int:
+    """Write a text to memory from the program's `malloc`. Return its address."""
     size, instance = len(text), _instance(live)
     if size > _MAX_TEXT_BYTES:
         raise _FailedError("message", f"the message is {size} bytes of JSON, more than a program can be given")
@@ -122,7 +128,7 @@ def _put(live: Live, text: bytes) -> int:
 
 
 def _call(live: Live, function: str, argument: int) -> tuple[int, ...]:
-    """Calls one of the program's own functions, which is part of what its message costs."""
+    """Call the program's `malloc` or `free`. Its gas counts as gas of the message."""
     outcome = _instance(live).call(function, [argument], spent=live.gas)
     live.gas += outcome.gas
     if outcome.failure is not None:
@@ -130,10 +136,10 @@ def _call(live: Live, function: str, argument: int) -> tuple[int, ...]:
     return outcome.values  # type: ignore[return-value]
 
 
-def _answered(base: Base, request: Message) -> Message:
-    """The results that the program's answer stands for, what was written for it freed."""
+def _results(base: Base, request: Message) -> Message:
+    """Read the program's answer, free the two texts, and return the results."""
     live, definition = base["priv"], base["process"]
-    text = _read(_instance(live), base["results"]["output"][0])
+    text = _read_text(_instance(live), base["results"]["output"][0])
     functions = _instance(live).module.info.functions
     if FREE in functions and len(functions[FREE].params) == 1 and not functions[FREE].results:
         for address in live.call.arguments:
@@ -141,8 +147,8 @@ def _answered(base: Base, request: Message) -> Message:
     return results_of_text(text, str(request["process"]), definition["image"])
 
 
-def _read(instance: Instance, address: int) -> bytes:
-    """The text at `address`, up to the NUL that ends it."""
+def _read_text(instance: Instance, address: int) -> bytes:
+    """Return the text at `address`, up to the NUL that ends it."""
     host, limit = instance.host, instance.limits.result_bytes
     start = address % (1 << 8 * host.pointer_bytes)
     if start >= host.memory_bytes:
@@ -156,7 +162,7 @@ def _read(instance: Instance, address: int) -> bytes:
 
 
 def _with_results(base: Base, results: Message) -> Base:
-    """The base with these results, with what they cost and what the program printed."""
+    """Return the base with these results, to which the gas and the printed text are added."""
     live: Live = base["priv"]
     limit = _instance(live).limits.result_bytes
     if len(dumps(results)) > limit:

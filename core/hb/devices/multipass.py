@@ -1,6 +1,7 @@
-"""`multipass@1.0`: has a stack pass over its devices again until it has done so as often as the definition says.
+"""`multipass@1.0`: make a stack pass over its devices as often as the definition says.
 
-It must never look at anything but the count.
+Invariants:
+    Only the count is read.
 
 Source: HyperBEAM's `dev_multipass`.
 """
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def compute(base: Base, request: Message, machine: Machine) -> Base:
-    """Asks for another pass unless this was the last."""
+    """Ask for another pass unless this was the last."""
     live: Live = base["priv"]
     if live.pass_number < base["process"].get("passes", 1):
         live.again = True

@@ -1,8 +1,11 @@
-"""`patch@1.0`: a program sets public keys of its process, by messages that it sends or by `patches` in its answer.
+"""`patch@1.0`: let a program set public keys of its process, by messages that it sends or by `patches` in its answer.
 
-A message is a patch if its `device` is `patch@1.0` or its `method` is `PATCH`; it leaves the outbox. All its keys but
-those that every message has are set: a map is merged into the map that is there, anything else takes its place. A key
-of the process itself or one of the module's globals can never be set: that fails the slot.
+A message is a patch if its `device` is `patch@1.0` or its `method` is `PATCH`. It is removed from the outbox. All its
+keys are set, except those that every message has. A map is merged into the map that is there; any other value replaces
+what is there.
+
+Invariants:
+    A patch sets no key of the process itself and no global of the module: it fails the slot instead.
 
 Source: HyperBEAM's `dev_patch`, without its moving between paths.
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from hb.devices.device import STATE_KEYS, Base, Device, Live, Machine
+from hb.protocol import bounds
 from hb.protocol.coverage import UNCOVERED_KEYS
 from hb.protocol.message import PRIVATE_PREFIX, dumps, normal_key
 
@@ -26,13 +30,13 @@ ENVELOPE = frozenset(
         *("reference", "target", "type", "variant"),
     }
 )
-"""Keys that messages have because they are messages: a patch does not set them."""
+"""Keys that every message has. A patch does not set them."""
 
 _RESERVED = STATE_KEYS | UNCOVERED_KEYS
 
 
 def compute(base: Base, request: Message, machine: Machine) -> Base:
-    """In the last pass, the base with the public keys that the results say are to be set, and the patches gone."""
+    """In the last pass, set the public keys that the patches in the results name, and remove the patches."""
     live: Live = base["priv"]
     results: Message = base.get("results", {})
     if live.pass_number < base["process"].get("passes", 1):
@@ -49,14 +53,16 @@ def compute(base: Base, request: Message, machine: Machine) -> Base:
                     return _failed(base, f"a patch sets {key[:80]!r}, {forbidden}")
                 patched[key] = _merged(patched.get(key), value)
     limit = base["process"]["result-limit"]
-    size = len(dumps(patched))
-    if size > limit:
-        return _failed(base, f"a patch makes the public keys {size} bytes; the limit is {limit}")
+    written = dumps(patched)
+    if len(written) > limit:
+        return _failed(base, f"a patch makes the public keys {len(written)} bytes; the limit is {limit}")
+    if bounds.has_more_values(written, bounds.MESSAGE_VALUES):
+        return _failed(base, f"a patch makes the public keys more than {bounds.MESSAGE_VALUES:,} values")
     return {**base, **patched, "results": _without_patches(results)}
 
 
 def _patches(results: Message) -> Iterator[Message]:
-    """The patches, in the order of the outbox, then those by themselves."""
+    """Return the patches of the outbox, in its order, then those of `patches`."""
     for message in cast("Message", results.get("outbox", {})).values():
         if _is_patch(message):
             yield cast("Message", message)
@@ -68,7 +74,7 @@ def _is_patch(message: Value) -> bool:
 
 
 def _without_patches(results: Message) -> Message:
-    """The results less the messages that were patches; the others keep their numbers."""
+    """Return the results without the messages that were patches. The other messages keep their numbers."""
     outbox = cast("Message", results.get("outbox", {}))
     left = {number: message for number, message in outbox.items() if not _is_patch(message)}
     rest = {key: value for key, value in results.items() if key != "outbox"}
@@ -76,7 +82,7 @@ def _without_patches(results: Message) -> Message:
 
 
 def _forbidden(key: str, live: Live) -> str:
-    """Why a patch may not set this key; empty if it may."""
+    """Return why a patch may not set this key; empty if it may."""
     if key in _RESERVED or key.startswith(PRIVATE_PREFIX):
         return "which is a key of the process itself"
     assert live.instance is not None

@@ -1,6 +1,7 @@
-"""`stack@1.0`: several devices as one, each step taken by all of them in the order of `device-stack`.
+"""`stack@1.0`: several devices as one. Each step is taken by all of them, in the order of `device-stack`.
 
-It hands the base from device to device and must never look into it.
+Invariants:
+    The base passes from device to device. Of it, this file reads only the stack, the type of the results, and `priv`.
 
 Source: HyperBEAM's `dev_stack`, in its fold mode, and `dev_multipass`.
 """
@@ -23,23 +24,23 @@ def _devices(base: Base) -> Iterator[Device]:
 
 
 def init(base: Base, request: Message, machine: Machine) -> Base:
-    """Every device's `init`, in order."""
+    """Run every device's `init`, in order."""
     for device in _devices(base):
         base = device.init(base, request, machine)
     return base
 
 
 def restore(base: Base, request: Message, machine: Machine) -> Base:
-    """Every device's `restore`, in order."""
+    """Run every device's `restore`, in order."""
     for device in _devices(base):
         base = device.restore(base, request, machine)
     return base
 
 
 def compute(base: Base, request: Message, machine: Machine) -> Base:
-    """Every device's `compute`, in order, pass after pass for as long as one of them asks for another.
+    """Run every device's `compute`, in order, and pass again while one of them asks for another pass.
 
-    A device that fails ends it, and its results are the slot's.
+    If a device fails, it is the last one to run, and its results are the slot's.
     """
     live: Live = base["priv"]
     while True:

@@ -1,7 +1,9 @@
-"""Whether a module runs here, and as what: the answer that a spawn would give, without one.
+"""Tell whether a module runs here, and as what: the answer that a spawn would give, without a spawn.
 
-It looks and never runs anything of the module, so that what only shows when it starts is not known here. What a spawn
-would have converted is converted, as the spawn would, and is what is looked at.
+A module that a spawn would convert is converted first. What only shows when a module starts is not known here.
+
+Invariants:
+    Nothing of the module runs.
 """
 
 from __future__ import annotations
@@ -16,12 +18,18 @@ if TYPE_CHECKING:
     from hb.wasm.module import ModuleInfo
 
 
+_UNCAUGHT = (
+    "it catches C++ exceptions through JavaScript, and here a message that throws one fails "
+    "(built with -fwasm-exceptions, it catches them itself)"
+)
+
+
 class Verdict(NamedTuple):
     """Whether a module runs here.
 
-    `runs_as` is the device that answers its messages, `devices` all those that it runs beside, in order; a module that
-    does not run has none of them, but a `refusal`, a sentence, and perhaps a `hint` what to do about it.
-    `converted_by` names the tool that it takes to run it.
+    `runs_as` is the device that answers its messages; `devices` are all devices that it runs beside, in order. A module
+    that does not run has neither. It has a `refusal`, which is a sentence, and may have a `hint`. `converted_by` names
+    the tool that the module must be converted with. `but` says what does not work in a module that runs.
     """
 
     runs_as: str | None
@@ -29,20 +37,22 @@ class Verdict(NamedTuple):
     refusal: str | None = None
     hint: str | None = None
     converted_by: str | None = None
+    but: str | None = None
 
     @property
     def sentence(self) -> str:
         """The verdict in words."""
         if self.runs_as is None:
             return f"does not run here: {self.refusal}"
-        return f"runs here, as {self.runs_as}" + (f", converted by {self.converted_by}" if self.converted_by else "")
+        converted = f", converted by {self.converted_by}" if self.converted_by else ""
+        return f"runs here, as {self.runs_as}{converted}" + (f"; but {self.but}" if self.but else "")
 
 
 def examine(wasm: bytes, memory_pages: int) -> tuple[ModuleInfo | None, Verdict]:
-    """What is in the module `wasm`, as far as that can be read, and the verdict on it, as `judge` gives it.
+    """Return what the module `wasm` declares, if it can be read, and the verdict of `judge`.
 
     Raises:
-        Refused: it is no module that can be read.
+        Refused: it is not a module, or cannot be read.
     """
     from hb.binary import convert
     from hb.binary.opcodes import LegacyExceptions
@@ -62,7 +72,8 @@ def examine(wasm: bytes, memory_pages: int) -> tuple[ModuleInfo | None, Verdict]
 
 
 def judge(wasm: bytes, info: ModuleInfo, memory_pages: int) -> Verdict:
-    """The verdict on the module `wasm`, which `info` describes, where a process may have `memory_pages` of memory."""
+    """Return the verdict on the module `wasm`, described by `info`, if a process may have `memory_pages` of memory."""
+    from hb.devices.emscripten import catches_by_host
     from hb.devices.wasm64 import imports_of
     from hb.wasm.instance import check_size
     from hb.wasm.module import validate
@@ -74,4 +85,5 @@ def judge(wasm: bytes, info: ModuleInfo, memory_pages: int) -> Verdict:
         validate(wasm)
     except Refused as refusal:
         return Verdict(None, refusal=refusal.message, hint=refusal.hint)
-    return Verdict("json-iface@1.0" if "json-iface@1.0" in devices else devices[0], tuple(devices))
+    runs_as = "json-iface@1.0" if "json-iface@1.0" in devices else devices[0]
+    return Verdict(runs_as, tuple(devices), but=_UNCAUGHT if catches_by_host(info) else None)

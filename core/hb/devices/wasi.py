@@ -1,8 +1,10 @@
-"""`wasi@1.0`: WASI preview 1 for a program that is alone in the world.
+"""`wasi@1.0`: WASI preview 1 without any world outside.
 
-It has no arguments, no environment and no files. Standard input is empty; what it writes to standard output and
-standard error is its message's `print`. The clocks stand at the message's time, and sleep ends at once. It must never
-look at the machine that it runs on, and keeps nothing from one call to the next.
+A program has no arguments, no environment and no files. Standard input is empty. What the program writes to standard
+output and standard error is its message's `print`. The clocks stand at the message's time, and sleep ends at once.
+
+Invariants:
+    Nothing of the machine is looked at, and nothing outlives a call.
 
 Source: WASI snapshot preview 1; on a 64-bit memory, as emscripten has it: pointers and sizes are of 8 bytes.
 """
@@ -13,7 +15,7 @@ import struct
 from typing import TYPE_CHECKING, NoReturn
 
 from hb.devices.device import Device
-from hb.devices.imports import Provided, fit
+from hb.devices.imports import Provided, fit, types_of
 from hb.wasm.host import Failure, Host, HostTrap
 
 if TYPE_CHECKING:
@@ -41,12 +43,12 @@ _SUBSCRIPTION_BYTES, _EVENT_BYTES = 48, 32
 
 
 def exited(status: int) -> Failure:
-    """What it is that a program ends itself with an exit status; with 0, all was well as far as it knows."""
+    """Return the failure of a program that exits with a status. Status 0 means that the program saw no error."""
     return Failure("exit", f"the program exited with status {status}")
 
 
 def proc_exit(host: Host, status: int) -> NoReturn:
-    """Ends the program.
+    """End the program.
 
     Raises:
         HostTrap: always.
@@ -55,7 +57,7 @@ def proc_exit(host: Host, status: int) -> NoReturn:
 
 
 def fd_write(host: Host, stream: int, vectors: int, count: int, written: int) -> int:
-    """Prints what the vectors point at.
+    """Print what the vectors point to.
 
     Raises:
         HostTrap: that is more than the program may print, or outside its memory.
@@ -73,7 +75,7 @@ def fd_write(host: Host, stream: int, vectors: int, count: int, written: int) ->
 
 
 def fd_read(host: Host, stream: int, vectors: int, count: int, taken: int) -> int:
-    """Standard input is at its end."""
+    """Say that standard input is at its end."""
     if stream != STDIN:
         return EBADF
     host.write_int(taken, 0, host.pointer_bytes)
@@ -81,7 +83,7 @@ def fd_read(host: Host, stream: int, vectors: int, count: int, taken: int) -> in
 
 
 def fd_fdstat_get(host: Host, stream: int, status: int) -> int:
-    """The streams are terminals: a C library then writes out what it has at the end of each line."""
+    """Say that the streams are terminals. A C library then flushes at the end of each line."""
     if stream not in STREAMS:
         return EBADF
     rights = _RIGHT_READ if stream == STDIN else _RIGHT_WRITE
@@ -90,7 +92,7 @@ def fd_fdstat_get(host: Host, stream: int, status: int) -> int:
 
 
 def fd_filestat_get(host: Host, stream: int, status: int) -> int:
-    """The streams are character devices, without size or times."""
+    """Say that the streams are character devices, without size or times."""
     if stream not in STREAMS:
         return EBADF
     host.write(status, struct.pack("<QQB7x5Q", 0, 0, _CHARACTER_DEVICE, 1, 0, 0, 0, 0))
@@ -98,7 +100,7 @@ def fd_filestat_get(host: Host, stream: int, status: int) -> int:
 
 
 def clock_time_get(host: Host, clock: int, precision: int, time: int) -> int:
-    """Every clock stands at the message's time."""
+    """Give the message's time, whatever the clock."""
     if clock not in _CLOCKS:
         return EINVAL
     host.write_int(time, host.now_ms * 1_000_000, 8)
@@ -106,7 +108,7 @@ def clock_time_get(host: Host, clock: int, precision: int, time: int) -> int:
 
 
 def clock_res_get(host: Host, clock: int, resolution: int) -> int:
-    """Messages have times in milliseconds."""
+    """Give a resolution of a millisecond: messages have times in milliseconds."""
     if clock not in _CLOCKS:
         return EINVAL
     host.write_int(resolution, CLOCK_RESOLUTION_NS, 8)
@@ -114,7 +116,7 @@ def clock_res_get(host: Host, clock: int, resolution: int) -> int:
 
 
 def random_get(host: Host, address: int, size: int) -> int:
-    """Random bytes of the message; each takes a unit of gas."""
+    """Write random bytes of the message. Each takes a unit of gas."""
     start, size = host.span(address, size)
     for offset in range(0, size, _RANDOM_CHUNK_BYTES):
         chunk = min(_RANDOM_CHUNK_BYTES, size - offset)
@@ -124,14 +126,14 @@ def random_get(host: Host, address: int, size: int) -> int:
 
 
 def no_strings(host: Host, count: int, size: int) -> int:
-    """`args_sizes_get` and `environ_sizes_get`: there are none."""
+    """Say that there are no arguments and no environment: `args_sizes_get` and `environ_sizes_get`."""
     host.write_int(count, 0, host.pointer_bytes)
     host.write_int(size, 0, host.pointer_bytes)
     return SUCCESS
 
 
 def poll_oneoff(host: Host, subscriptions: int, events: int, count: int, stored: int) -> int:
-    """Everything waited for is there at once: no time passes within a message."""
+    """Say that everything waited for has happened: no time passes within a message."""
     if not 0 < count <= _MAX_SUBSCRIPTIONS:
         return EINVAL
     wanted = host.read(subscriptions, count * _SUBSCRIPTION_BYTES)
@@ -145,7 +147,7 @@ def poll_oneoff(host: Host, subscriptions: int, events: int, count: int, stored:
 
 
 def proc_raise(host: Host, signal: int) -> NoReturn:
-    """Ends the program.
+    """End the program.
 
     Raises:
         HostTrap: always.
@@ -154,7 +156,7 @@ def proc_raise(host: Host, signal: int) -> NoReturn:
 
 
 def _vectors(host: Host, address: int, count: int) -> list[tuple[int, int]]:
-    """(address, size) of each of `count` vectors."""
+    """Return (address, size) of each of `count` vectors."""
     layout = "<QQ" if host.pointer_bytes == 8 else "<II"
     return list(struct.iter_unpack(layout, host.read(address, count * 2 * host.pointer_bytes)))
 
@@ -236,8 +238,8 @@ _PROVIDED = {("wasi_snapshot_preview1", name): provided for name, provided in _F
 
 
 def imports(info: ModuleInfo) -> Imports:
-    """The functions of `wasi_snapshot_preview1` that the module imports."""
+    """Return the functions of `wasi_snapshot_preview1` that the module imports."""
     return fit(info, _PROVIDED)
 
 
-DEVICE = Device(name="wasi@1.0", imports=imports)
+DEVICE = Device(name="wasi@1.0", imports=imports, types_of=lambda info, wanted: types_of(info, wanted, _PROVIDED))

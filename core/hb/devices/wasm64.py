@@ -1,8 +1,10 @@
 """`wasm64@1.0`: a message calls an exported function of the image.
 
-The function is the message's `function`, else its `action`; the arguments are its `parameters`. The image's exported
-mutable globals are the process's public keys, spelled as keys are: in lower case. What a module does, a trap included,
-is a value in `results`: nothing of it may be raised.
+The function is the message's `function`, else its `action`. The arguments are its `parameters`. The image's exported
+mutable globals are the process's public keys, in lower case.
+
+Invariants:
+    Everything that a module does, traps included, becomes a value in `results`. It is never raised.
 
 Source: HyperBEAM's `dev_wasm`.
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hb.devices.device import STATE_KEYS, Base, Call, Device, Live, Machine, attend, get_device
+from hb.devices.device import STATE_KEYS, Base, Call, Device, Live, Machine, get_device, prepare_host
 from hb.devices.wasi import exited
 from hb.errors import Refused
 from hb.protocol import definition as definitions
@@ -26,14 +28,14 @@ if TYPE_CHECKING:
 
     Number = int | float
 
-# The least and the most that an argument of an integer type may be: signed or unsigned, as its author thinks of it.
+# The smallest and the largest argument of each integer type. An argument can be signed or unsigned.
 _RANGES = {"i32": (-(2**31), 2**32 - 1), "i64": (-(2**63), 2**64 - 1)}
 _FLOATS = frozenset({"f32", "f64"})
 _NUMBERS = _FLOATS | _RANGES.keys()
 
 
 class _NotACallError(Exception):
-    """A message that asks for nothing that the module can be asked for; `kind` is that of the slot's results."""
+    """The message asks for no call, or for one that the module does not have. `kind` goes into the slot's results."""
 
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -41,31 +43,38 @@ class _NotACallError(Exception):
 
 
 class _NotAnArgumentError(Exception):
-    """A parameter that cannot be the argument it stands for; the text says why."""
+    """A value cannot be an argument of the type that is needed. The text says why."""
 
 
 def instantiate(base: Base, request: Message, machine: Machine) -> Base:
-    """The base with a fresh instance of its image.
+    """Return the base with a fresh instance of its image.
 
     Raises:
-        Refused: the image imports what nothing provides, has a public key of a reserved name, or fails when it starts.
+        Refused: as `imports_of`; or the image declares more memory than allowed; or it fails when it starts.
     """
     from hb.wasm.instance import Instance
 
     definition = base["process"]
     module = machine.load_module(definitions.runs(definition))
     imports = imports_of(module.info, definitions.execution_devices(definition))
-    instance = (machine.make_instance or Instance)(module, definitions.limits(definition), imports)
+    instance = (machine.make_instance or Instance)(
+        module,
+        definitions.limits(definition),
+        imports,
+        cancellation=machine.cancellation,
+        host_memory_pages=machine.host_memory_pages,
+    )
     if instance.start_failure is not None:
         raise Refused(f"the module fails when it starts: {instance.start_failure.message}")
     return {**base, "priv": Live(instance)}
 
 
 def imports_of(info: ModuleInfo, devices: Sequence[str]) -> dict[tuple[str, str], HostFunction]:
-    """The host functions that a module gets from the devices that it runs beside, itself among them.
+    """Return the host functions that `devices` provide to a module, by module and name of the import.
 
     Raises:
-        Refused: the module imports what none of them provides, cannot be saved, or has a public key of a reserved name.
+        Refused: the module has an import that none of the devices provides, has state that cannot be saved, or has a
+            public key with a reserved name.
     """
     from hb.wasm import longjmp
     from hb.wasm.module import check
@@ -74,29 +83,35 @@ def imports_of(info: ModuleInfo, devices: Sequence[str]) -> dict[tuple[str, str]
     imports: dict[tuple[str, str], HostFunction] = {}
     for name in devices:
         imports.update(get_device(name).imports(info))
-    check(info, imports.keys() | longjmp.provided(info), STATE_KEYS | private)
+    check(
+        info,
+        imports.keys() | longjmp.provided(info),
+        STATE_KEYS | private,
+        lambda wanted: [text for name in devices for text in get_device(name).types_of(info, wanted)],
+    )
     return imports
 
 
 def init(base: Base, request: Message, machine: Machine) -> Base:
-    """A fresh instance, its public globals set from the definition's `initial-state`.
+    """Make an instance, and set its public globals from the definition's `initial-state`.
 
     Raises:
-        Refused: as `instantiate`, or the initial state names no public global or has a value of the wrong type.
+        Refused: as `instantiate`; or `initial-state` has a name that is not a public global, or a value of the wrong
+            type.
     """
     base = instantiate(base, request, machine)
     instance = _instance(base)
-    _boot(instance, request)
+    _start_runtime(instance, request)
     for key, value in base["process"].get("initial-state", {}).items():
         _set_public_key(instance, key, value)
     return {**base, **_public_keys(instance)}
 
 
-def _boot(instance: Instance, request: Message) -> None:
-    """Calls what a module's own runtime wants to have been called before anything else."""
+def _start_runtime(instance: Instance, request: Message) -> None:
+    """Call the functions that start the runtime of the module's language, if the module exports them."""
     functions = instance.module.info.functions
     starts = ("__wasm_call_ctors", "_initialize", "_start") if instance.module.info.abi == "ao" else ("_initialize",)
-    attend(instance, request)
+    prepare_host(instance, request)
     for name in ("emscripten_stack_init", *[start for start in starts if start in functions][:1]):
         if name in functions and not functions[name].params:
             failure = instance.call(name, []).failure
@@ -105,30 +120,30 @@ def _boot(instance: Instance, request: Message) -> None:
 
 
 def compute(base: Base, request: Message, machine: Machine) -> Base:
-    """Calls what the request's message names; `results` is `{type, output, gas}` or `{type, error, kind, gas}`.
+    """Call the function that the message names. `results` is `{type, output, gas}` or `{type, error, kind, gas}`.
 
-    Where another device has prepared the call, that is made. A pass after the first makes none, but another device
-    may have called into the module since: the public keys are what they are now.
+    If another device has prepared a call, make that call instead. Only the first pass makes a call. Later passes
+    read the public keys again, because another device may have called functions of the module since.
     """
     live: Live = base["priv"]
     if live.pass_number > 1:
         return {**base, **_public_keys(_instance(base))}
     if live.call is not None:
-        return _called(base, live.call.function, live.call.arguments)
+        return _with_call(base, live.call.function, live.call.arguments)
     message = request["body"]
     assert isinstance(message, dict)
     try:
         call = _call_of(message, _instance(base))
     except _NotACallError as why:
-        return _failed(base, why.kind, str(why))
-    return _called(base, call.function, call.arguments)
+        return _with_error(base, why.kind, str(why))
+    return _with_call(base, call.function, call.arguments)
 
 
 def _call_of(message: Message, instance: Instance) -> Call:
-    """What `message` asks for.
+    """Return the call that `message` asks for.
 
     Raises:
-        _NotACallError: nothing that the module can be asked for.
+        _NotACallError: it does not ask for a call that the module can make.
     """
     function = message.get("function", message.get("action"))
     if not isinstance(function, str):
@@ -141,19 +156,20 @@ def _call_of(message: Message, instance: Instance) -> Call:
         arguments = _arguments(function, signature.params, message.get("parameters", []))
     except _NotAnArgumentError as why:
         raise _NotACallError("wrong-arguments", str(why)) from why
-    wordless = sorted(set(signature.results) - _NUMBERS)
-    if wordless:
-        what = f"a value of type {wordless[0]}, which no message can carry"
+    unsupported = sorted(set(signature.results) - _NUMBERS)
+    if unsupported:
+        what = f"a value of type {unsupported[0]}, which no message can carry"
         raise _NotACallError("wrong-results", f"{function!r} gives {what}")
     return Call(function, arguments)
 
 
-def _called(base: Base, function: str, arguments: Sequence[Number]) -> Base:
+def _with_call(base: Base, function: str, arguments: Sequence[Number]) -> Base:
+    """Call a function. Return the base with its results and the new public keys."""
     live, instance = base["priv"], _instance(base)
     outcome = instance.call(function, arguments, spent=live.gas)
     live.gas += outcome.gas
     if outcome.failure is not None:
-        results = _failed(base, outcome.failure.kind, outcome.failure.message, live.gas)["results"]
+        results = _with_error(base, outcome.failure.kind, outcome.failure.message, live.gas)["results"]
     else:
         results = {"type": "ok", "output": list(outcome.values), "gas": live.gas}
     if instance.host.printed:
@@ -167,7 +183,8 @@ def _instance(base: Base) -> Instance:
     return instance  # type: ignore[no-any-return]
 
 
-def _failed(base: Base, kind: str, sentence: str, gas: int = 0) -> Base:
+def _with_error(base: Base, kind: str, sentence: str, gas: int = 0) -> Base:
+    """Return the base with an error as its results."""
     return {**base, "results": {"type": "error", "error": sentence, "kind": kind, "gas": gas}}
 
 
@@ -176,12 +193,13 @@ def _public_keys(instance: Instance) -> Message:
 
 
 def _set_public_key(instance: Instance, key: str, value: Value) -> None:
+    """Set the exported global whose name, in lower case, is `key`."""
     public = instance.module.info.globals
     name = next((name for name in public if normal_key(name) == key), None)
     if name is None:
         there_are = ", ".join(sorted(map(normal_key, public))) or "none"
         raise Refused(
-            f"initial-state sets {key!r}, but the module exports no mutable global so called; it has: {there_are}"
+            f"initial-state sets {key!r}, but the module exports no mutable global with that name; it has: {there_are}"
         )
     try:
         instance.write_global(name, _number(public[name], value))
@@ -190,6 +208,7 @@ def _set_public_key(instance: Instance, key: str, value: Value) -> None:
 
 
 def _arguments(function: str, types: Sequence[str], parameters: Value) -> list[Number]:
+    """Return a message's `parameters` as arguments of the given wasm types."""
     if not isinstance(parameters, list):
         raise _NotAnArgumentError(f"`parameters` must be a list, got {_kind_of(parameters)}")
     if len(parameters) != len(types):
@@ -205,10 +224,10 @@ def _arguments(function: str, types: Sequence[str], parameters: Value) -> list[N
 
 
 def _number(wasm_type: str, value: Value) -> Number:
-    """`value` as a number that the wasm type holds; a float that is whole may stand for an integer.
+    """Return `value` as a number of the wasm type. A float without a fraction is accepted for an integer type.
 
     Raises:
-        _NotAnArgumentError: it is no number, or none that the type can hold.
+        _NotAnArgumentError: it is not a number, or the type cannot hold it.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _NotAnArgumentError(f"expected {wasm_type}, got {_kind_of(value)}")
@@ -230,6 +249,7 @@ def _number(wasm_type: str, value: Value) -> Number:
 
 
 def _kind_of(value: Value) -> str:
+    """Return words for the type of `value`, for an error."""
     if isinstance(value, str):
         return f"the text {value[:40]!r}"
     kinds = {

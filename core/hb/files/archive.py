@@ -1,7 +1,8 @@
-"""The file that a history or a witness is kept in: one line, a zlib stream of records, and a digest of it all.
+"""Write and read the file that holds a history or a witness: one line, a zlib stream of records, and a digest.
 
-Bytes in and bytes out. Whoever reads one here gets no more than the limits below allow, whatever the file claims. It
-must never judge what a record says, nor name a file.
+Invariants:
+    Only bytes come in and go out: no record is parsed here, and no file is named.
+    A reader gets no more than the limits below allow, whatever the file claims.
 
 Source: docs/format.md, "A file", which says the same byte by byte. DO NOT CHANGE without a new VERSION.
 """
@@ -15,6 +16,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from hb.errors import IntegrityError, Refused
+from hb.protocol.bounds import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,10 +40,12 @@ KIND_BYTES = {
     CLAIM: 1 << 20,
     END: 0,
 }
-"""So many bytes a record of each kind may have."""
+"""Maximum bytes of one record of each kind."""
+
+_JSON_KINDS = frozenset((DEFINITION, ASSIGNMENT, RECORD, MEMORY, CLAIM))
 
 CONTENT_BYTES = {HISTORY: 64 << 30, WITNESS: 2 << 30}
-"""So many bytes all records of a file may have, unpacked."""
+"""Maximum bytes of all records of a file together, unpacked."""
 
 _NAMES = {
     DEFINITION: "definition",
@@ -61,7 +65,7 @@ _LEVEL = 6
 
 
 class Record(NamedTuple):
-    """One record: what kind it is of, under which key, and what it holds."""
+    """One record: its kind, its key and its content."""
 
     kind: bytes
     key: bytes
@@ -69,7 +73,7 @@ class Record(NamedTuple):
 
 
 class Writer:
-    """Writes a file of the `form` history or witness to a stream, record by record."""
+    """Write a file of the `form` history or witness to a stream, record by record. `length` counts its bytes."""
 
     def __init__(self, stream: BinaryIO, form: str) -> None:
         self.length = 0
@@ -79,10 +83,10 @@ class Writer:
         self._emit(b"hb %b %d\n" % (form.encode(), VERSION))
 
     def put(self, kind: bytes, key: bytes, value: bytes) -> None:
-        """Writes one record.
+        """Write one record.
 
         Raises:
-            Refused: it has more bytes than a file may have in one.
+            Refused: it has more bytes than a record of its kind may have.
         """
         most = KIND_BYTES[kind]
         if len(value) > most:
@@ -91,7 +95,7 @@ class Writer:
         self._emit(self._pack.compress(value))
 
     def close(self) -> None:
-        """Writes the end; the stream stays open."""
+        """Write the end; the stream stays open."""
         self.put(END, b"", b"")
         self._emit(self._pack.flush())
         self._stream.write(self._digest.digest())
@@ -104,10 +108,10 @@ class Writer:
 
 
 class Archive:
-    """A file that is whole: its first line is one, and its digest is that of what is before it."""
+    """A file that is whole: its first line is right, and its digest is that of all before it."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        """Reads all of `stream`, which can be gone back in, once.
+        """Read all of `stream`, which must be seekable, once.
 
         Raises:
             Refused: it is no such file, or a newer hb wrote it.
@@ -117,7 +121,7 @@ class Archive:
         line = stream.read(FIRST_LINE_BYTES)
         found = _FIRST_LINE.match(line)
         if found is None:
-            raise Refused("it is no history and no witness: it does not begin as hb begins one")
+            raise Refused("not an hb history or witness: its first line is not that of one")
         version = int(found[2])
         if version > VERSION:
             raise Refused(f"it has version {version}; this hb knows {VERSION}", hint="use a newer hb")
@@ -129,27 +133,31 @@ class Archive:
         self._check_digest()
 
     def records(self) -> Iterator[Record]:
-        """All records but the last, which ends them, one by one.
+        """Yield all records except the last, which marks the end.
 
         Raises:
-            Refused: a record, or all of them, have more bytes than they may.
+            Refused: a record, or all of them, have more bytes or hold more values than they may.
             IntegrityError: they are not packed as they must be.
         """
         self._stream.seek(self._start)
         content = _Content(self._stream, self._end, CONTENT_BYTES[self.form])
+        budget = Budget(self._end)
         while True:
-            kind, key_bytes, length = _HEADER.unpack(content.take(_HEADER.size))
+            kind, key_bytes, length = _HEADER.unpack(content.read(_HEADER.size))
             if kind not in KIND_BYTES:
                 raise IntegrityError("it has a record of a kind that there is not", got=repr(kind))
             if length > KIND_BYTES[kind]:
                 raise Refused(f"a file may have {KIND_BYTES[kind]} bytes in one {_NAMES[kind]}, this has {length}")
-            key = content.take(key_bytes)
+            key = content.read(key_bytes)
             if kind == END:
                 if key:
                     raise IntegrityError("its last record has a key")
                 content.finish()
                 return
-            yield Record(kind, key, content.take(length))
+            value = content.read(length)
+            if kind in _JSON_KINDS:
+                budget.take(value)
+            yield Record(kind, key, value)
 
     def _check_digest(self) -> None:
         if self._end < self._start:
@@ -172,7 +180,7 @@ class Archive:
 
 
 class _Content:
-    """What a zlib stream holds, as it is asked for; never much more of it in memory than that."""
+    """Read from a zlib stream as many bytes as are asked for; never hold many more in memory."""
 
     def __init__(self, stream: BinaryIO, end: int, most: int) -> None:
         self._stream = stream
@@ -181,8 +189,8 @@ class _Content:
         self._unpack = zlib.decompressobj()
         self._buffer = bytearray()
 
-    def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
+    def read(self, count: int) -> bytes:
+        """Return the next `count` bytes."""
         while len(self._buffer) < count:
             piece = self._more()
             if not piece:
@@ -193,14 +201,14 @@ class _Content:
         return taken
 
     def finish(self) -> None:
-        """Makes sure that nothing follows."""
+        """Make sure that nothing follows."""
         if self._buffer or self._more():
             raise IntegrityError("it holds more after its last record")
         if self._unpack.unused_data or self._left:
             raise IntegrityError("it has bytes between what it holds and its digest")
 
     def _more(self) -> bytes:
-        """Some more bytes; none where the stream has ended as it must."""
+        """Return some more bytes; none if the stream has ended as it must."""
         while not self._unpack.eof:
             packed = self._unpack.unconsumed_tail or self._stream.read(min(self._left, _CHUNK_BYTES))
             if not self._unpack.unconsumed_tail:

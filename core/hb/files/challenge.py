@@ -1,6 +1,7 @@
-"""Witnesses challenged: all that one claims derived again, its transition run again, and compared.
+"""Challenge a witness: derive all that it claims again, run its transition again, and compare.
 
-What comes from a file is a stranger's. It must never be believed, nor stored.
+Invariants:
+    What comes from a file is a stranger's. It is never believed and never stored.
 
 Source: docs/format.md, "A witness".
 """
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.compute import worker
-from hb.errors import IntegrityError, Refused, as_text
+from hb.errors import BeyondThisMachine, IntegrityError, Refused, as_text
 from hb.files import witness as witnesses
 from hb.files.witness import At, Code, Witness, claim_of
 from hb.protocol import assignment as assignments
@@ -23,61 +24,57 @@ from hb.protocol.packing import unpack
 from hb.records import cache, images
 from hb.schedule import scheduler
 from hb.verify import replay as replays
-from hb.verify.evidence import (
-    ASSIGNMENT,
-    DEFINITION,
-    IMAGE,
-    MEMORY_IMAGE,
-    RECORD,
-    REPLAY,
-    Finding,
-    differs,
-    unlike_record,
-)
+from hb.verify.evidence import PREVIOUS, Finding, Kind, differs, finding_of, unlike_record
 from hb.verify.evidence import message_in as read_message
 from hb.verify.evidence import signed as commitment_findings
+from hb.verify.walk import is_hashpath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from hb.compute.worker import Computed, Worker
     from hb.devices.device import Machine
     from hb.protocol.commitment import Key
-
-MOST_PAGES = 65_536
-"""A memory of more pages of 64 KiB than that is not taken from a file."""
-
-ATTESTATION = "attestation"
+    from hb.protocol.message import Message
+    from hb.verify.replay import Note
 
 
 class Challenged(NamedTuple):
-    """What a challenge came to: the transition, what is wrong with it, and the addresses of those who attest it."""
+    """What a challenge came to.
+
+    `findings` say what is wrong with the transition. `attested_by` are the addresses that attest it. `notes` name
+    another engine that computed it: its gas is not compared.
+    """
 
     process: str | None
     slot: int | None
     hashpath: str | None
     findings: list[Finding]
     attested_by: list[str]
+    notes: list[Note] = []  # noqa: RUF012
 
 
-def challenge(witness: Witness, make_machine: Callable[[dict[str, bytes]], Machine]) -> Challenged:
-    """Holds a witness to what it must be, and runs its transition again; who attests it is told if all of it is right.
+def challenge(witness: Witness, make_machine: Callable[[Mapping[str, bytes]], Machine]) -> Challenged:
+    """Check what a witness claims, and run its transition again.
 
-    `make_machine` makes a machine that has the images it is given, by ID.
+    `make_machine` makes a machine that has the images it is given, by ID. Who attests a witness is told only if
+    nothing is wrong with it.
 
     Raises:
-        Interrupted: the user wants to stop.
-        Refused: a signature needs `cryptography`, which is not installed.
+        Interrupted: the caller was cancelled.
+        Refused: a signature needs `cryptography`, which is not installed; or the program needs more memory than this
+            machine allows.
     """
     from hb.wasm.engine import run_interruptibly
 
     process, slot = witness.code.process, witness.result.slot
     found = _findings(witness)
+    notes: dict[str, Note] = {}
     if not found:
         given = {code.image: code.wasm for code in (witness.code, witness.origin) if code is not None}
         machine = make_machine(given)
-        found = run_interruptibly(lambda stop: _run(witness, machine))
+        found = run_interruptibly(lambda stop: _run(witness, machine.under(stop), notes))
     if not found and witness.claim is not None:
         found = _claim_findings(witness, witness.claim)
     hashpath = None
@@ -85,42 +82,44 @@ def challenge(witness: Witness, make_machine: Callable[[dict[str, bytes]], Machi
     if not found:
         hashpath = str(loads_message(witness.result.record)["hashpath"])
         attested_by = witnesses.attested_by(witness)
-    return Challenged(process, slot, hashpath, found, attested_by)
+    return Challenged(process, slot, hashpath, found, attested_by, list(notes.values()))
 
 
-def challenge_file(path: Path, make_machine: Callable[[dict[str, bytes]], Machine]) -> Challenged:
-    """`challenge` of the witness in a file; damage of the file is a finding too.
+def challenge_file(path: Path, make_machine: Callable[[Mapping[str, bytes]], Machine]) -> Challenged:
+    """Challenge the witness in a file; damage of the file is a finding too.
 
     Raises:
-        NotFound, Refused, HomeUnusable: as `read`.
+        NotFound, Refused, BeyondThisMachine, HomeUnusable: as `witness.read`.
         Interrupted: as `challenge`.
     """
     try:
-        return challenge(witnesses.read(path), make_machine)
+        return challenge(witnesses.read(path, make_machine({}).host_memory_pages), make_machine)
     except IntegrityError as error:
         return Challenged(error.process, error.slot, None, [finding_of(error)], [])
 
 
-def attest(witness: Witness, key: Key, make_machine: Callable[[dict[str, bytes]], Machine]) -> Witness:
-    """The witness with the signature of `key` on what it claims, after it came out as it says.
+def attest(witness: Witness, key: Key, make_machine: Callable[[Mapping[str, bytes]], Machine]) -> Witness:
+    """Return the witness with the signature of `key` on what it claims, after running it again.
 
     Raises:
         IntegrityError: something in it is not what it must be; nothing was signed.
-        Interrupted, Refused: as `challenge`.
+        Refused: another engine computed it, so that its gas cannot be confirmed here; or as `challenge`.
+        Interrupted: as `challenge`.
     """
-    for finding in challenge(witness, make_machine).findings:
-        raise finding.as_damage("it is not right, and nothing was signed")
+    found = challenge(witness, make_machine)
+    for finding in found.findings:
+        raise finding.as_damage("the witness is not right, and nothing was signed")
+    for note in found.notes:
+        raise Refused(
+            f"the slot was computed by {note.engine} and this is {note.here}, which counts gas differently; "
+            "nothing was signed",
+            hint=f"attest it with an hb that has {note.engine}",
+        )
     return witnesses.attest(witness, key)
 
 
-def finding_of(error: IntegrityError) -> Finding:
-    """Damage, as a finding."""
-    expected = None if error.expected is None else as_text(error.expected)
-    return Finding(error.process, error.slot, error.what, expected, None if error.got is None else as_text(error.got))
-
-
 def _findings(witness: Witness) -> list[Finding]:
-    """What is wrong with a witness before it is run; what would follow from it is not told too."""
+    """Return what is wrong with a witness before it is run, without what would only follow from that."""
     base, origin = witness.base, witness.origin or witness.code
     stages: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _code_findings(origin),
@@ -134,38 +133,31 @@ def _findings(witness: Witness) -> list[Finding]:
 
 
 def _code_findings(code: Code) -> Iterator[Finding]:
-    definition, findings = read_message(code.definition, code.process, None, DEFINITION)
+    process, kind = code.process, Kind.DEFINITION
+    definition, findings = read_message(code.definition, process, None, kind)
     yield from findings
     if definition is None:
         return
-    yield from commitment_findings(definition, code.process, None, DEFINITION)
-    yield from differs(code.process, None, f"{DEFINITION}'s ID", code.process, message_id(definition))
+    yield from commitment_findings(definition, process, None, kind)
+    yield from differs(process, None, kind, "ID", process, message_id(definition))
     try:
         definitions.check(definition)
     except Refused as error:
-        yield Finding(code.process, None, DEFINITION, "one that can be run", error.message)
-    yield from differs(code.process, None, IMAGE, code.image, images.image_id(code.wasm))
+        yield Finding(process, None, kind, None, "one that can be run", error.message)
+    yield from differs(process, None, Kind.IMAGE, None, code.image, images.image_id(code.wasm))
 
 
 def _at_findings(code: Code, at: At) -> Iterator[Finding]:
-    """What is wrong with a slot by itself: its signatures, its IDs, its form."""
+    """Yield what is wrong with a slot by itself: its signatures, its IDs, its form."""
     process, slot = code.process, at.slot
-    packed, findings = read_message(at.assignment, process, slot, ASSIGNMENT)
+    packed, findings = read_message(at.assignment, process, slot, Kind.ASSIGNMENT)
     yield from findings
-    record, findings = read_message(at.record, process, slot, RECORD)
+    record, findings = read_message(at.record, process, slot, Kind.RECORD)
     yield from findings
     if packed is None or record is None:
         return
     assignment = unpack(packed)
-    scheduled_by = str(loads_message(code.definition)["scheduler"])
-    yield from commitment_findings(assignment, process, slot, ASSIGNMENT, scheduled_by)
-    yield from differs(process, slot, "assignment's process", process, assignment.get("process"))
-    yield from differs(process, slot, "assignment's slot", slot, assignment.get("slot"))
-    body = assignment.get("body")
-    if not isinstance(body, dict) or not committers(body):
-        yield Finding(process, slot, "assignment's message", "one that somebody signed", "one that nobody signed")
-    elif slot == _first(code) and body != loads_message(code.definition):
-        yield Finding(process, slot, "assignment's message", f"the definition {process}", message_id(body))
+    yield from _assignment_findings(code, assignment, slot)
     try:
         scheduler.head_after(assignment)
         cache.parse_record(at.record, process, slot)
@@ -173,20 +165,36 @@ def _at_findings(code: Code, at: At) -> Iterator[Finding]:
     except IntegrityError as error:
         yield finding_of(error)
         return
-    yield from differs(process, slot, f"{MEMORY_IMAGE}'s form", at.memory, image.encode())
+    yield from differs(process, slot, Kind.MEMORY_IMAGE, "form", at.memory, image.encode())
     expected = ids.digest(at.memory) if image.pages <= worker.SMALL_PAGES else None
-    yield from differs(process, slot, f"{RECORD}'s image", expected, record.get("image"))
-    yield from differs(process, slot, f"{RECORD}'s slot", slot, record["slot"])
-    yield from differs(process, slot, f"{RECORD}'s assignment", message_id(assignment), record["assignment"])
+    yield from differs(process, slot, Kind.RECORD, "image", expected, record.get("image"))
+    yield from differs(process, slot, Kind.RECORD, "slot", slot, record["slot"])
+    yield from differs(process, slot, Kind.RECORD, "assignment", message_id(assignment), record["assignment"])
     if (strange := unlike_record(record)) is not None:
-        yield Finding(process, slot, RECORD, "no keys but its own", strange[:80])
-    hashpath = str(record["hashpath"])
-    if [ids.is_id(part) for part in hashpath.split("/")] != [True, True]:
-        yield Finding(process, slot, f"{RECORD}'s hashpath", "two IDs", hashpath[:100])
-    else:
-        yield from differs(
-            process, slot, f"{RECORD}'s hashpath ends", hashpaths.part(assignment), hashpath.partition("/")[2]
-        )
+        yield Finding(process, slot, Kind.RECORD, None, "no keys but its own", strange[:80])
+    hashpath = record["hashpath"]
+    if not is_hashpath(hashpath):
+        yield Finding(process, slot, Kind.RECORD, "hashpath", "two IDs", as_text(hashpath)[:100])
+        return
+    try:
+        ending = hashpaths.part(assignment)
+    except Refused as error:
+        yield Finding(process, slot, Kind.ASSIGNMENT, "path", "one that a hashpath goes on with", error.message)
+        return
+    yield from differs(process, slot, Kind.RECORD, "hashpath ends", ending, hashpath.partition("/")[2])
+
+
+def _assignment_findings(code: Code, assignment: Message, slot: int) -> Iterator[Finding]:
+    process, kind = code.process, Kind.ASSIGNMENT
+    definition = loads_message(code.definition)
+    yield from commitment_findings(assignment, process, slot, kind, str(definition["scheduler"]))
+    yield from differs(process, slot, kind, "process", process, assignment.get("process"))
+    yield from differs(process, slot, kind, "slot", slot, assignment.get("slot"))
+    body = assignment.get("body")
+    if not isinstance(body, dict) or not committers(body):
+        yield Finding(process, slot, kind, "message", "one that somebody signed", "one that nobody signed")
+    elif slot == _first(code) and body != definition:
+        yield Finding(process, slot, kind, "message", f"the definition {process}", message_id(body))
 
 
 def _first(code: Code) -> int:
@@ -195,75 +203,67 @@ def _first(code: Code) -> int:
 
 
 def _step_findings(witness: Witness) -> Iterator[Finding]:
-    """What is wrong with how the slot follows from the one before it."""
+    """Yield what is wrong with how the slot follows from the one before it."""
     process, slot = witness.code.process, witness.result.slot
     definition = loads_message(witness.code.definition)
     result, assignment = loads_message(witness.result.record), loads_message(witness.result.assignment)
-    hashpath, previous, chain, since = hashpaths.base(definition), "", b"", 0
+    hashpath, previous, chain, since_ms = hashpaths.base(definition), "", b"", 0
     origin = definitions.origin(definition)
     if witness.base is not None:
         record, before = loads_message(witness.base.record), loads_message(witness.base.assignment)
-        _, chain, since = scheduler.head_after(before)
+        _, chain, since_ms = scheduler.head_after(before)
         hashpath, previous = str(record.get("hashpath")), ids.digest(witness.base.record)
         if witness.origin is not None:
             wanted = (witness.origin.process, slot - 1, hashpath)
-            yield from differs(process, None, f"{DEFINITION}'s origin", wanted, origin and tuple(origin))
+            yield from differs(process, None, Kind.DEFINITION, "origin", wanted, origin and tuple(origin))
     if witness.origin is None and origin is not None and slot <= origin.slot + 1:
-        yield Finding(process, slot, DEFINITION, "the process that it comes from", "nothing")
+        yield Finding(process, slot, Kind.DEFINITION, None, "the process that it comes from", "nothing")
     body, timestamp_ms = assignment.get("body"), assignment.get("timestamp")
     if isinstance(body, dict):
         expected = ids.encode(assignments.chain(chain, message_id(body)))
-        yield from differs(process, slot, "assignment's hash-chain", expected, assignment.get("hash-chain"))
-    if type(timestamp_ms) is not int or timestamp_ms < since:
-        yield Finding(process, slot, "assignment's timestamp", f"{since} ms or later", as_text(timestamp_ms))
-    yield from differs(process, slot, f"{RECORD}'s previous", previous, result.get("previous"))
+        yield from differs(process, slot, Kind.ASSIGNMENT, "hash-chain", expected, assignment.get("hash-chain"))
+    if type(timestamp_ms) is not int or timestamp_ms < since_ms:
+        got = as_text(timestamp_ms)[:80]
+        yield Finding(process, slot, Kind.ASSIGNMENT, "timestamp", f"{since_ms} ms or later", got)
+    yield from differs(process, slot, Kind.RECORD, PREVIOUS, previous, result.get(PREVIOUS))
     expected = hashpaths.step(hashpath, unpack(assignment))
-    yield from differs(process, slot, f"{RECORD}'s hashpath", expected, result.get("hashpath"))
+    yield from differs(process, slot, Kind.RECORD, "hashpath", expected, result.get("hashpath"))
 
 
 def _memory_findings(witness: Witness, base: At, process: str) -> Iterator[Finding]:
-    image = cache.parse_image(base.memory, process, base.slot)
+    slot, image = base.slot, cache.parse_image(base.memory, process, base.slot)
     held = set(image.held.values())
     for digest in sorted(held ^ witness.pages.keys()):
-        yield Finding(
-            process,
-            base.slot,
-            "memory page",
-            digest if digest in held else "none that the memory image does not hold",
-            "nothing" if digest in held else digest,
-        )
-    most = min(MOST_PAGES, definitions.limits(loads_message(witness.code.definition)).memory_pages)
-    beyond = [page for page in image.held if page >= image.pages]
-    if beyond or image.pages > most:
-        got = f"page {beyond[0]} of {image.pages}" if beyond else f"{image.pages} pages"
-        yield Finding(process, base.slot, MEMORY_IMAGE, f"at most {most} pages, and none beyond", got)
+        expected = digest if digest in held else "none that the memory image does not hold"
+        yield Finding(process, slot, Kind.PAGE, digest, expected, "nothing" if digest in held else digest)
+    most = definitions.limits(loads_message(witness.code.definition)).memory_pages
+    beyond = next((page for page in image.held if page >= image.pages), None)
+    if beyond is not None or image.pages > most:
+        got = f"{image.pages} pages" if beyond is None else f"page {beyond} of {image.pages}"
+        yield Finding(process, slot, Kind.MEMORY_IMAGE, None, f"at most {most} pages, and none beyond", got)
 
 
-def _run(witness: Witness, machine: Machine) -> list[Finding]:
-    """Runs the transition and compares all that comes of it."""
+def _run(witness: Witness, machine: Machine, notes: dict[str, Note]) -> list[Finding]:
+    """Run the transition, and return what comes out differently. Put a note about another engine into `notes`."""
+    process, result = witness.code.process, witness.result
     try:
         live, computed = _again(witness, machine)
     except IntegrityError as error:
         return [finding_of(error)]
+    except BeyondThisMachine:
+        raise  # it says nothing about the witness
     except Refused as error:
-        return [Finding(witness.code.process, witness.result.slot, REPLAY, "a module that runs", error.message)]
-    result = witness.result
-    differing = replays.compare(live, computed, (result.record, result.memory))
-    if differing is None and computed.record != result.record:
-        differing = _rest(live.process, computed, result.record)
+        return [Finding(process, result.slot, Kind.REPLAY, None, "a module that runs", error.message)]
+    differing = replays.compare(live, computed, (result.record, result.memory), notes)
+    if differing is None and computed.record != result.record and not notes:
+        # A key that no record has: `compare` knows none of it.
+        expected, got = ids.digest(computed.record), ids.digest(result.record)
+        differing = Finding(process, computed.slot, Kind.REPLAY, str(Kind.RECORD), expected, got)
     return [] if differing is None else [differing]
 
 
-def _rest(process: str, computed: Computed, said: bytes) -> Finding:
-    """In what records differ that have the same outcome."""
-    again, claimed = (loads_message(record)["engine"] for record in (computed.record, said))
-    if again != claimed:
-        # Its gas is of an engine that is not here: that cannot be confirmed.
-        return Finding(process, computed.slot, f"{REPLAY}: engine", as_text(again), as_text(claimed))
-    return Finding(process, computed.slot, f"{REPLAY}: {RECORD}", ids.digest(computed.record), ids.digest(said))
-
-
 def _again(witness: Witness, machine: Machine) -> tuple[Worker, Computed]:
+    """Compute the slot, from the memory of the slot before."""
     code, base = witness.code, witness.base
     definition = loads_message(code.definition)
     assignment = unpack(loads_message(witness.result.assignment))
@@ -271,24 +271,25 @@ def _again(witness: Witness, machine: Machine) -> tuple[Worker, Computed]:
         return worker.begin(code.process, definition, assignment, machine)
     origin = witness.origin or code
     image = cache.parse_image(base.memory, origin.process, base.slot)
+    machine.check_memory(image.pages)
     pages = {page: witness.pages[digest] for page, digest in image.held.items()}
     live = worker.resume(origin.process, loads_message(origin.definition), base.record, image, pages, machine)
     if witness.origin is None:
-        return live, live.step(assignment)
-    return live.branch(code.process, definition, assignment, machine)
+        return live, live.compute_next(assignment)
+    return live.start_fork(code.process, definition, assignment, machine)
 
 
 def _claim_findings(witness: Witness, raw: bytes) -> list[Finding]:
-    """What is wrong with an attestation of a witness that is right."""
-    process, slot = witness.code.process, witness.result.slot
-    packed, findings = read_message(raw, process, slot, ATTESTATION)
+    """Return what is wrong with the attestation of a witness that is right."""
+    process, slot, kind = witness.code.process, witness.result.slot, Kind.ATTESTATION
+    packed, findings = read_message(raw, process, slot, kind)
     if packed is None or findings:
         return findings
     claim = unpack(packed)
-    findings = commitment_findings(claim, process, slot, ATTESTATION)
+    findings = commitment_findings(claim, process, slot, kind)
     if findings:
         return findings
     expected, got = claim_of(witness), without_commitments(claim)
     for key in sorted(expected.keys() | got.keys()):
-        findings += differs(process, slot, f"{ATTESTATION}'s {key}", expected.get(key), got.get(key))
+        findings += differs(process, slot, kind, key, expected.get(key), got.get(key))
     return findings

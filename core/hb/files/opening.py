@@ -1,6 +1,9 @@
-"""Files of histories and witnesses, by their paths: whole when they are there, and only read from when they are plain.
+"""Open files of histories and witnesses to read and to write.
 
-It must never follow what a file says, nor know what is in it.
+Invariants:
+    A file that is written is there as a whole, or not at all.
+    Only plain files are read: a pipe or a device could keep a reader waiting for ever.
+    What a file holds is not looked at here.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ SUFFIXES = (".history", ".witness")
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a plain file that begins as a history or a witness does."""
+    """Whether `path` is a plain file that begins as a history or a witness does."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return False
@@ -34,18 +37,18 @@ def is_file(path: Path) -> bool:
 
 @contextmanager
 def reading(path: Path) -> Iterator[archive.Archive]:
-    """The file at `path`, whose digest is right.
+    """Open the file at `path` for a `with` block; its digest is right.
 
-    What goes wrong with it inside the `with` block says that it is this file.
+    What is refused or damaged inside the block is raised with the name of the file.
 
     Raises:
-        NotFound: there is none.
-        Refused: it is something else, or more than a file may be.
+        NotFound: there is no such file.
+        Refused: it is not a history or witness, or is beyond a limit.
         IntegrityError: it is cut or altered.
-        HomeUnusable: the operating system would not let it be read.
+        HomeUnusable: the operating system does not let it be read.
     """
     try:
-        # A pipe that nobody writes to is not waited for.
+        # O_NONBLOCK: opening a pipe waits for a writer otherwise.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise NotFound(f"no file {path}") from None
@@ -64,7 +67,7 @@ def reading(path: Path) -> Iterator[archive.Archive]:
 
 
 def _of_file(error: Refused | IntegrityError, path: Path) -> HbError:
-    """`error`, as one that says which file it is about."""
+    """Return `error` as one that says which file it is about."""
     if isinstance(error, Refused):
         return type(error)(f"{path}: {error.message}", hint=error.hint)
     return IntegrityError(

@@ -1,20 +1,25 @@
-"""A history in a file, laid out in a store of its own, where it is verified as what is stored in a home is.
+"""Lay out a history from a file in a store of its own, and verify it there like what a home has stored.
 
-Nothing of it is believed before that. It must never touch a home: whatever a file says ends up in a temporary
-directory, under keys that are made here.
+Invariants:
+    Nothing in a file is believed before it is verified.
+    No home is touched: what a file says goes into a temporary directory, under keys that are made here.
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.errors import IntegrityError, Refused
+from hb.errors import HomeUnusable, IntegrityError, Refused
 from hb.files import archive
 from hb.files import opening as files
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import message_id
+from hb.protocol.message import loads_message
 from hb.records import cache, images, keys, lineage
 from hb.records.lineage import Segment
 from hb.schedule import scheduler
@@ -22,22 +27,30 @@ from hb.storage import scratch
 from hb.storage.store import Batch
 from hb.verify import process as checks
 from hb.verify import replay as replays
-from hb.verify.evidence import unlike_record
+from hb.verify.evidence import finding_of, unlike_record
+from hb.verify.replay import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from hb.cancellation import Cancellation
     from hb.devices.device import Machine
     from hb.files.archive import Record
     from hb.storage.store import OpenStore, Store
     from hb.verify.evidence import Finding, OnSlot
+    from hb.verify.replay import Note
 
 BATCH_BYTES = 8 << 20
+"""How many bytes of records are collected before they are written to the store."""
+
+SMALL_BYTES = 64 << 20
+FREE_BYTES = 512 << 20
+"""A history of more than `SMALL_BYTES`, unpacked, must leave `FREE_BYTES` of the temporary directory's disk."""
 
 
 class Staged(NamedTuple):
-    """A history in a store of its own: `line` are the slots that it has, of whom, and the last ones are `process`'s."""
+    """A history in a store of its own: `line` are the slots that it has, by owner; the last ones are `process`'s."""
 
     store: Store
     process: str
@@ -45,27 +58,27 @@ class Staged(NamedTuple):
 
     @property
     def open_store(self) -> OpenStore:
-        """Opens the store, as a fork's slots are looked for in it."""
+        """Opens the store. A fork's shared slots appear under its own ID."""
         return lambda: nullcontext(lineage.View(self.store))
 
 
 @contextmanager
 def staged(path: Path) -> Iterator[Staged]:
-    """The history in the file at `path`, for the length of a `with` block.
+    """Lay out the history in the file at `path` for a `with` block.
 
     Raises:
         NotFound: there is no such file.
-        Refused: it is no history, of a newer hb, or beyond a limit.
-        IntegrityError: it is cut or altered, or not in the order that a history has.
+        Refused: it is no history, a newer hb wrote it, or it is beyond a limit.
+        IntegrityError: it is cut or altered, or its records are not in the order that a history has.
         HomeUnusable: it cannot be read, or there is no room to lay it out.
     """
     with ExitStack() as stack:
         with files.reading(path) as opened:
             if opened.form != archive.HISTORY:
-                raise Refused("it is a witness, and no history", hint=f"`hb verify {path}` challenges it")
+                raise Refused("it is a witness, not a history", hint=f"`hb verify {path}` challenges it")
             store = stack.enter_context(scratch.store())
             stage = _Stage(store)
-            stage.take(opened.records())
+            stage.add_all(opened.records())
             found = Staged(store, stage.process, tuple(stage.line))
             _check_line(found)
         yield found
@@ -73,45 +86,56 @@ def staged(path: Path) -> Iterator[Staged]:
 
 def verify(
     path: Path,
-    make_machine: Callable[[dict[str, bytes]], Machine],
+    make_machine: Callable[[Mapping[str, bytes]], Machine],
     *,
     replay: bool,
     on_slot: OnSlot = lambda slot, last: None,
+    on_note: Callable[[Note], None] = ignore,
 ) -> Iterator[Finding]:
-    """`check` of the history in a file.
+    """`check` the history in a file.
 
     Raises:
         NotFound, Refused, HomeUnusable, IntegrityError: as `staged`.
-        Interrupted: the user wants to stop.
+        Interrupted, BeyondThisMachine: as `check`.
     """
     with staged(path) as history:
-        yield from check(history, make_machine, replay=replay, on_slot=on_slot)
+        yield from check(history, make_machine, replay=replay, on_slot=on_slot, on_note=on_note)
 
 
 def check(
-    staged: Staged, make_machine: Callable[[dict[str, bytes]], Machine], *, replay: bool, on_slot: OnSlot
+    staged: Staged,
+    make_machine: Callable[[Mapping[str, bytes]], Machine],
+    *,
+    replay: bool,
+    on_slot: OnSlot,
+    on_note: Callable[[Note], None] = ignore,
 ) -> Iterator[Finding]:
-    """Everything that is wrong with a history; with `replay`, every message is run again too.
+    """Yield everything that is wrong with a history; with `replay`, run every message again too.
 
-    `make_machine` makes a machine that has the images it is given, by ID. `on_slot` hears of each slot looked at, and
-    the last; then again of each that is run.
+    `make_machine` makes a machine that has the images it is given, by ID. `on_slot(slot, last)` is called after each
+    slot, and again for each slot that is run. `on_note` is told of slots that another engine computed.
 
     Raises:
-        Interrupted: the user wants to stop.
+        Interrupted: the caller was cancelled.
+        BeyondThisMachine: a program needs more than this machine allows.
     """
     findings = []
     for finding in checks.check_process(lambda: nullcontext(staged.store), staged.process, on_slot):
         findings.append(finding)
         yield finding
-    differing = _run_again(staged, findings, make_machine, on_slot) if replay else None
+    differing = _run_again(staged, findings, make_machine, on_slot, on_note) if replay else None
     if differing is not None:
         yield differing
 
 
 def _run_again(
-    staged: Staged, findings: Iterable[Finding], make_machine: Callable[[dict[str, bytes]], Machine], on_slot: OnSlot
+    staged: Staged,
+    findings: Iterable[Finding],
+    make_machine: Callable[[Mapping[str, bytes]], Machine],
+    on_slot: OnSlot,
+    on_note: Callable[[Note], None],
 ) -> Finding | None:
-    """The first slot of a history that comes out otherwise than it says, run from the definition on; None if none does.
+    """Return the first slot of a history that comes out differently, run from the definition on, or None.
 
     `findings` are those that were found without running it.
     """
@@ -120,37 +144,62 @@ def _run_again(
     last = replays.reach(staged.open_store, staged.process, findings)
     if last is None:
         return None
-    given = {}
-    for at in staged.line:
-        for name in definitions.images(lineage.get_definition(staged.store, at.process)):
-            given[name] = images.read(staged.store, name, IntegrityError)
-    machine = make_machine(given)
-    return run_interruptibly(
-        lambda cancellation: replays.replay(
-            staged.open_store, staged.process, last, machine, on_slot=on_slot, cancellation=cancellation
+    try:
+        machine = make_machine(_Images(staged))
+        return run_interruptibly(
+            lambda cancellation: replays.replay(
+                staged.open_store,
+                staged.process,
+                last,
+                machine.under(cancellation),
+                on_slot=on_slot,
+                on_note=on_note,
+            )
         )
-    )
+    except IntegrityError as error:
+        return finding_of(error)
 
 
-def bare_machine(given: dict[str, bytes]) -> Machine:
-    """A machine of no home, that has the images `given`, by ID."""
+class _Images(Mapping[str, bytes]):
+    """The images that a history has, by ID. Each is read when it is asked for: together they may be many gigabytes."""
+
+    def __init__(self, staged: Staged) -> None:
+        self._store = staged.store
+        found = (definitions.images(lineage.get_definition(staged.store, at.process)) for at in staged.line)
+        self._names = dict.fromkeys(name for names in found for name in names)
+
+    def __getitem__(self, name: str) -> bytes:
+        if name not in self._names:
+            raise KeyError(name)
+        return images.read(self._store, name, IntegrityError)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def bare_machine(given: Mapping[str, bytes]) -> Machine:
+    """Return a machine without a home, with default settings, that has the images `given`, by ID."""
+    from hb.config import Config
     from hb.devices.device import Machine
     from hb.wasm import module
 
     compiled: dict[str, module.Module] = {}
 
-    def load_module(image: str) -> module.Module:
+    def load(image: str, cancellation: Cancellation) -> module.Module:
         if image not in compiled:
             if image not in given:
                 raise IntegrityError(f"the image {image} is not in the file")
-            compiled[image] = module.load(given[image])
+            compiled[image] = module.load(given[image], cancellation=cancellation)
         return compiled[image]
 
-    return Machine(load_module)
+    return Machine(load, host_memory_pages=Config().host_memory_pages)
 
 
 def _check_line(found: Staged) -> None:
-    """Makes sure that there is just what the process is made of: itself, and what it comes from up to where it left."""
+    """Make sure that a history has the slots of its process and of what that comes from, and no others."""
     line = lineage.segments(found.store, found.process)
     wanted = [*((at.process, at.first, at.last) for at in line[:-1]), (line[-1].process, line[-1].first)]
     has = [*(tuple(at) for at in found.line[:-1]), tuple(found.line[-1])[:2]]
@@ -164,44 +213,45 @@ def _check_line(found: Staged) -> None:
 
 
 class _Stage:
-    """Takes in the records of a history, in the one order that they have, and puts them into a store."""
+    """Put the records of a history, which have one order, into a store."""
 
     def __init__(self, store: Store) -> None:
         self.line: list[Segment] = []
         self._store = store
         self._batch = Batch()
         self._size = 0
+        self._written = 0
         self._images: set[str] = set()
         self._pages: set[str] = set()
         self._head: scheduler.Head | None = None
         self._slot = -1
         self._before = archive.END
-        self._takers = {
-            archive.DEFINITION: self._take_definition,
-            archive.IMAGE: self._take_image,
-            archive.ASSIGNMENT: self._take_assignment,
-            archive.RECORD: self._take_record,
-            archive.PAGE: self._take_page,
-            archive.MEMORY: self._take_memory,
+        self._add = {
+            archive.DEFINITION: self._add_definition,
+            archive.IMAGE: self._add_image,
+            archive.ASSIGNMENT: self._add_assignment,
+            archive.RECORD: self._add_record,
+            archive.PAGE: self._add_page,
+            archive.MEMORY: self._add_memory,
         }
 
     @property
     def process(self) -> str:
-        """The process whose records come."""
+        """The process whose records are being added."""
         return self.line[-1].process
 
-    def take(self, records: Iterable[Record]) -> None:
-        """Takes them all.
+    def add_all(self, records: Iterable[Record]) -> None:
+        """Add all records.
 
         Raises:
             IntegrityError: one is not what can be there.
         """
         for record in records:
-            taker = self._takers.get(record.kind)
-            if taker is None or not (self.line or record.kind == archive.DEFINITION):
+            add = self._add.get(record.kind)
+            if add is None or not (self.line or record.kind == archive.DEFINITION):
                 raise IntegrityError("it has a record that no history has there", got=repr(record.kind))
             try:
-                taker(record.key, record.value)
+                add(record.key, record.value)
             except Refused as error:
                 raise self._wrong(error.message) from error
             self._before = record.kind
@@ -212,28 +262,31 @@ class _Stage:
         self._end_process()
         self._commit()
 
-    def _take_definition(self, key: bytes, value: bytes) -> None:
+    def _add_definition(self, key: bytes, value: bytes) -> None:
         if self.line:
             self._end_process()
         name = _id(key)
         if any(at.process == name for at in self.line):
             raise IntegrityError("it has a process twice", process=name)
+        if len(self.line) > lineage.MOST_ORIGINS:
+            raise self._wrong(f"it has more than {lineage.MOST_ORIGINS} processes that another comes from")
         definition = cache.parse(value, "definition", name, None)
         origin = definitions.origin(definition)
         first = 0 if origin is None else origin.slot + 1
         self.line.append(Segment(name, first, first - 1))
-        self._images |= {str(definition.get(key)) for key in ("image", "converted-image")}
+        named = (definition.get(key) for key in ("image", "converted-image"))
+        self._images |= {name for name in named if isinstance(name, str)}
         self._head, self._slot = None, first - 1
         self._put(keys.definition_key(name), value)
 
-    def _take_image(self, key: bytes, value: bytes) -> None:
+    def _add_image(self, key: bytes, value: bytes) -> None:
         name = _id(key)
         if name not in self._images or self._before not in {archive.DEFINITION, archive.IMAGE}:
             raise self._wrong(f"it has an image there that nothing names: {name}")
         self._images.discard(name)
         self._put(keys.image_key(name), value)
 
-    def _take_assignment(self, key: bytes, value: bytes) -> None:
+    def _add_assignment(self, key: bytes, value: bytes) -> None:
         self._check_pages()
         slot = self._slot + 1
         self._check_slot(key, slot, {archive.DEFINITION, archive.IMAGE, *_IN_SLOT})
@@ -247,14 +300,14 @@ class _Stage:
         self._put(keys.assignment_key(self.process, slot), value)
         self._put(keys.message_slot_key(message_id(body), self.process), keys.encode_slot(slot))
 
-    def _take_record(self, key: bytes, value: bytes) -> None:
+    def _add_record(self, key: bytes, value: bytes) -> None:
         self._check_slot(key, self._slot, {archive.ASSIGNMENT})
-        record = cache.parse_record(value, self.process, self._slot)
-        if (strange := unlike_record(record)) is not None:
+        cache.parse_record(value, self.process, self._slot)
+        if (strange := unlike_record(loads_message(value))) is not None:
             raise self._wrong(f"the slot record has a key that none has: {strange[:80]!r}")
         self._put(keys.slot_record_key(self.process, self._slot), value)
 
-    def _take_page(self, key: bytes, value: bytes) -> None:
+    def _add_page(self, key: bytes, value: bytes) -> None:
         name = _id(key)
         if self._before not in {archive.RECORD, archive.PAGE}:
             raise self._wrong("it has a memory page there that is of no memory image")
@@ -263,7 +316,7 @@ class _Stage:
         self._pages.add(name)
         self._put(keys.page_key(name), cache.compress(value))
 
-    def _take_memory(self, key: bytes, value: bytes) -> None:
+    def _add_memory(self, key: bytes, value: bytes) -> None:
         self._check_slot(key, self._slot, {archive.RECORD, archive.PAGE})
         image = cache.parse_image(value, self.process, self._slot)
         self._pages -= set(image.held.values())
@@ -293,6 +346,12 @@ class _Stage:
         self._size += len(key) + len(value)
 
     def _commit(self) -> None:
+        self._written += self._size
+        if self._written > SMALL_BYTES and shutil.disk_usage(gettempdir()).free < FREE_BYTES:
+            raise HomeUnusable(
+                f"there is no room in {gettempdir()} to lay out the history: {self._written >> 20} MiB, and it goes on",
+                hint="set TMPDIR to a directory on a disk with more room",
+            )
         self._store.commit(self._batch)
         self._batch, self._size = Batch(), 0
 

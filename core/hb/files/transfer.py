@@ -1,15 +1,19 @@
-"""Histories going out to a file and coming in from one.
+"""Export a history to a file, and import one.
 
-What comes in is verified before any of it is stored, and then stored from the oldest slot on, the head of the schedule
-in the batch of the slots that it is of: whenever that ends, what is there is a whole process, and importing the file
-again goes on. It must never overwrite anything.
+A history that comes in is verified before any of it is stored. It is then stored from the oldest slot on, the head of
+the schedule together with its slots: wherever that stops, a whole process is there, and another import goes on.
+
+Invariants:
+    Nothing that is stored is overwritten.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
+from hb.compute import comparison
 from hb.compute.worker import SMALL_PAGES
 from hb.errors import Conflict, IntegrityError, Refused
 from hb.files import archive, staging
@@ -23,7 +27,7 @@ from hb.schedule import scheduler
 from hb.storage.store import MOST_TRIES, Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hb.compute.context import Context
@@ -32,16 +36,17 @@ if TYPE_CHECKING:
     from hb.records.lineage import Segment
     from hb.storage.store import OpenStore, Store
     from hb.verify.evidence import Finding
+    from hb.verify.replay import Note
 
 WINDOW_SLOTS = 500
 WINDOW_BYTES = 8 << 20
 WINDOW_PAGES = 64
 KNOWN_PAGES = 500_000
-"""So many digests of pages that were written are remembered; one that was forgotten is written again."""
+"""Maximum digests of written pages that are remembered. A page that was forgotten is written again."""
 
 
 class Exported(NamedTuple):
-    """What a file got: `slots` of a process from slot 0 on, of which `computed` have records, in so many bytes."""
+    """What was written: `slots` of a process from slot 0 on, of which `computed` have records, in `bytes` bytes."""
 
     process: str
     slots: int
@@ -51,28 +56,31 @@ class Exported(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """What an import stored: so many slots and records that were not here. `is_new`: the process was not."""
+    """How many slots and records an import added, whether the process `is_new` here, and its newest slot.
+
+    `notes` name other engines that computed records in the file: their gas is not compared.
+    """
 
     process: str
     is_new: bool
     slots: int
     records: int
     newest: int
+    notes: tuple[Note, ...] = ()
 
 
 # -- out
 
 
 def export(context: Context, process: str, to: str | int, path: Path, *, every_image: bool = False) -> Exported:
-    """Writes the history of a process up to the slot `to` to a file.
+    """Write the history of a process up to the slot `to` to a file.
 
-    It has the records of the slots that are computed, and of memory images those that a store cannot be without, and
-    the newest one; with `every_image`, all. Where `to` is a slot that a fork shares, the history is that of the process
-    that has it.
+    It has the records of the slots that are computed, the memory images that a store must have, and the newest one;
+    with `every_image`, all images. If a fork shares `to`, the history is that of the process that owns the slot.
 
     Raises:
         NotFound: there is no such process or slot.
-        Refused: something in it has more bytes than a file may have in one; the file cannot be written over.
+        Refused: something in it has more bytes than a file may have in one; the file cannot be overwritten.
         IntegrityError: what is stored is damaged.
         HomeUnusable: the file cannot be written.
     """
@@ -89,7 +97,7 @@ def export(context: Context, process: str, to: str | int, path: Path, *, every_i
 
 
 class _Out:
-    """A history on its way out."""
+    """Write the processes of a history, slot by slot."""
 
     def __init__(self, context: Context, writer: Writer, newest: int | None, *, every_image: bool) -> None:
         self.computed = 0
@@ -127,7 +135,7 @@ class _Out:
             records = _by_slot(store, keys.slot_records(at.process, first, end))
             memories = _by_slot(store, keys.memory_images(at.process, first, end))
         for _ in scheduler.read_stretch(at.process, first, assignments):
-            pass  # each is that of its slot, and they are chained
+            pass  # reading checks that each has its slot, and that they are chained
         for slot, assignment in enumerate(assignments, first):
             key = keys.encode_slot(slot)
             self._writer.put(archive.ASSIGNMENT, key, assignment)
@@ -140,7 +148,7 @@ class _Out:
         return end + 1
 
     def _write_memory(self, at: Segment, slot: int, record: bytes, raw: bytes | None) -> None:
-        named = cache.parse_record(record, at.process, slot).get("image")
+        named = cache.parse_record(record, at.process, slot).image
         if raw is None:
             if named is None and slot != at.first:
                 return
@@ -169,39 +177,47 @@ class _Out:
 
 
 def import_history(context: Context, path: Path, *, name: str | None = None, replay: bool = True) -> Imported:
-    """Takes in the history in a file, all of it verified, and with `replay` run again, before anything is stored.
+    """Verify the history in a file, with `replay` run it again too, and store it. Give the process the name `name`.
 
-    Of a process that is here already, the slots and records are added that are not here, where all that both have are
-    equal. `name` is given to the process.
+    If the process is here already, what both have must be equal, and only the slots and records that are not here are
+    added. Records of unequal engines are equal if they differ in nothing but gas; those that are here stay.
 
     Raises:
         NotFound: there is no such file.
-        Refused: it is no history; it is of a newer hb; the process is here, and another one at some slot; the name
-            is taken, or none. Nothing was stored.
-        IntegrityError: the file, or what is here, is damaged, or something in it is not what it must be. Nothing was
-            stored.
+        Refused: it is no history, or a newer hb wrote it; the process differs from the one that is here; the name is
+            taken, or cannot be one. Nothing was stored.
+        BeyondThisMachine: a program needs more than this machine allows. Nothing was stored.
+        IntegrityError: the file, or what is here, is damaged. Nothing was stored.
         HomeUnusable, Interrupted: as other verbs.
     """
     with staging.staged(path) as staged:
-        for finding in staging.check(staged, context.machine, replay=replay, on_slot=context.on_slot):
+        notes: list[Note] = []
+        for finding in staging.check(
+            staged, context.machine, replay=replay, on_slot=context.on_slot, on_note=notes.append
+        ):
             raise _unsound(finding, path)
-        plans = [_plan(context.session, staged, at) for at in staged.line]
+        plans: list[_Plan] = []
+        for at in staged.line:
+            plans.append(_plan(context.session, staged, at, plans[-1] if plans else None))
         if name is not None:
             with context.session() as store:
                 names.give(store, Batch(), name, staged.process)
         source = lineage.View(staged.store)
-        for at, plan in zip(staged.line, plans, strict=True):
+        for at, plan, before in zip(staged.line, plans, [None, *plans[:-1]], strict=True):
+            again = partial(_plan, context.session, staged, at, before)
             with context.lease(plan.process):
-                _store_again(context, source, plan, name if plan.process == staged.process else None, staged, at)
+                _store_again(context, source, plan, name if plan.process == staged.process else None, again)
         context.storage.announce()
     slots, records = (sum(plan.added()[part] for plan in plans) for part in (0, 1))
-    return Imported(staged.process, plans[-1].head is None, slots, records, max(plans[-1].here, plans[-1].last))
+    is_new, newest = plans[-1].head is None, max(plans[-1].here, plans[-1].last)
+    return Imported(staged.process, is_new, slots, records, newest, tuple(notes))
 
 
 class _Plan(NamedTuple):
-    """What of a process is to be stored: slots up to `last` from `slot` on, records up to `computed` from `record` on.
+    """What of a process is to be stored: slots from `slot` to `last`, records from `record` to `computed`.
 
-    `head` are the bytes of the head that it has here, and `here` the slot that this is of; None and -1 if it is not.
+    `head` are the stored bytes of the head that the process has here, and `here` is its slot; None and -1 if the
+    process is not here.
     """
 
     process: str
@@ -213,40 +229,61 @@ class _Plan(NamedTuple):
     computed: int
 
     def added(self) -> tuple[int, int]:
-        """How many slots and records that is."""
+        """Return how many slots and how many records that is."""
         return max(0, self.last + 1 - self.slot), max(0, self.computed + 1 - self.record)
 
 
-def _plan(open_store: OpenStore, staged: Staged, at: Segment) -> _Plan:
-    """What is not here; all that is both here and in the file is compared.
+def _plan(open_store: OpenStore, staged: Staged, at: Segment, before: _Plan | None) -> _Plan:
+    """Return what is not here, after comparing all that is both here and in the file.
+
+    `before` is the plan of the process that this one comes from, if it is a fork.
 
     Raises:
         Refused: something differs.
         IntegrityError: what is here is damaged.
     """
-    recorded = cache.latest(staged.store, at.process)
+    process = at.process
+    recorded = cache.latest(staged.store, process)
     computed = at.first - 1 if recorded is None else recorded
     with open_store() as store:
-        head = store.get(keys.head_key(at.process))
-        definition = store.get(keys.definition_key(at.process))
+        head = store.get(keys.head_key(process))
+        definition = store.get(keys.definition_key(process))
         if head is None and definition is None:
-            if next(store.scan(*keys.assignments(at.process)), None) is not None:
-                raise IntegrityError("the process's head and definition are gone", process=at.process)
-            return _Plan(at.process, None, -1, at.first, at.last, at.first, computed)
-        here = scheduler.get_head(store, at.process).slot
-        head = store.get(keys.head_key(at.process))
-        lineage.get_definition(store, at.process)
-        newest = cache.latest(store, at.process)
-    first_record = at.first if newest is None else max(at.first, newest + 1)
-    if definition != staged.store.get(keys.definition_key(at.process)):
-        raise Refused(f"the definition of process {at.process} is another here; nothing was stored")
+            if next(store.scan(*keys.assignments(process)), None) is not None:
+                raise IntegrityError("the process's head and definition are gone", process=process)
+            plan = _Plan(process, None, -1, at.first, at.last, at.first, computed)
+            return _without_orphans(store, staged, plan, before)
+        here = scheduler.get_head(store, process).slot
+        head = store.get(keys.head_key(process))
+        lineage.get_definition(store, process)
+        newest = cache.latest(store, process)
+    if definition != staged.store.get(keys.definition_key(process)):
+        raise Refused(f"the definition of process {process} is another here; nothing was stored")
     slot, end = at.first, min(here, at.last)
     while slot <= end:
-        slot = _compare(open_store, staged, at.process, slot, end)
-    return _Plan(at.process, head, here, max(here + 1, at.first), at.last, first_record, computed)
+        slot = _compare(open_store, staged, process, slot, end)
+    first_record = at.first if newest is None else max(at.first, newest + 1)
+    plan = _Plan(process, head, here, max(here + 1, at.first), at.last, first_record, computed)
+    with open_store() as store:
+        return _without_orphans(store, staged, plan, before)
+
+
+def _without_orphans(store: Store, staged: Staged, plan: _Plan, before: _Plan | None) -> _Plan:
+    """Return the plan without records that name another record before them than the one that will be here.
+
+    That one is another if another engine computed it. The slots are then computed here when they are asked for.
+    """
+    slot = plan.record - 1
+    owner = plan if before is None or slot > before.last else before
+    if slot < 0 or plan.computed <= slot:
+        return plan
+    ours, theirs = (cache.read_bytes(each, owner.process, slot) for each in (store, staged.store))
+    is_there = ours == theirs if ours is not None else owner.record <= slot <= owner.computed
+    return plan if is_there else plan._replace(computed=slot)
 
 
 def _compare(open_store: OpenStore, staged: Staged, process: str, first: int, end: int) -> int:
+    """Compare a stretch of slots that are here and in the file; return the slot after it."""
     theirs = scheduler.stretch(staged.store, process, first, min(end, first + WINDOW_SLOTS - 1), WINDOW_BYTES)
     last = first + len(theirs) - 1
     their_records = _by_slot(staged.store, keys.slot_records(process, first, last))
@@ -258,7 +295,8 @@ def _compare(open_store: OpenStore, staged: Staged, process: str, first: int, en
             raise IntegrityError("an assignment is gone from the schedule", process=process, slot=slot)
         if ours[slot] != assignment:
             raise _diverged("another message, or the same at another time", process, slot)
-        if slot in our_records and their_records.get(slot, our_records[slot]) != our_records[slot]:
+        ours_, theirs_ = our_records.get(slot), their_records.get(slot)
+        if ours_ is not None and theirs_ is not None and not comparison.is_same_slot(ours_, theirs_):
             raise _diverged("the same message, and another record of what it gave", process, slot)
     return last + 1
 
@@ -271,18 +309,20 @@ def _diverged(how: str, process: str, slot: int) -> Refused:
     )
 
 
-def _store_again(context: Context, source: Store, plan: _Plan, name: str | None, staged: Staged, at: Segment) -> None:
+def _store_again(
+    context: Context, source: Store, plan: _Plan, name: str | None, plan_again: Callable[[], _Plan]
+) -> None:
     """Store what the plan says. If the schedule here went on meanwhile, plan again and store what is missing then."""
     for _ in range(MOST_TRIES):
         try:
             return _store(context, source, plan, name)
         except Conflict:
-            plan = _plan(context.session, staged, at)
+            plan = plan_again()
     return _store(context, source, plan, name)
 
 
 def _store(context: Context, source: Store, plan: _Plan, name: str | None) -> None:
-    """Stores what the plan says, a stretch of slots in each slice."""
+    """Store what the plan says, a stretch of slots in each slice."""
     batch = Batch(sync=True)
     if plan.head is None:
         _put_definition(source, batch, plan.process)
@@ -318,7 +358,7 @@ def _put_definition(source: Store, batch: Batch, process: str) -> None:
 
 
 def _put_window(context: Context, source: Store, batch: Batch, plan: _Plan, first: int) -> int:
-    """Puts a stretch of slots into the batch; returns the last. Their pages, which go by content, are stored here."""
+    """Put a stretch of slots into the batch, and store their pages. Return the last slot of the stretch."""
     process = plan.process
     assignments = scheduler.stretch(source, process, first, min(plan.last, first + WINDOW_SLOTS - 1), WINDOW_BYTES)
     last = first + len(assignments) - 1
@@ -328,8 +368,8 @@ def _put_window(context: Context, source: Store, batch: Batch, plan: _Plan, firs
             body = cache.parse(assignment, "assignment", process, slot)["body"]
             assert isinstance(body, dict)
             batch.puts[keys.message_slot_key(message_id(body), process)] = keys.encode_slot(slot)
-    if plan.record <= last:
-        span = (process, max(first, plan.record), last)
+    if plan.record <= min(last, plan.computed):
+        span = (process, max(first, plan.record), min(last, plan.computed))
         batch.puts.update(source.scan(*keys.slot_records(*span)))
         memories = dict(source.scan(*keys.memory_images(*span)))
         batch.puts.update(memories)

@@ -1,7 +1,11 @@
-"""Witnesses: one transition, with all that it takes to run it again, and nothing else of the history.
+"""Make, write, read and attest witnesses: one transition with all that it takes to run it again.
 
-A witness holds the state before a slot with its memory, the assignment, and what came of it. Who has attested it has
-signed what it claims. It must never store anything: a challenge is done in memory.
+A witness holds the state before a slot with its memory, the assignment, and what came of it. Whoever attests it signs
+what it claims.
+
+Invariants:
+    Nothing is stored: a witness is held in memory.
+    What is read is not believed. `challenge` checks it.
 
 Source: docs/format.md, "A witness".
 """
@@ -13,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hb import ids
 from hb.compute import driver, worker
 from hb.compute.standing import worker_at
-from hb.errors import IntegrityError, Refused
+from hb.errors import BeyondThisMachine, IntegrityError, Refused
 from hb.files import archive
 from hb.files import opening as files
 from hb.history import references
@@ -24,7 +28,6 @@ from hb.protocol.packing import pack, unpack
 from hb.records import cache, images, keys, lineage, links
 from hb.schedule import scheduler
 from hb.verify import replay as replays
-from hb.verify.evidence import DEFINITION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Code(NamedTuple):
-    """What a process is: its ID, its definition as it is stored, and the image that runs, by its ID."""
+    """A process: its ID, its stored definition, and the image that runs, with its ID."""
 
     process: str
     definition: bytes
@@ -46,7 +49,7 @@ class Code(NamedTuple):
 
 
 class At(NamedTuple):
-    """What is stored of a slot: its assignment, its record and its memory image."""
+    """The stored bytes of a slot: its assignment, its record and its memory image."""
 
     slot: int
     assignment: bytes
@@ -55,10 +58,10 @@ class At(NamedTuple):
 
 
 class Witness(NamedTuple):
-    """A transition: to `result` from `base`, which slot 0 has none of, with the base's pages by digest.
+    """The transition from `base` to `result`; slot 0 has no base. `pages` are the base's memory, by digest.
 
-    `origin` is the process of the base where that is another: at the first slot of a fork's own. `claim` is what was
-    signed, as it is stored.
+    `origin` is the process of the base if it is another: at the first slot of a fork's own. `claim` is the stored form
+    of what was signed, if anybody attests it.
     """
 
     code: Code
@@ -68,20 +71,36 @@ class Witness(NamedTuple):
     origin: Code | None = None
     claim: bytes | None = None
 
+    @property
+    def process(self) -> str:
+        """The ID of the process."""
+        return self.code.process
+
+    @property
+    def slot(self) -> int:
+        """The slot that it leads to."""
+        return self.result.slot
+
+    @property
+    def attested_by(self) -> list[str]:
+        """The addresses that say that they attest it; a challenge tells whether they do."""
+        return attested_by(self)
+
 
 # -- made
 
 
 def make(context: Context, process: str, slot: str | int) -> Witness:
-    """The witness of a slot, which is computed if it was not. A slot that a fork shares is its owner's.
+    """Return the witness of a slot; compute the slot if needed. A slot that a fork shares belongs to its owner.
 
     Raises:
         NotFound: there is no such process or slot.
-        IntegrityError: what is stored is damaged, or the slot came out otherwise than it is stored.
-        Interrupted: the user wants to stop.
+        IntegrityError: what is stored is damaged, or the slot computed again differs from its record.
+        BeyondThisMachine: the program needs more than this machine allows.
+        Interrupted: the caller was cancelled.
     """
     pid, number = references.resolve(context.session, process, slot)
-    driver.compute(context, pid, number)
+    driver.ensure_computed(context, pid, number)
     with context.session() as store:
         pid = lineage.owner(store, pid, number)
         before = lineage.owner(store, pid, number - 1) if number else pid
@@ -94,17 +113,17 @@ def make(context: Context, process: str, slot: str | int) -> Witness:
         if not number:
             live, computed = worker.begin(pid, definition, assignment, machine)
             _check_same(context, live, computed)
-            return None, {}, live.image_now().record
+            return None, {}, live.make_image().record
         live = worker_at(context, before, number - 1, machine=machine)
-        memory = live.image_now().record
+        memory = live.make_image().record
         held = cache.parse_image(memory, before, number - 1).held
         pages = {digest: live.base["priv"].instance.page(page) for page, digest in held.items()}
         if before == pid:
-            computed = live.step(assignment)
+            computed = live.compute_next(assignment)
         else:
-            live, computed = live.branch(pid, definition, assignment, machine)
+            live, computed = live.start_fork(pid, definition, assignment, machine)
         _check_same(context, live, computed)
-        return memory, pages, (computed.image or live.image_now()).record
+        return memory, pages, (computed.image or live.make_image()).record
 
     memory, pages, after = context.run(work)
     base = None if memory is None else _at(context, before, number - 1, memory)
@@ -138,10 +157,10 @@ def _at(context: Context, process: str, slot: int, memory: bytes) -> At:
 def _check_same(context: Context, live: Worker, computed: Computed) -> None:
     with context.session() as store:
         stored = cache.read_bytes(store, live.process, computed.slot)
-    differing = replays.compare(live, computed, None if stored is None else (stored, None))
+    differing = replays.compare(live, computed, None if stored is None else (stored, None), {})
     if differing is not None:
         raise differing.as_damage(
-            "the slot comes out otherwise than it is stored", hint=f"`hb verify {live.process} --replay` tells more"
+            "the slot computed again differs from its record", hint=f"`hb verify {live.process} --replay` tells more"
         )
 
 
@@ -149,7 +168,7 @@ def _check_same(context: Context, live: Worker, computed: Computed) -> None:
 
 
 def write(witness: Witness, path: Path) -> None:
-    """Writes a witness to a file.
+    """Write a witness to a file.
 
     Raises:
         Refused, HomeUnusable: as `files.writing`; something has more bytes than a file may have in one.
@@ -172,25 +191,29 @@ def write(witness: Witness, path: Path) -> None:
             writer.put(archive.CLAIM, b"", witness.claim)
 
 
-def read(path: Path) -> Witness:
-    """The witness in a file; nothing that it says is believed yet.
+def read(path: Path, most_pages: int | None = None) -> Witness:
+    """Return the witness in a file. Nothing that it says is believed yet.
+
+    `most_pages` is how many pages of memory this machine allows; None for no bound.
 
     Raises:
         NotFound: there is no such file.
-        Refused: it is no witness, of a newer hb, or beyond a limit.
-        IntegrityError: it is cut or altered, or has not what a witness has, in that order.
+        Refused: it is no witness, a newer hb wrote it, or it is beyond a limit.
+        BeyondThisMachine: it has more pages than this machine allows.
+        IntegrityError: it is cut or altered, or lacks what a witness has, in its order.
         HomeUnusable: it cannot be read.
     """
     with files.reading(path) as opened:
         if opened.form != archive.WITNESS:
-            raise Refused("it is a history, and no witness", hint=f"`hb verify {path}` verifies it")
-        return _Reader(opened.records()).witness()
+            raise Refused("it is a history, not a witness", hint=f"`hb verify {path}` verifies it")
+        return _Reader(opened.records(), most_pages).witness()
 
 
 class _Reader:
-    """Takes the records of a witness in the one order that they have."""
+    """Take the records of a witness, which have one order."""
 
-    def __init__(self, records: Iterable[Record]) -> None:
+    def __init__(self, records: Iterable[Record], most_pages: int | None) -> None:
+        self._most_pages = most_pages
         self._records = iter(records)
         self._next = next(self._records, None)
         self._images: dict[str, bytes] = {}
@@ -220,14 +243,14 @@ class _Reader:
         taken = self._next
         if taken is None or taken.kind != kind:
             got = "its end" if taken is None else repr(taken.kind)
-            raise IntegrityError("it has not what a witness has there", expected=repr(kind), got=got)
+            raise IntegrityError("it lacks what a witness has there", expected=repr(kind), got=got)
         self._next = next(self._records, None)
         return taken
 
     def _code(self) -> Code:
         taken = self._take(archive.DEFINITION)
         process = _id(taken.key)
-        image = definitions.runs({"image": "", **cache.parse(taken.value, DEFINITION, process, None)})
+        image = definitions.runs({"image": "", **cache.parse(taken.value, "definition", process, None)})
         if image not in self._images:
             wasm = self._take(archive.IMAGE)
             if wasm.key != image.encode():
@@ -242,6 +265,11 @@ class _Reader:
             digest = _id(page.key)
             if ids.digest(page.value) != digest or len(page.value) != cache.PAGE_BYTES or digest in self.pages:
                 raise IntegrityError("a memory page is not what its digest says", expected=digest)
+            if self._most_pages is not None and len(self.pages) >= self._most_pages:
+                raise BeyondThisMachine(
+                    f"it has more memory than this machine allows, which is {self._most_pages // 16} MiB",
+                    hint="if you trust it, raise program-memory under [host] in the home's config.toml",
+                )
             self.pages[digest] = page.value
         memory = self._take(archive.MEMORY)
         if len({assignment.key, record.key, memory.key}) != 1 or len(record.key) != keys.SLOT_BYTES:
@@ -260,17 +288,17 @@ def _id(key: bytes) -> str:
 
 
 def attest(witness: Witness, key: Key) -> Witness:
-    """The witness, which was challenged and is right, with the claim signed by `key` beside those who have signed it.
+    """Return the witness with its claim signed by `key` too. It was challenged and is right.
 
     Raises:
-        Refused: too many have.
+        Refused: too many have signed it.
     """
     claim = claim_of(witness) if witness.claim is None else unpack(loads_message(witness.claim))
     return witness._replace(claim=dumps(pack(sign(claim, key))))
 
 
 def claim_of(witness: Witness) -> Message:
-    """What whoever attests a witness signs."""
+    """Return the message that whoever attests a witness signs."""
     claim: Message = {
         "data-protocol": "ao",
         "variant": "ao.N.1",
@@ -288,5 +316,5 @@ def claim_of(witness: Witness) -> Message:
 
 
 def attested_by(witness: Witness) -> list[str]:
-    """The addresses that say that they attest a witness; a challenge tells whether they do."""
+    """Return the addresses that say they attest a witness. A challenge tells whether they do."""
     return [] if witness.claim is None else committers(loads_message(witness.claim))

@@ -1,15 +1,16 @@
-"""A message tried at a slot of the past: what a process would answer to it, there and then.
+"""Try a message at a slot of the past: what would the process answer?
 
-The message takes no slot, and nothing is stored: the state is stood at in memory, and gone afterwards. It must never
-schedule, nor write.
+The message takes no slot. The state is rebuilt in memory and dropped afterwards.
+
+Invariants:
+    Nothing is scheduled or written here.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from hb.compute import transition
-from hb.compute.standing import worker_at
+from hb.compute.standing import try_at
 from hb.history import references
 from hb.history import views as history
 from hb.protocol import request as requests
@@ -21,15 +22,14 @@ from hb.schedule import intake, scheduler
 
 if TYPE_CHECKING:
     from hb.compute.context import Context
-    from hb.devices.device import Base
     from hb.environment import Environment
     from hb.protocol.commitment import Key
 
 
 class Answer(NamedTuple):
-    """What a process would answer: the results, and the public keys that it would have then.
+    """What a process would answer: the results, and the public keys that it would then have.
 
-    `slot` is the slot at whose state it was asked, and `message` the ID of the message, which no schedule has.
+    `slot` is the slot at whose state it was asked. `message` is the ID of the message, which no schedule has.
     """
 
     process: str
@@ -50,19 +50,19 @@ def call(
     signer: Key | None = None,
     sender: str | None = None,
 ) -> Answer:
-    """What `message`, which nobody has signed, would be answered at the state of a slot.
+    """Return what `process` would answer to the unsigned `message` at the state of a slot.
 
-    It is signed by `signer`, or says that it comes from the address `sender`, or from nobody. The assignment that it
-    is given is the one after that slot's, unsigned. At the newest slot it says the time of `environment`; at one before
-    it that slot's own time, unless the environment's is fixed. Slots up to there that are not computed are computed in
-    memory; one that a fork shares is that of the process that it comes from. `limit_bytes` is the size that a message
-    may have.
+    The message is signed by `signer`, or claims to come from the address `sender`, or from nobody. It gets an unsigned
+    assignment for the next slot. The assignment's time is that slot's own time; at the newest slot, or if the
+    environment has a fixed time, it is the time of `environment`. `limit_bytes` is the maximum size of a message.
+
+    Slots that are not computed yet are computed in memory. A slot that a fork shares is its owner's.
 
     Raises:
         NotFound: there is no such process or slot.
-        Refused: the message cannot be sent, or the fixed time is before that of the slot.
+        Refused: the message is not acceptable, or the fixed time is before that of the slot.
         IntegrityError: what is stored is damaged.
-        Interrupted: the user wants to stop.
+        Interrupted: the caller was cancelled.
     """
     located = references.locate(context.session, process, reference)
     with context.session() as store:
@@ -71,21 +71,18 @@ def call(
         pid = lineage.owner(store, pid, slot)
         is_newest = slot == scheduler.get_head(store, pid).slot
         before = scheduler.get_assignment(store, pid, slot)
+        definition = lineage.get_definition(store, pid)
     asked = _asked(message, pid, signer, sender)
+    intake.check_origin(asked, definition)
     intake.check_size(dumps(asked), limit_bytes)
     assignment = _assignment(asked, pid, before, environment, is_newest=is_newest)
-    machine = context.machine()
 
-    def answer(context: Context) -> Base:
-        live = worker_at(context, pid, slot, machine=machine)
-        return transition.compute_slot(live.base, assignment, machine)
-
-    after = context.run(answer)
-    return Answer(pid, slot, message_id(asked), after["results"], transition.public_state(after))
+    results, state = context.run(lambda inner: try_at(inner, pid, slot, assignment))
+    return Answer(pid, slot, message_id(asked), results, state)
 
 
 def _asked(message: Message, process: str, signer: Key | None, sender: str | None) -> Message:
-    """The message as it is asked: signed, or with no more than a claim of whom it is from."""
+    """Return the message as it is asked: signed, or with a claim of its sender."""
     addressed = requests.addressed(message, process)
     if signer is not None:
         return sign(addressed, signer)
@@ -96,7 +93,7 @@ def _asked(message: Message, process: str, signer: Key | None, sender: str | Non
 def _assignment(
     message: Message, process: str, before: Message, environment: Environment, *, is_newest: bool
 ) -> Message:
-    """The assignment that the message would have after `before`; nobody signs it."""
+    """Return the unsigned assignment that the message would have after `before`."""
     head = scheduler.head_after(before)
     is_then = environment.timestamp_ms is None and not is_newest
     time_ms = head.timestamp_ms if is_then else scheduler.timestamp_after(head, environment)

@@ -1,6 +1,9 @@
-"""In what two states of a process differ: public keys, results, globals, memory, gas.
+"""Compare two states of a process: public keys, results, globals, memory, gas.
 
-Both are stood at in memory, one after the other, and nothing is stored. It must never write.
+Both states are rebuilt in memory, one after the other.
+
+Invariants:
+    Nothing is written here.
 """
 
 from __future__ import annotations
@@ -37,9 +40,9 @@ _CHANGED = rb"[^\0]+(?:\0{1,%d}[^\0]+)*" % (GAP_BYTES - 1)
 
 
 class Change(NamedTuple):
-    """A value that is another one, at a path of keys joined by `/`; the elements of a list are 1, 2, ...
+    """A value that differs. `path` joins keys with `/`; list elements are numbered from 1.
 
-    Of a value that is in one of the two only, the other is not `there`: `before` or `after` is None then.
+    If only one state has the value, the other's is None, and `was_there` or `is_there` is False.
     """
 
     path: str
@@ -50,7 +53,7 @@ class Change(NamedTuple):
 
 
 class Range(NamedTuple):
-    """Bytes of a page of memory, from `offset` in it, that are others; the first of them, before and after."""
+    """Bytes of a memory page that differ, from `offset` in the page. `before` and `after` hold the first of them."""
 
     page: int
     offset: int
@@ -60,7 +63,7 @@ class Range(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What differs in linear memory. Sizes are in pages of 64 KiB; a page that is not there counts as zeros.
+    """What differs in linear memory. Sizes are in pages of 64 KiB; a missing page counts as zeros.
 
     `left_out` counts the ranges beyond `MOST_RANGES`.
     """
@@ -74,7 +77,7 @@ class Memory(NamedTuple):
 
 
 class Side(NamedTuple):
-    """One of the two states: its slot, its hashpath, and the gas of its message, if that is known."""
+    """One of the two states: its slot, its hashpath, and the gas of its message if known."""
 
     slot: int
     hashpath: str
@@ -82,9 +85,10 @@ class Side(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """In what the state of a process at one slot differs from that at another.
+    """How the state of a process at one slot differs from its state at another.
 
-    `results` are those of the two slots' messages, without gas: they belong to the messages, not to the states.
+    `results` compares the results of the two slots' messages, without gas. They belong to the messages, not to the
+    states.
     """
 
     process: str
@@ -97,13 +101,13 @@ class Difference(NamedTuple):
 
     @property
     def is_none(self) -> bool:
-        """Whether the two states are the same: every public key, every global, every byte of memory."""
+        """Whether the two states are equal: every public key, every global, every byte of memory."""
         memory = self.memory
         return not (self.keys or self.globals or memory.changed_bytes or memory.pages_before != memory.pages_after)
 
 
 class _Stood(NamedTuple):
-    """What is kept of a state: the pages of its memory that are not all zeros, and what is beside memory."""
+    """What is kept of a state: the memory pages that are not all zeros, and everything beside memory."""
 
     side: Side
     public: Message
@@ -115,13 +119,13 @@ class _Stood(NamedTuple):
 
 
 def difference(context: Context, process: str, before: str | int, after: str | int) -> Difference:
-    """In what the state at the slot `after` differs from that at `before`, which may be the later one.
+    """Return how the state at slot `after` differs from the state at `before`. `after` may be the earlier slot.
 
     Raises:
         NotFound: there is no such process or slot.
-        Refused: one of the two is no reference.
+        Refused: `before` or `after` is not a slot reference.
         IntegrityError: what is stored is damaged.
-        Interrupted: the user wants to stop.
+        Interrupted: the caller was cancelled.
     """
     from hb.wasm.tracing import compare_globals
 
@@ -144,7 +148,7 @@ def difference(context: Context, process: str, before: str | int, after: str | i
 
 
 def changes(before: Value, after: Value, path: str = "") -> Iterator[Change]:
-    """Where two values differ, innermost first: maps key by key, lists element by element."""
+    """Yield where two values differ, innermost first: maps key by key, lists element by element."""
     one, other = _parts(before), _parts(after)
     if one is None or other is None or isinstance(before, list) != isinstance(after, list):
         if dumps(before) != dumps(after):
@@ -162,7 +166,7 @@ def changes(before: Value, after: Value, path: str = "") -> Iterator[Change]:
 
 
 def _parts(value: Value) -> Mapping[str, Value] | None:
-    """The parts of a value that has any, by the names that they have in a path."""
+    """Return the parts of a map or list under the names that they have in a path; None for any other value."""
     if isinstance(value, dict):
         return value
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""Forks: processes that share another's history up to a slot, and go their own way from there.
+"""Forks: processes that share another's history up to a slot and continue on their own.
 
-A fork's first slot has its definition as its message, and the state of the slot before it. Nothing of the origin is
-copied or written to, but for slots of it that were not computed yet. What is made is one batch.
+The message in a fork's first own slot is its definition. That slot has the state of the slot before it. Nothing of the
+origin is copied. Slots of the origin that were not computed are computed; otherwise the origin does not change.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 
 class _Left(NamedTuple):
-    """What a fork goes on from: the origin's definition, the slot, its hashpath, and where the schedule was there."""
+    """Where a fork leaves: the origin's slot and hashpath, its definition, and the head of its schedule at that
+    slot."""
 
     origin: Origin
     definition: Message
@@ -46,17 +47,17 @@ def fork(
     anchor: str | None = None,
     name: str | None = None,
 ) -> Scheduled:
-    """Makes a process that shares the history of `process` up to `slot`, which is computed if it was not.
+    """Make a process that shares the history of `process` up to `slot`. The slot is computed if it was not.
 
-    Its definition is signed by `signer` and is the message in its first slot, the one after `slot`. From there on it
-    runs `module`, if that is given: the bytes of an image. A fork that is repeated with the same anchor is the same
-    process, and is not made twice.
+    Its definition is signed by `signer` and is the message in its first own slot, the one after `slot`. If `module` is
+    given, the bytes of an image, the fork runs it from there on. A fork that is repeated with the same anchor is the
+    same process, and is not made twice.
 
     Raises:
         NotFound: there is no such process or slot.
-        Refused: a tag or the name is not acceptable, or the module is not, or cannot take over the state, or the
-            process comes from as many others as one can.
-        Interrupted, IntegrityError: as `compute`.
+        Refused: a tag, the name or the module is not acceptable, the module cannot take over the state, or the process
+            has as many ancestors as one may have.
+        Interrupted, IntegrityError: as `driver.compute`.
     """
     if name is not None:
         names.check(name)
@@ -65,7 +66,7 @@ def fork(
         owner = lineage.owner(store, pid, number)
         if len(lineage.segments(store, owner)) > lineage.MOST_ORIGINS:
             raise Refused(f"a process comes from {lineage.MOST_ORIGINS} others at the most, and {owner} does already")
-    driver.compute(context, pid, number)
+    driver.ensure_computed(context, pid, number)
     with context.session() as store:
         left = _left(store, owner, number)
     scheduler_key = context.scheduler_key()
@@ -100,7 +101,7 @@ def _left(store: Store, owner: str, slot: int) -> _Left:
     if record is None:
         raise IntegrityError("a slot that was just computed is gone", process=owner, slot=slot)
     return _Left(
-        Origin(owner, slot, str(record["hashpath"])),
+        Origin(owner, slot, record.hashpath),
         lineage.get_definition(store, owner),
         scheduler.head_after(scheduler.get_assignment(store, owner, slot)),
     )

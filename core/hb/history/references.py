@@ -1,7 +1,10 @@
-"""What people call slots by: numbers, `now`, and the IDs of messages and of assignments.
+"""Slot references: numbers, `now`, and the IDs of messages and assignments.
 
-The store has an index of messages, and none of assignments: the slot of one is looked for in the schedule itself, in
-short slices. It must never compute, nor write.
+The store has an index of messages but none of assignments. An assignment's slot is found by searching the schedule, in
+short sessions.
+
+Invariants:
+    Nothing is computed or written here.
 """
 
 from __future__ import annotations
@@ -24,11 +27,11 @@ WINDOW_BYTES = 16 << 20
 
 
 def resolve(open_store: OpenStore, process: str, reference: str | int) -> tuple[str, int]:
-    """The process ID that `process` stands for, and the slot of it that `reference` stands for.
+    """Return the process ID that `process` stands for, and the slot that `reference` stands for.
 
     Raises:
         NotFound: there is no such process, slot, message or assignment.
-        Refused: the one is the beginning of several IDs, or the other is no reference.
+        Refused: `process` is the beginning of several IDs, or `reference` is not a slot reference.
         IntegrityError: what is stored of the slot is damaged.
     """
     located = locate(open_store, process, reference)
@@ -38,7 +41,7 @@ def resolve(open_store: OpenStore, process: str, reference: str | int) -> tuple[
 
 
 def locate(open_store: OpenStore, process: str, reference: str | int) -> str | int:
-    """The slot that an ID stands for; any other reference as it is: what that stands for is told by one read.
+    """Return the slot of an assignment or message ID. Return any other reference unchanged: one read can resolve it.
 
     Raises:
         NotFound, Refused, IntegrityError: as `resolve`.
@@ -59,7 +62,8 @@ def locate(open_store: OpenStore, process: str, reference: str | int) -> str | i
 
 
 def _look(store: Store, process: str, name: str, last: int) -> tuple[int | None, int]:
-    """The slot of the assignment `name`, if it is among those next before `last`, and where to look on."""
+    """Search one window of the schedule, backwards from `last`, for the assignment `name`. Return its slot or None, and
+    where to continue."""
     key = b'"%s":{' % name.encode()
     size = 0
     for count, (place, raw) in enumerate(store.scan(*keys.assignments(process, 0, last), reverse=True), 1):

@@ -1,19 +1,20 @@
-"""A process's whole schedule run against other code: in which slots that would have given something else.
+"""Run a whole schedule against other code, and find the slots that come out differently.
 
-What comes of a slot is its state and its results; gas is counted, and is no difference. It must never write anything:
-slots that are not computed are, in memory, and each time.
+A slot differs if its state or its results differ. Gas is counted but is not a difference.
+
+Invariants:
+    Nothing is written here. Slots that are not computed are computed in memory, each time.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb.compute import comparison, fresh
-from hb.devices.device import Machine
 from hb.errors import IntegrityError
 from hb.history import references, upgrade
 from hb.protocol import definition as definitions
-from hb.protocol.message import loads_message
 from hb.records import cache, images, lineage, links
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
     from hb.compute.comparison import Difference
     from hb.compute.context import Context
+    from hb.devices.device import Machine
     from hb.protocol.message import Message
+    from hb.records.cache import SlotRecord
     from hb.wasm.module import Module
 
 WINDOW_SLOTS = 1000
@@ -30,7 +33,7 @@ _DEVICE_KEYS = ("execution-device", "device-stack", "passes")
 
 
 class Change(NamedTuple):
-    """A slot that comes out otherwise, in what, and the gas that the old code and the new one used for it."""
+    """A slot that comes out differently: where it differs, and the gas that the old and the new code used."""
 
     slot: int
     differences: list[Difference]
@@ -39,7 +42,7 @@ class Change(NamedTuple):
 
 
 class Rerun(NamedTuple):
-    """What running a schedule against other code came to: the slots up to `last` were compared."""
+    """The outcome of running a schedule against other code. Slots up to `last` were compared."""
 
     process: str
     last: int
@@ -58,21 +61,22 @@ def rerun(
     on_change: Callable[[Change], None],
     every: bool = False,
 ) -> Rerun:
-    """Runs the schedule of a process up to slot `to` against `module`, from the definition on, and stores nothing.
+    """Run the schedule of a process up to slot `to` against `module`, starting from its definition. Store nothing.
 
-    `on_change` hears of the first slot that comes out otherwise, where it ends; with `every`, of each such slot.
+    Stop at the first slot that comes out differently, after calling `on_change` with it. With `every`, go on, and call
+    `on_change` for each such slot.
 
     Raises:
         NotFound: there is no such process or slot.
-        Refused: the module is not acceptable, has another ABI, or cannot begin from the definition.
+        Refused: the module is not acceptable, has another ABI, or cannot start from the definition.
         IntegrityError: what is stored is damaged.
-        Interrupted: the user wants to stop.
+        Interrupted: the caller was cancelled.
     """
     pid, last = references.resolve(context.session, process, to)
     taken = images.take(module)
-    machine = context.machine(taken.stored)
 
     def work(context: Context) -> Rerun:
+        machine = context.machine(taken.stored)
         new = machine.load_module(taken.runs)
         before = _before(context, pid, last, machine)
         after = _after(context, pid, last, machine, new)
@@ -85,15 +89,15 @@ def _compare(
     context: Context,
     process: str,
     last: int,
-    before: Iterator[Message],
-    after: Iterator[Message],
+    before: Iterator[SlotRecord],
+    after: Iterator[SlotRecord],
     on_change: Callable[[Change], None],
     *,
     every: bool,
 ) -> Rerun:
     found = Rerun(process, last, 0, None, 0, 0)
     for slot, (old, new) in enumerate(zip(before, after, strict=True)):
-        change = Change(slot, _differences(old, new), _gas(old), _gas(new))
+        change = Change(slot, _differences(old, new), old.gas or 0, new.gas or 0)
         found = found._replace(
             gas_before=found.gas_before + change.gas_before, gas_after=found.gas_after + change.gas_after
         )
@@ -107,25 +111,27 @@ def _compare(
     return found
 
 
-def _before(context: Context, process: str, last: int, machine: Machine) -> Iterator[Message]:
-    """The records of all slots up to `last`: those that are stored, or, where one is not, all computed again."""
+def _before(context: Context, process: str, last: int, machine: Machine) -> Iterator[SlotRecord]:
+    """Yield the records of all slots up to `last`: the stored ones, or, if one is missing, all of them computed
+    again."""
     with context.session() as store:
         newest = cache.latest(store, process)
     if newest is None or newest < last:
-        for _, computed in fresh.run(context.session, process, last, machine, context.cancellation):
-            yield loads_message(computed.record)
+        for _, computed in fresh.run(context.session, process, last, machine):
+            yield cache.parse_record(computed.record, process, computed.slot)
         return
     for first in range(0, last + 1, WINDOW_SLOTS):
         end = min(last, first + WINDOW_SLOTS - 1)
         with context.session() as store:
-            found = [record for _, record in links.records(store, process, first, end)]
+            found = list(links.records(store, process, first, end))
         if len(found) != end - first + 1:
             raise IntegrityError("a slot record is gone", process=process, hint=f"`hb verify {process}` tells which")
         yield from found
 
 
-def _after(context: Context, process: str, last: int, machine: Machine, new: Module) -> Iterator[Message]:
-    """The records of all slots up to `last`, as `new` makes them; a definition keeps its ID and the old image's."""
+def _after(context: Context, process: str, last: int, machine: Machine, new: Module) -> Iterator[SlotRecord]:
+    """Yield the records of all slots up to `last`, as `new` makes them. Definitions keep their IDs and the old image's
+    ID."""
     with context.session() as store:
         ran = [lineage.get_definition(store, at.process) for at in lineage.segments(store, process)]
     for definition in ran:
@@ -137,20 +143,15 @@ def _after(context: Context, process: str, last: int, machine: Machine, new: Mod
         code = definitions.code(str(definition["image"]), devices, passes, None)
         return {**{key: value for key, value in definition.items() if key not in _DEVICE_KEYS}, **code}
 
-    other = Machine(lambda image: new)
-    for _, computed in fresh.run(context.session, process, last, other, context.cancellation, adapt):
-        yield loads_message(computed.record)
+    other = replace(machine, load=lambda image, cancellation: new)
+    for _, computed in fresh.run(context.session, process, last, other, adapt):
+        yield cache.parse_record(computed.record, process, computed.slot)
 
 
-def _differences(old: Message, new: Message) -> list[Difference]:
-    before, after = ({"results": _without_gas(record), "state": record["state"]} for record in (old, new))
+def _differences(old: SlotRecord, new: SlotRecord) -> list[Difference]:
+    before, after = (_outcome(record) for record in (old, new))
     return [found._replace(path=found.path.lstrip("/")) for found in comparison.differences(before, after, "")]
 
 
-def _without_gas(record: Message) -> Message:
-    return {key: value for key, value in cast("Message", record["results"]).items() if key != "gas"}
-
-
-def _gas(record: Message) -> int:
-    gas = cast("Message", record["results"]).get("gas")
-    return gas if isinstance(gas, int) else 0
+def _outcome(record: SlotRecord) -> Message:
+    return {"results": comparison.without_gas(record.results), "state": record.state}

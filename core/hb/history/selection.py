@@ -1,7 +1,10 @@
-"""The slots of a history that somebody asks for, window by window: by sender, by action, by outcome, since when.
+"""Select slots of a history by sender, action, outcome or time.
 
-However long a history is, no more of it is held than a window, and a window holds the store for one short slice. What
-the stored bytes of a slot rule out is not so much as parsed. It only looks: it must never compute or write.
+A history is read in windows of limited size. Each window is read in one short session, and only one is in memory. A
+slot is not parsed if its stored bytes already show that it is not wanted.
+
+Invariants:
+    Nothing is computed or written here.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from itertools import count
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
-from hb.compute import outcome
+from hb.cancellation import NEVER, Cancellation
 from hb.history import views as history
+from hb.protocol import outcome
 from hb.protocol.message import dumps
 from hb.records import cache, keys
 from hb.schedule import scheduler
@@ -24,21 +28,23 @@ if TYPE_CHECKING:
 
 WINDOW_SLOTS = 1000
 WINDOW_BYTES = 4 << 20
-"""So many slots, and about so many bytes of assignments and of records each, are looked at in one slice at the most."""
+"""Maximum size of a window: slots, and bytes of assignments and of records each. The last one may exceed the bytes."""
 
 NEAR_SLOTS = 4
-"""Slots that are so near to each other are read at once, with those between them."""
+"""Maximum distance of two wanted slots that are read together, along with the slots between them."""
 
 FOLLOW_SECONDS = 0.05
+"""How often a follower checks for a sign of something new."""
 PATIENCE_SECONDS = 1.0
-"""How often a follower looks for a sign of news, and how long it waits for one before it looks into the store."""
+"""How long a follower waits for a sign before it reads the store without one."""
 
 
 class Filter(NamedTuple):
-    """What a slot must have to be wanted.
+    """Conditions for a slot. A slot is wanted if it meets every condition that is given.
 
-    Its message was signed by an address that begins with one of `senders`, and asked for one of `actions`, if any are
-    named; it is computed, and its outcome is an error or is none, as `failed` says.
+    `senders`: an address that signed the message begins with one of these.
+    `actions`: the message's action is one of these.
+    `failed`: the slot is computed, and its outcome is an error (True) or not (False).
     """
 
     senders: tuple[str, ...] = ()
@@ -46,7 +52,7 @@ class Filter(NamedTuple):
     failed: bool | None = None
 
     def takes(self, view: SlotView) -> bool:
-        """Whether a slot is wanted."""
+        """Return whether a slot is wanted."""
         return (
             (not self.senders or (view.sender or "").startswith(self.senders))
             and (not self.actions or view.action in self.actions)
@@ -54,23 +60,24 @@ class Filter(NamedTuple):
         )
 
     def rules_out_assignment(self, raw: bytes) -> bool:
-        """Whether the stored bytes of an assignment tell that its slot is not wanted."""
+        """Return whether an assignment's stored bytes already show that its slot is not wanted."""
         senders = (b'"committer":"%b' % sender.encode() for sender in self.senders)
         actions = (dumps(action) for action in self.actions)
         return not (_has_any(raw, senders) and _has_any(raw, actions))
 
     def rules_out_record(self, raw: bytes) -> bool:
-        """Whether the stored bytes of a slot record tell that its slot is not wanted."""
+        """Return whether a slot record's stored bytes already show that its slot is not wanted."""
         return self.failed is True and b'"type":"error"' not in raw
 
 
 def _has_any(raw: bytes, texts: Iterable[bytes]) -> bool:
-    """Whether one of `texts` stands in `raw`, or there are none."""
+    """Return whether `raw` contains one of `texts`. Without texts, return True."""
     found = [text in raw for text in texts]
     return not found or any(found)
 
 
 EVERYTHING = Filter()
+"""A filter that wants every slot."""
 
 
 def select(
@@ -82,10 +89,12 @@ def select(
     *,
     reverse: bool = False,
 ) -> Iterator[SlotView]:
-    """Those wanted of the slots `first` to `last`, both included and scheduled, in order, or against it if `reverse`.
+    """Yield the wanted slots from `first` to `last`, both included, in order, or backwards with `reverse`.
+
+    All slots of the range must be scheduled.
 
     Raises:
-        IntegrityError: what is stored of one of them is damaged.
+        IntegrityError: the stored data of a slot is damaged.
     """
     while first <= last:
         with open_store() as store:
@@ -96,7 +105,7 @@ def select(
 
 
 def first_since(open_store: OpenStore, process: str, since_ms: int) -> int:
-    """The first slot that was assigned at `since_ms` or later; the one after the last, if none was.
+    """Return the first slot that was assigned at `since_ms` or later. If none was, return the newest slot plus one.
 
     Raises:
         NotFound: there is no such process.
@@ -113,13 +122,20 @@ def first_since(open_store: OpenStore, process: str, since_ms: int) -> int:
 
 
 def follow(
-    open_store: OpenStore, process: str, first: int | None, wanted: Filter, sign: Callable[[], object]
+    open_store: OpenStore,
+    process: str,
+    first: int | None,
+    wanted: Filter,
+    sign: Callable[[], object],
+    cancellation: Cancellation = NEVER,
 ) -> Iterator[SlotView]:
-    """The wanted slots from `first` on (None: those not computed yet), each when it is computed; it does not end.
+    """Yield the wanted slots from `first` on, each as soon as it is computed. It never ends.
 
-    `sign` gives another value after somebody was at the store. Slots are computed by others: this does not.
+    With `first` None, start after the newest computed slot. This function computes nothing; other
+    programs or threads do. `sign` returns a value that changes when something new is stored.
 
     Raises:
+        Interrupted: it was cancelled; this is how it ends.
         NotFound: there is no such process.
         IntegrityError: as `select`.
     """
@@ -135,13 +151,17 @@ def follow(
             continue
         until = monotonic() + PATIENCE_SECONDS
         while sign() == seen and monotonic() < until:
+            cancellation.check("following the process")
             sleep(FOLLOW_SECONDS)
 
 
 def _window(
     store: Store, process: str, first: int, last: int, wanted: Filter, *, reverse: bool
 ) -> tuple[int, int, list[int]]:
-    """The next slots that are looked at, from and to, and those of them that are not ruled out."""
+    """Return the first and the last slot of the next window, and its slots that must be parsed.
+
+    The other slots of the window are not wanted, as their stored bytes show.
+    """
     kept: dict[int, bool] = {}
     size = 0
     expected = count(last, -1) if reverse else count(first)
@@ -154,7 +174,7 @@ def _window(
         size += len(raw)
         if size >= WINDOW_BYTES or len(kept) >= WINDOW_SLOTS:
             break
-    # Where there is none of them, something is damaged: whoever reads the slots finds out.
+    # A window without assignments is damaged. Its slots are kept, so that reading them raises the error.
     if reverse:
         start, end = min(kept, default=max(first, last - WINDOW_SLOTS + 1)), last
     else:
@@ -172,7 +192,7 @@ def _window(
 
 
 def _views(store: Store, process: str, slots: list[int]) -> Iterator[SlotView]:
-    """The slots, and those between such as are near each other: one read takes them all."""
+    """Yield the views of `slots`, which are in order. Slots near each other come with the slots between them."""
     runs: list[list[int]] = []
     for slot in slots:
         if runs and slot - runs[-1][1] <= NEAR_SLOTS:

@@ -1,7 +1,10 @@
-"""One slot executed once more, watched: what was called, what the program asked of its host, and what it changed.
+"""Execute one slot again and record what happens: calls, host calls, and changes.
 
-It stands at the slot before and takes the message from there, as computing does. It must never write: every record
-stays as it was, and what comes out is held against what is stored.
+The state of the slot before is rebuilt in memory, and the message is computed from there. The outcome is compared with
+the stored record.
+
+Invariants:
+    Nothing is written here.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.compute import outcome, transition
+from hb.compute import transition
+from hb.compute.comparison import without_gas
 from hb.compute.standing import worker_at
-from hb.history import references
+from hb.history import references, views
+from hb.protocol import outcome
 from hb.protocol.message import dumps
 from hb.records import cache, lineage
 from hb.schedule import scheduler
@@ -21,6 +26,7 @@ from hb.schedule import scheduler
 if TYPE_CHECKING:
     from hb.compute.context import Context
     from hb.devices.device import Base, Machine
+    from hb.history.views import SlotView
     from hb.protocol.message import Message, Value
     from hb.records.cache import Image
     from hb.wasm.instance import Instance
@@ -34,7 +40,7 @@ MOST_HOST_CALLS = 1_000_000
 
 
 class KeyChange(NamedTuple):
-    """A public key that the slot changed; None where there was, or is, none."""
+    """A public key that the slot changed. `before` or `after` is None if the key was not there."""
 
     key: str
     before: Value
@@ -42,7 +48,7 @@ class KeyChange(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """In what the trace came out otherwise than it is stored: this is damage."""
+    """Where the trace differs from the stored record. This is damage."""
 
     what: str
     stored: str
@@ -53,10 +59,10 @@ class Difference(NamedTuple):
 class Trace:
     """What happened in one slot.
 
-    `calls` are the calls of exported functions, in order; `left_out` counts those beyond the most that are recorded.
-    `keys`, `globals` and `pages` are what the message changed; where it failed (`undone`), that was put back after it.
-    `pages_before` and `pages_after` are the size of the memory, in pages of 64 KiB. `differences` is None where the
-    slot is not computed, so that there is nothing to hold the trace against.
+    `calls` are the calls of exported functions, in order; `left_out` counts those beyond the recorded maximum. `keys`,
+    `globals` and `pages` are what the message changed. If it failed (`undone`), those changes were undone afterwards.
+    `pages_before` and `pages_after` are the memory size in pages of 64 KiB. `differences` is None if the slot is not
+    computed, because then there is nothing to compare with.
     """
 
     process: str
@@ -73,9 +79,14 @@ class Trace:
     undone: bool
     differences: list[Difference] | None
 
+    @property
+    def asked(self) -> SlotView:
+        """The slot as a history shows it before it is computed: who asked what."""
+        return views.view(self.process, self.assignment, None, image=False)
+
 
 class _Ran(NamedTuple):
-    """A slot after its execution: its state, the instance that it ran in, and the mirror of that as it was before."""
+    """A slot after its execution: its state, its instance, and the mirror of that instance as it was before."""
 
     public_before: Message
     after: Base
@@ -84,12 +95,12 @@ class _Ran(NamedTuple):
 
 
 def trace(context: Context, process: str, reference: str | int, *, host_calls: int = HOST_CALLS) -> Trace:
-    """Executes a slot once more and tells what happened; of the host calls in it, the first `host_calls` of each call.
+    """Execute a slot again and return what happened. The first `host_calls` host calls of each call are recorded.
 
     Raises:
         NotFound: there is no such process or slot.
-        Interrupted: the user wants to stop.
-        IntegrityError: what is stored is damaged, and the slot cannot be executed for it.
+        Interrupted: the caller was cancelled.
+        IntegrityError: what is stored is so damaged that the slot cannot be executed.
     """
     from hb.wasm.tracing import Recorder
 
@@ -132,7 +143,7 @@ def _trace(context: Context, process: str, slot: int, recorder: Recorder) -> Tra
 
 
 def _spawn(definition: Message, assignment: Message, machine: Machine, recorder: Recorder) -> _Ran:
-    """Slot 0: the process is made, and the message that makes it is computed where its program answers it."""
+    """Execute slot 0: initialise the process, and compute its spawn message if its program answers that."""
     from hb.wasm.memory import Mirror
 
     recorder.on = True
@@ -145,7 +156,7 @@ def _spawn(definition: Message, assignment: Message, machine: Machine, recorder:
 
 
 def _enter(before: Base, after: Base) -> _Ran:
-    """The slot where a fork left: it takes over a state, and nothing runs."""
+    """Return the slot where a fork left: it takes over a state, and nothing runs."""
     from hb.wasm.memory import Mirror
 
     instance: Instance = after["priv"].instance
@@ -172,20 +183,21 @@ def _changed_keys(before: Message, after: Message) -> list[KeyChange]:
 
 
 def _differences(context: Context, process: str, slot: int, ran: _Ran, *, undone: bool) -> list[Difference] | None:
-    """In what the slot came out otherwise than it is stored; None where it is not."""
+    """Return where the slot differs from its stored record; None if it has none."""
     from hb.wasm.engine import ENGINE
 
     with context.session() as store:
-        record = cache.read(store, process, slot)
+        raw = cache.read_bytes(store, process, slot)
         has_image = not undone and cache.image_digest(store, process, slot) is not None
         image = cache.read_image(store, process, slot) if has_image else None
-    if record is None:
+    if raw is None:
         return None
-    stored, traced = record.get("results"), ran.after["results"]
-    if record.get("engine") != ENGINE:
-        # Gas of unequal engines is not equal, and nobody said that it is.
-        stored, traced = _without_gas(stored), _without_gas(traced)
-    pairs = (("results", stored, traced), ("state", record.get("state"), transition.public_state(ran.after)))
+    record = cache.parse_record(raw, process, slot)
+    stored, traced = record.results, ran.after["results"]
+    if record.engine != ENGINE:
+        # Only equal engines agree on gas.
+        stored, traced = without_gas(stored), without_gas(traced)
+    pairs = (("results", stored, traced), ("state", record.state, transition.public_state(ran.after)))
     found = [Difference(what, _shown(one), _shown(other)) for what, one, other in pairs if dumps(one) != dumps(other)]
     return found + ([] if image is None else _image_differences(image, ran.instance))
 
@@ -203,10 +215,6 @@ def _image_differences(image: Image, instance: Instance) -> list[Difference]:
             found.append(Difference(f"memory page {page}", stored, traced))
             break
     return found
-
-
-def _without_gas(results: Value) -> Value:
-    return {key: value for key, value in results.items() if key != "gas"} if isinstance(results, dict) else results
 
 
 def _shown(value: Value) -> str:

@@ -1,6 +1,10 @@
-"""Other code for a process that has come some way: whether a module can take over its memory and its globals.
+"""Check whether another module can take over a process's memory and globals, for a fork that runs the new module.
 
-Nothing is made here: what does not fit is refused, and says why.
+A module that does not fit is refused with the reason.
+
+Invariants:
+    Nothing is stored here.
+    No message is run here.
 """
 
 from __future__ import annotations
@@ -26,15 +30,17 @@ _ABI = {"ao": "the AO ABI", "function": "plain functions"}
 
 
 def code(context: Context, definition: Message, origin: Origin, taken: Taken) -> Message:
-    """The keys of a definition that has the process of `definition` go on with the image `taken`.
+    """Return the keys that a fork's definition needs to run the module `taken`.
+
+    `definition` is that of the process, and `origin` the slot where the fork leaves it.
 
     Raises:
-        Refused: the module is not acceptable, or what the process has at the slot of `origin` does not fit it.
+        Refused: the module cannot run here, or does not fit the state at that slot.
         Interrupted, IntegrityError: as `worker_at`.
     """
-    machine = context.machine(taken.stored)
 
     def work(context: Context) -> Message:
+        machine = context.machine(taken.stored)
         new = machine.load_module(taken.runs)
         old = machine.load_module(definitions.runs(definition))
         check_code(old.info, new.info)
@@ -42,43 +48,47 @@ def code(context: Context, definition: Message, origin: Origin, taken: Taken) ->
         said = definitions.code(taken.image, devices, passes, taken.converted)
         live = worker_at(context, origin.process, origin.slot, machine=machine)
         check_fit(old, new, live.base["priv"].instance.memory_pages)
-        _try(live, definition, said, machine)
+        _try_to_load(live, definition, said, machine)
         return said
 
     return context.run(work)
 
 
 def check_code(old: ModuleInfo, new: ModuleInfo) -> None:
-    """Makes sure that a module is called as the one before it is.
+    """Make sure that two modules have the same ABI.
 
     Raises:
-        Refused: it has another ABI.
+        Refused: they differ.
     """
     if old.abi != new.abi:
         raise Refused(f"the module has {_ABI[new.abi]}, the process has {_ABI[old.abi]}")
 
 
 def devices_for(definition: Message, old: ModuleInfo, new: ModuleInfo) -> tuple[list[str], int | None]:
-    """The devices and passes that a module runs as in another's place: its own, unless others were asked for."""
+    """Return the devices and passes for a module that replaces another.
+
+    If the definition has the defaults of the old module, use those of the new one. Otherwise keep the
+    definition's devices.
+    """
     had = definitions.execution_devices(definition)
     return execution_for([] if had == execution_for([], old)[0] else had, new)
 
 
 def check_fit(old: Module, new: Module, pages: int) -> None:
-    """Makes sure that a module can have the memory, of so many pages, and the globals that another has.
+    """Make sure that the module `new` can take over a memory of `pages` pages, and globals, from the module `old`.
 
     Raises:
-        Refused: it cannot; says in what they differ.
+        Refused: it cannot. The sentence names the difference.
     """
     _check_memory(old.info, new.info, pages)
     had, has = _globals(old), _globals(new)
     if len(had) != len(has):
-        raise Refused(f"the module has {_counted(has)}, the process has {_counted(had)}")
+        raise Refused(f"the module has {_globals_text(has)}, the process has {_globals_text(had)}")
     for number, (one, other) in enumerate(zip(had, has, strict=True), 1):
         if one != other:
             raise Refused(
-                f"mutable global {number} of {len(had)} is {_described(*other)} in the module, "
-                f"and {_described(*one)} in the process"
+                f"mutable global {number} of {len(had)} is {_global_text(*other)} in the module, "
+                f"and {_global_text(*one)} in the process"
             )
 
 
@@ -105,28 +115,28 @@ def _width(is64: bool) -> str:
 
 
 def _globals(module: Module) -> list[tuple[str, tuple[str, ...]]]:
-    """The type and the public names of every mutable global, in index order."""
+    """Return the type and the public names of every mutable global, in index order."""
     names: dict[int, list[str]] = {}
     for export in module.info.exports:
         if export.kind == "global":
             names.setdefault(export.item, []).append(normal_key(export.name))
-    # A state's own name for a global ends with its index.
+    # The names in `state.globals` end with a dot and the index of the global.
     return [(type_, tuple(sorted(names.get(int(name.rpartition(".")[2]), [])))) for name, type_ in module.state.globals]
 
 
-def _counted(found: list[tuple[str, tuple[str, ...]]]) -> str:
+def _globals_text(found: list[tuple[str, tuple[str, ...]]]) -> str:
     public = ", ".join(name for _, called in found for name in called) or "none"
     return f"{len(found)} mutable globals (exported: {public})"
 
 
-def _described(type_: str, names: tuple[str, ...]) -> str:
+def _global_text(type_: str, names: tuple[str, ...]) -> str:
     return f"of type {type_}, " + (f"exported as {', '.join(names)}" if names else "not exported")
 
 
-def _try(live: Worker, definition: Message, said: Message, machine: Machine) -> None:
-    """Gives an instance of the module the state that it is to take over."""
+def _try_to_load(live: Worker, definition: Message, said: Message, machine: Machine) -> None:
+    """Load the state of `live` into an instance of the new module, to see whether that works."""
     rest = {key: value for key, value in definition.items() if key not in definitions.CODE_KEYS}
     try:
-        live.fork(live.process, {**rest, **said}, machine)
+        live.copy_to(live.process, {**rest, **said}, machine)
     except IntegrityError as error:
         raise Refused(f"the module cannot take over the state of the process: {error.what}") from error

@@ -1,6 +1,7 @@
-"""A process's past, as it is: slot by slot, what came in and what it gave.
+"""The past of a process as it is stored, slot by slot: what came in and what came out.
 
-It only looks: it must never compute or write.
+Invariants:
+    Nothing is computed or written here.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.errors import NotFound, Refused
+from hb.errors import IntegrityError, NotFound, Refused
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import committers, message_id
-from hb.records import cache, keys, lineage, links
+from hb.records import cache, keys, lineage, links, names
 from hb.schedule import scheduler
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 
     from hb.protocol.definition import Origin
     from hb.protocol.message import Message, Value
-    from hb.storage.store import Store
+    from hb.records.cache import SlotRecord
+    from hb.storage.store import OpenStore, Store
 
 _REFERENCE = r"now(?:~([0-9]{1,20}))?"
 _NUMBER = r"[0-9]{1,20}"
 _PREFIX = r"[A-Za-z0-9_-]{6,42}"
 _SHOWN = 10
+LISTED_AT_ONCE = 20
+"""Maximum processes that one session of a list reads."""
 
 
 class StateView(NamedTuple):
@@ -36,13 +40,15 @@ class StateView(NamedTuple):
     slot: int
     state: Message
     hashpath: str
-    record: Message
+    record: SlotRecord
 
 
 class ProcessView(NamedTuple):
-    """A process as a list shows it. `slots` are scheduled; `computed` is the newest computed one, or None.
+    """A process as a list shows it. `slots` counts the scheduled slots; `computed` is the newest computed slot, or
+    None.
 
-    `origin` is where it left another process, if it is a fork.
+    `origin` is where it left another process, if it is a fork. `trouble` says what is damaged, if something is; then
+    only `process` and `names` are known.
     """
 
     process: str
@@ -54,14 +60,16 @@ class ProcessView(NamedTuple):
     spawned_ms: int
     latest_ms: int
     origin: Origin | None = None
+    trouble: IntegrityError | None = None
 
 
 class SlotView(NamedTuple):
-    """One slot: its assignment, and what computing it gave where it is computed (else those are None).
+    """One slot: its assignment, and what computing it gave. If it is not computed, `computed` is False and the rest is
+    None.
 
-    `sender` is the address that signed the message; `state` the public keys; `changed` says whether the slot left
-    anything other than it was, and `image` whether a memory image of it is stored. `origin` is where a fork left
-    another process, at the slot whose message made it.
+    `sender` is the address that signed the message. `state` holds the public keys. `changed` is False if the slot
+    changed nothing. `image` says whether a memory image is stored. `origin` says where a fork left another process; it
+    is set at the fork's first own slot.
     """
 
     process: str
@@ -84,10 +92,10 @@ class SlotView(NamedTuple):
 
 
 def resolve_slot(store: Store, process: str, reference: str | int) -> int:
-    """The slot that `reference` stands for: a number, `now`, `now~K`, or the ID of a scheduled message.
+    """Return the slot that `reference` stands for: a number, `now`, `now~K`, or the ID of a scheduled message.
 
-    Of the ID, 6 characters or more may stand for it where no other message of the process begins with them. The IDs of
-    assignments are for `references.resolve`.
+    The first 6 or more characters of a message ID are enough if no other message of the process begins with them. The
+    IDs of assignments are for `references.resolve`.
 
     Raises:
         Refused: it is none of these, or the beginning of several IDs.
@@ -114,7 +122,7 @@ def resolve_slot(store: Store, process: str, reference: str | int) -> int:
 
 
 def _find_message(store: Store, process: str, prefix: str) -> int:
-    """The slot of the only message of `process` whose ID begins with `prefix`."""
+    """Return the slot of the only message of `process` whose ID begins with `prefix`."""
     owners = {segment.process for segment in lineage.segments(store, process)}
     names = (keys.message_of(key) for key, _ in store.scan(*keys.messages(prefix)) if keys.process_of(key) in owners)
     # A fork has not all messages of its origin.
@@ -134,12 +142,12 @@ def _find_message(store: Store, process: str, prefix: str) -> int:
 
 
 def slot_views(store: Store, process: str, first: int, last: int) -> Iterator[SlotView]:
-    """The slots `first` to `last`, both included and both scheduled, in order.
+    """Yield the views of slots `first` to `last`, both included and scheduled, in order.
 
     Raises:
         IntegrityError: what is stored of one of them is damaged.
     """
-    records = dict(links.records(store, process, first, last))
+    records = {record.slot: record for record in links.records(store, process, first, last)}
     images = {keys.slot_of(key) for key, _ in store.scan(*keys.memory_images(process, first, last))}
     for assignment in scheduler.assignments(store, process, first, last):
         slot = assignment["slot"]
@@ -147,11 +155,11 @@ def slot_views(store: Store, process: str, first: int, last: int) -> Iterator[Sl
         yield view(process, assignment, records.get(slot), image=slot in images)
 
 
-def view(process: str, assignment: Message, record: Message | None, *, image: bool) -> SlotView:
-    """A slot's assignment and, where there is one, its record as one value.
+def view(process: str, assignment: Message, record: SlotRecord | None, *, image: bool) -> SlotView:
+    """Return the view of a slot from its assignment and, if it is computed, its record.
 
     Raises:
-        IntegrityError: the record is of another assignment.
+        IntegrityError: the record belongs to another assignment.
     """
     message = assignment["body"]
     slot, timestamp_ms = assignment["slot"], assignment["timestamp"]
@@ -176,35 +184,57 @@ def view(process: str, assignment: Message, record: Message | None, *, image: bo
     if record is None:
         return seen
     links.check_assignment(record, seen.assignment, message_id(assignment, "every"), process)
-    return _with_record(seen, record, image=image)
-
-
-def _with_record(seen: SlotView, record: Message, *, image: bool) -> SlotView:
-
-    results, state, changed = record["results"], record["state"], record["changed"]
-    assert isinstance(results, dict)
-    assert isinstance(state, dict)
-    gas = results.get("gas")
     return seen._replace(
         computed=True,
-        hashpath=str(record["hashpath"]),
-        results=results,
-        state=state,
-        changed=bool(changed),
-        gas=gas if isinstance(gas, int) else None,
+        hashpath=record.hashpath,
+        results=record.results,
+        state=record.state,
+        changed=record.changed,
+        gas=record.gas,
         image=image,
     )
 
 
+def list_processes(session: OpenStore) -> list[ProcessView]:
+    """Return a view of each process, the oldest first. Damaged ones are last, with their `trouble`.
+
+    Each session reads only a few processes, so that others wait no longer than that takes.
+    """
+    with session() as store:
+        named, processes = names.read_all(store), scheduler.processes(store)
+    found = []
+    for first in range(0, len(processes), LISTED_AT_ONCE):
+        with session() as store:
+            found += [listed(store, process, named) for process in processes[first : first + LISTED_AT_ONCE]]
+    return sorted(found, key=lambda view: (view.trouble is not None, view.spawned_ms, view.process))
+
+
+def listed(store: Store, process: str, named: dict[str, str]) -> ProcessView:
+    """Return a process as a list shows it, or as one in trouble: one damaged process must not hide the others.
+
+    `named` maps each name to the process ID that it stands for.
+    """
+    try:
+        return process_view(store, process, named)
+    except (IntegrityError, Refused, NotFound) as error:
+        trouble = error if isinstance(error, IntegrityError) else IntegrityError(error.message, process=process)
+        return ProcessView(process, _names_of(process, named), 0, None, "", [], 0, 0, trouble=trouble)
+
+
 def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessView:
-    """A process as a list shows it; `named` are all names, and the process ID that each stands for."""
+    """Return a process as a list shows it; `named` maps each name to the process ID that it stands for.
+
+    Raises:
+        NotFound: there is no such process.
+        IntegrityError: what is stored of it is damaged.
+    """
     definition = lineage.get_definition(store, process)
     head = scheduler.get_head(store, process)
     spawned = scheduler.get_assignment(store, process, lineage.first_slot(store, process))["timestamp"]
     assert isinstance(spawned, int)
     return ProcessView(
         process=process,
-        names=[name for name, pid in named.items() if pid == process],
+        names=_names_of(process, named),
         slots=head.slot + 1,
         computed=cache.latest(store, process),
         image=str(definition["image"]),
@@ -215,8 +245,12 @@ def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessVi
     )
 
 
+def _names_of(process: str, named: dict[str, str]) -> list[str]:
+    return [name for name, pid in named.items() if pid == process]
+
+
 def find_state(store: Store, process: str, slot: int) -> StateView | None:
-    """The state of `slot`, or None where it is not computed.
+    """Return the state of `slot`, or None if it is not computed.
 
     Raises:
         IntegrityError: what is stored of it is damaged.
@@ -224,16 +258,14 @@ def find_state(store: Store, process: str, slot: int) -> StateView | None:
     record = links.read(store, process, slot)
     if record is None:
         return None
-    public, results = record["state"], record["results"]
-    assert isinstance(public, dict)
     state: Message = {
-        **public,
+        **record.state,
         "at-slot": slot,
         "device": definitions.PROCESS_DEVICE,
         "process": lineage.get_definition(store, lineage.owner(store, process, slot)),
-        "results": results,
+        "results": record.results,
     }
-    image = record.get("image") or cache.image_digest(store, process, slot)
+    image = record.image or cache.image_digest(store, process, slot)
     if image is not None:
         state["image"] = image
-    return StateView(process, slot, state, str(record["hashpath"]), record)
+    return StateView(process, slot, state, record.hashpath, record)

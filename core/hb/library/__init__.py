@@ -13,30 +13,37 @@ True
 `hb.open()` is the home that the command line would use, `hb.open(PATH)` another one; `hb.memory()` is one that leaves
 nothing behind, and `hb.frozen()` one in which the same test gives the same IDs.
 
-A *slot*, wherever one is asked for, is what it is on the command line: a number, "now", "now~1", or the ID of a message
-or of an assignment.
-What a program does is a value, a `Result`; what is raised are the errors of `hb.errors`.
+A slot is given as on the command line: a number, "now", "now~1", or the ID of a message or of an assignment.
+What a program does is a value, a `Result`. What is raised are the errors of `hb.errors`.
 
-This is a face of `hb.node`: it must hold no AO logic. Nothing else here reads the user's environment, and it does so in
-`open` alone.
+Invariants:
+    No AO logic: each verb calls a function of a room.
+    Only `open` reads the user's environment.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hb import home as homes
-from hb.compute.modules import Compiled
-from hb.errors import NoHome
-from hb.library.home import Clock, FrozenHome, Home, wat
+from hb.errors import HomeUnusable, NoHome
+from hb.library.home import Clock, FrozenHome, Home
 from hb.library.process import Process, Sent, message
-from hb.library.result import Result
-from hb.library.verified import VerifiedFile, verify_file
-from hb.memory_home import MemoryHome
-from hb.node import Node
+from hb.library.result import Answer, Result
+from hb.library.scope import wat
+from hb.library.verified import VerifiedFile, file_form, find_file_damage, is_history_file, verify_file
+
+if TYPE_CHECKING:
+    from hb.binary.info import ModuleInfo
+    from hb.compute.modules import Compiled
+    from hb.devices.verdict import Verdict
+    from hb.memory_home import MemoryHome
 
 __all__ = [
+    "Answer",
     "Clock",
     "FrozenHome",
     "Home",
@@ -44,7 +51,13 @@ __all__ = [
     "Result",
     "Sent",
     "VerifiedFile",
+    "create",
+    "file_form",
+    "find",
+    "find_file_damage",
     "frozen",
+    "inspect_module",
+    "is_history_file",
     "memory",
     "message",
     "open",
@@ -57,34 +70,75 @@ FROZEN_MS = 1_700_000_000_000
 
 IN_MEMORY = ":memory:"
 
-_COMPILED = Compiled()
-
 
 def open(  # noqa: A001
-    home: str | os.PathLike[str] | None = None, *, create: bool = True, lock_timeout_s: float | None = None
+    home: str | os.PathLike[str] | None = None,
+    *,
+    create: bool = True,
+    lock_timeout_s: float | None = None,
+    keep_open: bool = True,
 ) -> Home:
-    """The home in the directory `home`; ":memory:" is `memory()`.
+    """Return the home in the directory `home`; ":memory:" is `memory()`.
 
     Without `home` it is the one that the command line would use: $HB_HOME, else the nearest directory `.hb` in the
-    working directory or above, else the one among the user's data. Where there is none, it is made, with a key
-    `default`, if `create`. `lock_timeout_s` is how long to wait while others use it (None: as its settings say).
+    working directory or above, else the one among the user's data. If there is none and `create` is true, it is made,
+    with a key `default`. `lock_timeout_s` is how long to wait while others use it; by default, what its settings say.
 
-    Its store stays open between calls as long as no other program waits for it. A child that is forked cannot use it.
+    With `keep_open`, its store stays open between calls as long as no other program waits for it. A child that is
+    forked cannot use it.
 
     Raises:
-        NoHome: there is none, and it is not to be made.
-        Refused, IntegrityError, HomeUnusable: there is something else, or it is damaged, or not to be read.
+        NoHome: there is none, and `create` is false.
+        Refused, IntegrityError, HomeUnusable: there is something else, it is damaged, or it cannot be read.
     """
     if home == IN_MEMORY:
         return memory()
     path = _default_path() if home is None else Path(home)
     try:
-        found = homes.open_home(path, keep_open=True)
+        found = homes.open_home(path, keep_open=keep_open)
     except NoHome:
         if not create:
             raise
-        found = homes.open_home(homes.create(path).path, keep_open=True)
-    return Home(Node(found, lock_timeout_s=lock_timeout_s))
+        found = homes.open_home(homes.create(path).path, keep_open=keep_open)
+    return Home(found, lock_timeout_s=lock_timeout_s)
+
+
+def create(path: str | os.PathLike[str], *, seed: bytes | None = None) -> Home:
+    """Make a home in the directory `path`, with a key `default`, or open the one that is there.
+
+    `seed` is the seed of the key, 32 bytes; by default it is drawn from the system.
+
+    Raises:
+        Refused: there is something else at `path`.
+        IntegrityError: there is a damaged home at `path`.
+        HomeUnusable: the operating system does not let it be made.
+    """
+    return Home(homes.create(Path(path), seed=seed))
+
+
+def find(start: str | os.PathLike[str], explicit: str | None = None, named: str | None = None) -> Path:
+    """Return where the home to use is, whether or not it is there yet.
+
+    It is `explicit`, else `named` (what $HB_HOME says), else the nearest `.hb` in the directory `start` or above, else
+    the one among the user's data.
+    """
+    found = homes.find(Path(start), None if explicit is None else Path(explicit), named)
+    if found is None:
+        import platformdirs
+
+        found = platformdirs.user_data_path("hb", appauthor=False)
+    return found
+
+
+def inspect_module(wasm: bytes, memory_limit_pages: int | None = None) -> tuple[ModuleInfo | None, Verdict]:
+    """Return what a module is, if it can be read, and the verdict: what it runs as here, or why it does not.
+
+    `memory_limit_pages` is the memory that it may have, in pages of 64 KiB; by default what a new home allows.
+    """
+    from hb.config import Config
+    from hb.devices import verdict
+
+    return verdict.examine(wasm, Config().memory_limit_pages if memory_limit_pages is None else memory_limit_pages)
 
 
 def memory(*, cache: str | os.PathLike[str] | None = None) -> Home:
@@ -93,7 +147,7 @@ def memory(*, cache: str | os.PathLike[str] | None = None) -> Home:
     It has a key of every name. No file is written, unless `cache` names a directory, its owner's alone, to keep
     compiled modules in: a large one takes a second or more to compile.
     """
-    return Home(_node_in_memory(os.urandom(32), cache))
+    return Home(_in_memory(os.urandom(32), cache), compiled=_compiled())
 
 
 def frozen(
@@ -108,17 +162,26 @@ def frozen(
     >>> one.id == other.id
     True
     """
-    return FrozenHome(_node_in_memory(seed, cache), Clock(now_ms), seed)
+    return FrozenHome(_in_memory(seed, cache), Clock(now_ms), seed, compiled=_compiled())
 
 
 def _default_path() -> Path:
-    found = homes.find(Path.cwd(), None, os.environ.get("HB_HOME"))
-    if found is None:
-        import platformdirs
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise HomeUnusable(f"cannot tell the working directory: {error.strerror}") from error
+    return find(here, None, os.environ.get("HB_HOME")).absolute()
 
-        found = platformdirs.user_data_path("hb", appauthor=False)
-    return found.absolute()
+
+@functools.cache
+def _compiled() -> Compiled:
+    """Return the compiled modules that all homes in memory share."""
+    from hb.compute.modules import Compiled
+
+    return Compiled()
 
 
-def _node_in_memory(seed: bytes, cache: str | os.PathLike[str] | None) -> Node:
-    return Node(MemoryHome(seed, cache=None if cache is None else Path(cache)), modules=_COMPILED)
+def _in_memory(seed: bytes, cache: str | os.PathLike[str] | None) -> MemoryHome:
+    from hb.memory_home import MemoryHome
+
+    return MemoryHome(seed, cache=None if cache is None else Path(cache))

@@ -1,6 +1,8 @@
 """Homes as objects: what one does in a home.
 
-It must never hold AO logic, nor read the user's environment.
+Invariants:
+    No AO logic: a verb here calls a function of a room, with this home's context.
+    The user's environment is not read here.
 """
 
 from __future__ import annotations
@@ -9,32 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hb import ids
-from hb.environment import Environment, system_environment
-from hb.errors import Refused
+from hb.environment import Environment
+from hb.errors import NotFound, Refused
 from hb.library.process import Process
-from hb.protocol.commitment import Key
+from hb.library.scope import Place, Scope
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from hb.node import Node
+    from hb.compute.modules import Compiled
+    from hb.files.witness import Witness
+    from hb.history.views import ProcessView
+    from hb.library.verified import VerifiedFile
+    from hb.protocol.commitment import Key
     from hb.protocol.definition import Limits
-    from hb.protocol.message import Value
-
-
-def wat(text: str) -> bytes:
-    """The module that `text`, in the WebAssembly text format, is.
-
-    >>> hb.wat("(module)").hex()
-    '0061736d01000000'
-
-    Raises:
-        Refused: it is not well-formed; the sentence says where.
-    """
-    from hb.wasm import module
-
-    return module.from_text(text)
+    from hb.protocol.message import Message, Value
+    from hb.verify.evidence import Finding
+    from hb.verify.replay import Note
 
 
 class Clock:
@@ -44,7 +38,7 @@ class Clock:
         self.now_ms = now_ms
 
     def advance(self, milliseconds: int) -> None:
-        """Lets so many milliseconds pass: what is sent from now on says so.
+        """Let time pass: what is sent from now on says so.
 
         Raises:
             Refused: time would run backwards.
@@ -54,11 +48,23 @@ class Clock:
         self.now_ms += milliseconds
 
 
-class Home:
-    """A home, and the processes in it. `node` is the engine below, for what has no verb here."""
+class Home(Scope):
+    """A home, and the processes in it. Safe to use from several threads."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __repr__(self) -> str:
+        return f"Home({str(self.path or ':memory:')!r})"
+
+    @property
+    def path(self) -> Path | None:
+        """Its directory; None if it is in memory."""
+        return self._place_path("path")
+
+    @property
+    def typed(self) -> Path | None:
+        """The file that keeps what was typed at a prompt; None if the home is in memory."""
+        return self._place_path("typed")
+
+    # -- processes
 
     def spawn(
         self,
@@ -76,125 +82,262 @@ class Home:
         timestamp_ms: int | None = None,
         block_height: int = 0,
     ) -> Process:
-        """Makes a process of `module`: its bytes, a .wasm or .wat file, or the ID of an image that is stored.
+        """Make a process of `module`: its bytes, a .wasm or .wat file, or the ID of a stored image.
 
-        `name` is a name for it in this home, `initial_state` the public keys before the first message, `devices` what
-        it is executed by (by default what the module asks for). Limits are the home's settings where none are given.
-        With the same `anchor`, and all else the same, it is the same process, and not made twice.
+        `name` is a name for it in this home, `initial_state` the public keys before the first message, and `devices`
+        what executes it (by default, what the module asks for). Limits that are not given are the home's settings.
+        With the same `anchor`, and all else the same, it is the same process, and is not made twice:
+        `process.made.fresh` tells.
 
         Raises:
             Refused: the module, or something else that was given, is not acceptable; nothing was made.
             NotFound: no image with that ID is stored, or the home has no such key.
+            Interrupted: it was cancelled; nothing was made.
         """
-        environment = self.environment(timestamp_ms, block_height)
-        scheduled = self.node.spawn(
-            module if isinstance(module, str) and ids.is_id(module) else self.module(module),
-            signer=self.signer(signer),
-            environment=environment,
+        from hb.compute import spawning
+
+        wanted = spawning.Wanted(
+            limits=self._limits(gas_limit, memory_limit_pages, result_limit_bytes),
             devices=devices,
             initial_state=None if initial_state is None else dict(initial_state),
             tags=dict(tags or {}),
-            limits=self._limits(gas_limit, memory_limit_pages, result_limit_bytes),
             anchor=anchor,
             name=name,
         )
-        return Process(self, scheduled.process)
+        made = spawning.spawn(
+            self.context,
+            module if isinstance(module, str) and ids.is_id(module) else self.module(module),
+            wanted,
+            signer=self.signer(signer),
+            environment=self.environment(timestamp_ms, block_height),
+        )
+        return Process(self, made.process, made=made)
 
-    def process(self, process: str) -> Process:
-        """The process that `process` stands for: its ID, a name, or the first characters of its ID, 4 or more.
+    def process(self, process: str, *, look_up: bool = True) -> Process:
+        """Return the process that `process` stands for: its ID, a name, or the first 4 or more characters of its ID.
+
+        Without `look_up`, the first verb looks it up, and raises what this would.
 
         Raises:
             NotFound: there is none.
-            Refused: several IDs begin so.
+            Refused: several IDs begin with it.
         """
-        return Process(self, self.node.resolve(process))
+        found = Process(self, process)
+        if look_up:
+            found.look_up()
+        return found
+
+    def processes(self) -> list[Process]:
+        """Return all processes, the oldest first. Damaged ones are last."""
+        return [Process(self, view.process) for view in self.process_views()]
+
+    def process_views(self) -> list[ProcessView]:
+        """Return a view of each process, the oldest first. Damaged ones are last, with their `trouble`."""
+        from hb.history import views
+
+        return views.list_processes(self.context.session)
+
+    def process_ids(self) -> list[str]:
+        """Return the ID of every process with any record, including damaged ones."""
+        from hb.verify import census
+
+        return census.processes(self.context.session)
+
+    def names(self) -> dict[str, Process]:
+        """Return the names, and the process that each stands for."""
+        from hb.records import names
+
+        with self.context.session() as store:
+            found = names.read_all(store)
+        return {name: Process(self, process) for name, process in found.items()}
+
+    def message(self, name: str) -> Message:
+        """Return the scheduled message with the ID `name`. The message of slot 0 is the definition.
+
+        Raises:
+            NotFound: no schedule here has it.
+        """
+        from hb.schedule import scheduler
+
+        with self.context.session() as store:
+            found = scheduler.find_message(store, name)
+        if found is None:
+            raise NotFound(f"no message {name} here")
+        return found
+
+    # -- keys
+
+    def new_key(self, name: str) -> str:
+        """Make a key to sign with; return its address.
+
+        Raises:
+            Refused: there is one with that name, or no key can have it.
+        """
+        return self.place.make_key(name).address
+
+    def key_names(self) -> list[str]:
+        """Return the names of the home's keys, sorted. A home in memory lists none: it has every key.
+
+        Raises:
+            HomeUnusable: the operating system does not let them be listed.
+        """
+        from hb import keyring
+
+        directory = self._key_directory()
+        return [] if directory is None else keyring.names(directory)
+
+    def secret_key(self, name: str) -> dict[str, str]:
+        """Return a whole key, its secret included, as a JSON Web Key: for its owner's backup.
+
+        Raises:
+            NotFound, Refused, HomeUnusable: there is no such key, or its file cannot be used.
+        """
+        from hb import keyring
+
+        directory = self._key_directory()
+        if directory is None:
+            raise NotFound("the keys of a home in memory are in no file")
+        return keyring.secret(directory, name)
+
+    # -- files
 
     def import_history(self, path: str | os.PathLike[str], *, name: str | None = None, replay: bool = True) -> Process:
-        """Takes in the history in a file, all of it verified, and with `replay` run again, before anything is stored.
+        """Take in the history in a file. All of it is verified, and with `replay` run again, before anything is stored.
 
-        Of a process that is here already, what is not here is added, if all that both have is equal.
+        If the process is here already, what is missing is added, if everything that both have is equal.
+        `process.imported` says what was stored.
 
         Raises:
             NotFound: there is no such file.
-            Refused: it is no history, or that of a process that is another one here; nothing was stored.
+            Refused: it is not a history, or differs from the process that is here; nothing was stored.
             IntegrityError: something in it is not what it must be; nothing was stored.
+            Interrupted: it was cancelled; what is stored is a whole, perhaps shorter, process.
         """
         from hb.files import transfer
 
-        return Process(self, transfer.import_history(self.node.context, Path(path), name=name, replay=replay).process)
+        done = transfer.import_history(self.context, Path(path), name=name, replay=replay)
+        return Process(self, done.process, imported=done)
 
-    def processes(self) -> list[Process]:
-        """All processes, the one that was spawned first first."""
-        return [Process(self, view.process) for view in self.node.processes()]
-
-    def names(self) -> dict[str, Process]:
-        """The names there are, and the process that each stands for."""
-        return {name: Process(self, process) for name, process in self.node.names().items()}
-
-    def new_key(self, name: str) -> str:
-        """Makes a key to sign with, and gives its address.
-
-        Raises:
-            Refused: there is one of that name, or no key can have it.
-        """
-        return self.node.home.make_key(name).address
-
-    def address(self, key: str | None = None) -> str:
-        """The address of a key: what messages that it signed say they are from. By default the one that signs.
+    def attest(
+        self,
+        witness: str | os.PathLike[str],
+        to: str | os.PathLike[str] | None = None,
+        *,
+        signer: str | Key | None = None,
+    ) -> Witness:
+        """Run the witness in a file again, and sign what it claims. Write it to `to`, by default to the same file.
 
         Raises:
-            NotFound: there is no such key.
+            NotFound: there is no such file or key.
+            Refused: it is not a witness, or cannot be signed.
+            IntegrityError: it does not come out as it says; nothing was signed.
         """
-        return self.signer(key).address
+        from hb.files import challenge
+        from hb.files import witness as witnesses
 
-    def signer(self, signer: str | Key | None = None) -> Key:
-        """The key that `signer` stands for: itself, a name, or by default the one that the settings name.
+        key = self.signer(signer)
+        signed = challenge.attest(witnesses.read(Path(witness)), key, self.context.machine)
+        witnesses.write(signed, Path(witness if to is None else to))
+        return signed
+
+    def verify_file(self, path: str | os.PathLike[str], *, replay: bool = False) -> VerifiedFile:
+        """Return what is wrong with a history or a witness in a file; see `hb.verify_file`.
+
+        The home lends and keeps compiled modules. Nothing else of it is used.
 
         Raises:
-            NotFound: there is no such key.
+            NotFound, Refused, HomeUnusable, Interrupted: as `hb.verify_file`.
         """
-        return signer if isinstance(signer, Key) else self.node.home.key(signer or self.node.config.sender_key)
+        from hb.library import verified
 
-    def environment(self, timestamp_ms: int | None = None, block_height: int = 0) -> Environment:
-        """The world as the next message sees it: this machine's clock and randomness, but for what is given."""
-        return system_environment(timestamp_ms=timestamp_ms, block_height=block_height)
+        return verified.verified(Path(path), self.context.machine, replay=replay, on_slot=self.context.on_slot)
 
-    def module(self, module: bytes | str | os.PathLike[str]) -> bytes:
-        """The bytes of a module: what is given itself, or those of a .wasm or .wat file.
+    def find_file_damage(
+        self, path: str | os.PathLike[str], *, replay: bool = False, on_note: Callable[[Note], None] | None = None
+    ) -> Iterator[Finding]:
+        """Yield what `verify_file` finds in a history, as it is found; see `hb.find_file_damage`.
 
         Raises:
-            Refused: the file cannot be read, or is no WebAssembly text.
+            NotFound, Refused, HomeUnusable, Interrupted: as `hb.verify_file`.
         """
-        if isinstance(module, bytes):
-            return module
-        path, limit = Path(module), self.node.config.module_limit_bytes
-        try:
-            with path.open("rb") as file:
-                content = file.read(limit + 1)
-        except OSError as error:
-            raise Refused(f"cannot read the module {str(path)!r}: {error.strerror}") from error
-        if path.suffix != ".wat" or len(content) > limit:
-            return content
-        try:
-            return wat(content.decode())
-        except UnicodeDecodeError as error:
-            raise Refused(f"the module {str(path)!r} is not UTF-8 text") from error
+        from hb.library import verified
+
+        on_slot = self.context.on_slot
+        return verified.damage(Path(path), self.context.machine, replay=replay, on_slot=on_slot, on_note=on_note)
+
+    # -- checks
+
+    def verify(
+        self,
+        *,
+        replay: bool = False,
+        on_process: Callable[[str], None] | None = None,
+        on_note: Callable[[Note], None] | None = None,
+    ) -> Iterator[Finding]:
+        """Yield everything that is wrong with what is stored in this home, its names included; see `Process.verify`.
+
+        Slots that forks share are checked once, with the process that owns them. `on_process` is called with the ID of
+        each process before it is checked. With `replay`, `on_note` is told of slots that another engine computed.
+
+        Raises:
+            Interrupted: it was cancelled.
+        """
+        from hb.verify import audit
+        from hb.verify import replay as replays
+
+        return audit.verify_all(
+            self.context,
+            self.process_ids(),
+            replay=replay,
+            on_process=on_process or (lambda process: None),
+            on_note=on_note or replays.ignore,
+        )
+
+    def verify_names(self) -> Iterator[Finding]:
+        """Yield the names that stand for no process."""
+        from hb.verify import census
+
+        return census.check_names(self.context.session)
+
+    def repair_store(self) -> list[str]:
+        """Bring a store that cannot be opened to where it can. Return what was done, a line each.
+
+        Raises:
+            IntegrityError: what is damaged cannot be made again from what is whole.
+        """
+        from hb.storage.storage import Patience
+
+        context = self.context
+        return context.storage.repair(Patience(context.timeout_s, context.cancellation))
+
+    def repair_names(self) -> list[str]:
+        """Delete the names that stand for no process. Return what was done, a line each."""
+        from hb.verify import census, repair
+
+        return repair.mend_names(self.context.session, list(census.check_names(self.context.session)))
 
     def _limits(self, gas: int | None, memory_pages: int | None, result_bytes: int | None) -> Limits:
-        given = {"gas": gas, "memory_pages": memory_pages, "result_bytes": result_bytes}
-        return self.node.default_limits()._replace(**{name: n for name, n in given.items() if n is not None})
+        from hb.protocol.definition import Limits
+
+        settings = self.settings
+        return Limits(
+            gas=settings.gas_limit if gas is None else gas,
+            memory_pages=settings.memory_limit_pages if memory_pages is None else memory_pages,
+            result_bytes=settings.result_limit_bytes if result_bytes is None else result_bytes,
+        )
 
 
 class FrozenHome(Home):
-    """A home where time passes when its `clock` is advanced, and nothing is left to chance."""
+    """A home in which time passes only when its `clock` is advanced, and nothing is random."""
 
-    def __init__(self, node: Node, clock: Clock, seed: bytes) -> None:
-        super().__init__(node)
+    def __init__(self, place: Place, clock: Clock, seed: bytes, *, compiled: Compiled | None = None) -> None:
+        super().__init__(place, compiled=compiled)
         self.clock = clock
         self._random = _repeatable(seed)
 
     def environment(self, timestamp_ms: int | None = None, block_height: int = 0) -> Environment:
-        """The world as the next message sees it: the clock's time, but for what is given, and no randomness."""
+        """Return the world as the next message sees it: the clock's time, except for what is given, and no
+        randomness."""
         return Environment(
             now_ms=lambda: self.clock.now_ms,
             random_bytes=self._random,
@@ -204,7 +347,7 @@ class FrozenHome(Home):
 
 
 def _repeatable(seed: bytes) -> Callable[[int], bytes]:
-    """Bytes that look random, the same for the same seed."""
+    """Return a source of bytes that look random, and are the same for the same seed."""
     from hashlib import shake_256
     from itertools import count
 

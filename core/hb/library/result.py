@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hb.compute import outcome
+from hb.protocol import outcome
 
 if TYPE_CHECKING:
     from hb.protocol.message import Value
@@ -70,6 +70,18 @@ class Result:
         """Why it failed, on one line, without what a terminal obeys; empty if it did not."""
         plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.error or "")[:_LONGEST_LINE]
         return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
+
+
+@dataclass(frozen=True)
+class Answer(Result):
+    """What a program would do with a message that has no slot: asked of `process` at the state of `slot`.
+
+    `message` is the ID of the message.
+    """
+
+    process: str
+    slot: int
+    message: str
 
 
 def _text(value: Value) -> str:

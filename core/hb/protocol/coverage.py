@@ -1,11 +1,13 @@
-"""What a signature covers: refuses messages of which two could bear the same one.
+"""What a signature covers: refuses a message if another message could have the same signature.
 
-The signed form loses things: it trims a field's spaces, lets a line break pass for a space, takes a nested value with
-a line break in it for several fields, and makes some keys anew. A message in which that matters could be altered
-without its signature noticing. Such a message is neither signed nor accepted as signed. This module must never
-judge what a message means, and knows no key.
+The signed form loses information. It trims the spaces around a field, reads a line break as a space, reads a nested
+value with a line break as several fields, and makes some keys again from the rest. If that matters in a message, the
+message could be altered and its signature would still verify. Such a message is neither signed nor accepted as signed.
 
-A nested message that bears commitments of its own is not looked into: whoever verifies the outer one verifies it too.
+A nested message with commitments of its own is not looked into: it is verified together with the outer one.
+
+Invariants:
+    Nothing here judges what a message means, or knows a signing key.
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ if TYPE_CHECKING:
 COMMITMENTS_KEY = "commitments"
 
 UNCOVERED_KEYS = frozenset({*NOT_FIELDS, *DROPPED_KEYS, TYPES_KEY, IDS_KEY})
-"""Keys that a signed message cannot have: the signed form leaves them out, or makes them itself."""
+"""Keys that a signed message cannot have: the signed form leaves them out, or makes them from the rest."""
 
 _UNCOVERED_NESTED_KEYS = frozenset({*DROPPED_KEYS, TYPES_KEY, "content-disposition"})
 
-_NO_NAMES = frozenset({"", "@"})  # what the name of no field begins with
+_NO_NAMES = frozenset({"", "@"})  # no name of a field begins so
 _TYPE_MARKS: frozenset[str | bytes] = frozenset({"(ao-type-", b"(ao-type-"})
 
 
@@ -39,7 +41,7 @@ def check(message: Message, tabm: Tabm, fields: Fields) -> None:
     `message` is in normal form and without its commitments.
 
     Raises:
-        Refused: there may be another. The sentence names the key and why.
+        Refused: another may have it. The sentence names the key and the reason.
     """
     for key, value in message.items():
         if key in UNCOVERED_KEYS or key[:1] in _NO_NAMES:
@@ -49,7 +51,7 @@ def check(message: Message, tabm: Tabm, fields: Fields) -> None:
     for name, raw in fields.items():
         if b"\n" in raw or raw != raw.strip(b" "):
             raise Refused(
-                f"the value of {name} has a line break, or a space at an end: a signature does not cover these",
+                f"the value of {name} has a line break, or a space at an end, which a signature does not cover",
                 hint="put such text into `data`",
             )
         if not name.isascii() or "\n" in name:
@@ -64,13 +66,11 @@ def _check_content_type(tabm: Tabm, fields: Fields) -> None:
     if given is not None and (fields.get("content-type") != given or given.startswith(b"multipart/")):
         raise Refused("a signed message cannot have a content-type of its own when its body has parts")
     if tabm.get("inline-body-key") == b"data" and "data" in tabm and "body" not in tabm:
-        raise Refused(
-            "inline-body-key: data says what is so without it, and a signature does not cover it: leave it out"
-        )
+        raise Refused("a signature does not cover `inline-body-key: data`; leave it out, for it changes nothing")
 
 
 def _check_value(value: Value, path: str) -> None:
-    """Refuse, in a nested value, what its TABM does not tell from something else."""
+    """Refuse a nested value if its TABM is also that of another value."""
     if isinstance(value, list):
         for item in value:
             _check_value(item, path)
@@ -84,7 +84,7 @@ def _check_value(value: Value, path: str) -> None:
 
 
 def _check_part(key: str, content: bytes | Tabm, path: str) -> None:
-    """Refuse, in what goes into the body, names and values that would read as something else there."""
+    """Refuse names and values that would be read as something else in the body."""
     if is_id_key(key) and not isinstance(content, dict):
         if "=" in key:
             raise Refused(f"a signed message cannot have the key {key!r}: it reads as another when signed")
@@ -98,6 +98,6 @@ def _check_part(key: str, content: bytes | Tabm, path: str) -> None:
             _check_part(name, value, f"{path}/{name}")
         elif (b"\r\n" in value and name != "body") or ": " in name or "\r" in name or "\n" in name:
             raise Refused(
-                f"{path}/{name} has a line break: within a nested message a signature does not cover these",
+                f"{path}/{name} has a line break, which a signature does not cover within a nested message",
                 hint="put such text into the message's `body`",
             )

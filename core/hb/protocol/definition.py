@@ -1,7 +1,9 @@
 """Process definitions: the message that spawns a process, and what it says.
 
-Builds and reads definitions, and refuses those that cannot be run. It must never look at an image, a key or a store:
-whether the image exists and suits its devices is not known here.
+Builds and reads definitions, and refuses those that no process can have.
+
+Invariants:
+    Nothing here looks at an image, a key or a store. Whether the image exists and suits the devices is not known here.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ MAX_FORK_SLOT = 2**63 - 1
 GAS_KEY, MEMORY_KEY, RESULT_KEY = "gas-limit", "memory-limit", "result-limit"
 
 _MAX_LIMITS = {GAS_KEY: 2**63 - 1, MEMORY_KEY: 2**32, RESULT_KEY: 2**32}
-"""The most that each limit may be: fuel is a signed 64-bit count, a memory64 has at most 2^48 bytes."""
+"""The maximum of each limit: fuel is a signed 64-bit count, a memory64 has at most 2^48 bytes."""
 
 CODE_KEYS = ("image", "execution-device", "device-stack", "passes", "converted-image", "converted-by")
 FORK_KEYS = ("fork-of", "fork-slot", "fork-hashpath")
@@ -49,7 +51,7 @@ RESERVED = frozenset(
         *UNCOVERED_KEYS,
     }
 )
-"""Keys that a tag may not take: a definition has them already, or no signed message can have them."""
+"""Keys that a tag may not have: a definition has them already, or a signed message cannot have them."""
 
 
 class Limits(NamedTuple):
@@ -72,7 +74,7 @@ class Converted(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where a fork left the process that it was made of: after `slot` of `process`, which had `hashpath` there."""
+    """Where a fork left its origin: after `slot` of `process`, which had `hashpath` there."""
 
     process: str
     slot: int
@@ -91,11 +93,11 @@ def build(
     passes: int | None = None,
     converted: Converted | None = None,
 ) -> Message:
-    """The definition of a process, yet to be signed; its `all` ID will be the process ID.
+    """Return the definition of a process, yet to be signed; its `all` ID will be the process ID.
 
-    `image` is the ID of the message whose body is the module, `scheduler` an address. One device executes by itself,
-    several as a stack, in this order, through which a message goes `passes` times where one of them asks for it.
-    `converted` says what runs in the image's place.
+    `image` is the ID of the message whose body is the module; `scheduler` is an address. One device executes by
+    itself; several are a stack, in this order. A message goes through the stack `passes` times if a device asks for
+    it. `converted` says what runs in place of the image.
 
     Raises:
         Refused: a tag has a reserved key, or `check` refuses the result.
@@ -127,10 +129,10 @@ def fork(
     tags: dict[str, Value],
     code: Message | None = None,
 ) -> Message:
-    """The definition of a fork of the process that `definition` is of, yet to be signed.
+    """Return the definition of a fork of the process with this `definition`, yet to be signed.
 
-    It says what that one says, but for where it comes from, who schedules it, its anchor, and `tags`. `code` are the
-    keys that say what runs, where it is to be other code.
+    It is the same except for its origin, its scheduler, its anchor and `tags`. `code` are the keys that say what
+    runs, if the fork runs other code.
 
     Raises:
         Refused: a tag has a reserved key, or `check` refuses the result.
@@ -151,7 +153,7 @@ def fork(
 
 
 def code(image: str, devices: list[str], passes: int | None, converted: Converted | None) -> Message:
-    """The keys of a definition that say what runs: CODE_KEYS, as far as there is something to say."""
+    """Return the keys of a definition that say what runs: those of CODE_KEYS that it needs."""
     said: Message = {"image": image}
     if len(devices) == 1:
         said["execution-device"] = devices[0]
@@ -168,118 +170,118 @@ def code(image: str, devices: list[str], passes: int | None, converted: Converte
 def _check_tags(tags: dict[str, Value]) -> None:
     for key in tags:
         if normal_key(key) in RESERVED:
-            raise Refused(f"a tag cannot be called {key!r}: a definition has that key for itself")
+            raise Refused(f"a tag cannot be called {key!r}: a definition has a key of that name")
 
 
 def check(definition: Message) -> None:
-    """Make sure that `definition` says all that running a process needs, in the right types.
+    """Make sure that every field of `definition` is there, of its type and within its range.
 
     Raises:
-        Refused: a key is missing, of the wrong type, or says what only another kind of process could.
+        Refused: one is not, or two of them contradict each other.
     """
     for key, value in _FIXED.items():
         if definition.get(key) != value:
-            raise Refused(f"a definition's {key} is {value!r}, this one's is {_shown(definition.get(key))}")
+            raise Refused(f"a definition's {key} must be {value!r}, got {_shown(definition.get(key))}")
     for key in ("scheduler", "image"):
         value = definition.get(key)
         if not isinstance(value, str) or not ids.is_id(value):
-            raise Refused(f"a definition's {key} is an ID of 43 characters, this one's is {_shown(value)}")
+            raise Refused(f"a definition's {key} must be an ID of 43 characters, got {_shown(value)}")
     anchor = definition.get("anchor")
     if not isinstance(anchor, str) or not anchor:
-        raise Refused(f"a definition's anchor is text, this one's is {_shown(anchor)}")
+        raise Refused(f"a definition's anchor must be a text of at least one character, got {_shown(anchor)}")
     state = definition.get("initial-state", {})
     if not isinstance(state, dict):
-        raise Refused(f"a definition's initial-state is a map, this one's is {_shown(state)}")
+        raise Refused(f"a definition's initial-state must be a map, got {_shown(state)}")
     passes = definition.get("passes", 1)
     if type(passes) is not int or not 1 <= passes <= MAX_PASSES:
-        raise Refused(f"a definition's passes are an integer from 1 to {MAX_PASSES}, this one's are {_shown(passes)}")
+        raise Refused(f"a definition's passes must be an integer from 1 to {MAX_PASSES}, got {_shown(passes)}")
     converted = definition.get("converted-image")
     if converted is not None and not (isinstance(converted, str) and ids.is_id(converted)):
-        raise Refused(f"a definition's converted-image is an ID of 43 characters, this one's is {_shown(converted)}")
+        raise Refused(f"a definition's converted-image must be an ID of 43 characters, got {_shown(converted)}")
     execution_devices(definition)
     limits(definition)
     if origin(definition) is not None and "initial-state" in definition:
-        raise Refused("a fork's definition has no initial-state: its state is that of the process that it left")
+        raise Refused("a fork's definition cannot have an initial-state: its state is that of its origin")
 
 
 def origin(definition: Message) -> Origin | None:
-    """Where the process left another, if it is a fork; its first slot is the one after.
+    """Return where the process left another, if it is a fork; its first slot is the one after.
 
     Raises:
-        Refused: the definition says so only in part, or in wrong types.
+        Refused: a field of the origin is missing, or of another type.
     """
     process, slot, hashpath = (definition.get(key) for key in FORK_KEYS)
     if process is None and slot is None and hashpath is None:
         return None
     if not isinstance(process, str) or not ids.is_id(process):
-        raise Refused(f"a definition's fork-of is an ID of 43 characters, this one's is {_shown(process)}")
+        raise Refused(f"a definition's fork-of must be an ID of 43 characters, got {_shown(process)}")
     if type(slot) is not int or not 0 <= slot <= MAX_FORK_SLOT:
-        raise Refused(f"a definition's fork-slot is a slot, this one's is {_shown(slot)}")
+        raise Refused(f"a definition's fork-slot must be a slot, got {_shown(slot)}")
     if not isinstance(hashpath, str) or [ids.is_id(part) for part in hashpath.split("/")] != [True, True]:
-        raise Refused(f"a definition's fork-hashpath is two IDs joined by /, this one's is {_shown(hashpath)}")
+        raise Refused(f"a definition's fork-hashpath must be two IDs joined by /, got {_shown(hashpath)}")
     return Origin(process, slot, hashpath)
 
 
 def execution_devices(definition: Message) -> list[str]:
-    """The devices that execute the process's messages, in order.
+    """Return the devices that execute the process's messages, in order.
 
     Raises:
-        Refused: the definition names none, or a stack of something else than devices.
+        Refused: the definition names no device, or a stack that holds something else.
     """
     device = definition.get("execution-device")
     stack = definition.get("device-stack")
     if device != STACK_DEVICE:
         if not isinstance(device, str) or not device or stack is not None:
-            raise Refused(f"a definition's execution-device is one device or a stack, this one's is {_shown(device)}")
+            raise Refused(f"a definition's execution-device must be one device or a stack, got {_shown(device)}")
         return [device]
     if not isinstance(stack, list) or not stack:
-        raise Refused(f"a definition's device-stack is a list of devices, this one's is {_shown(stack)}")
+        raise Refused(f"a definition's device-stack must be a list of devices, got {_shown(stack)}")
     for entry in stack:
         if not isinstance(entry, str) or not entry or entry == STACK_DEVICE:
-            raise Refused(f"a definition's device-stack is a list of devices, one of this one's is {_shown(entry)}")
+            raise Refused(f"a definition's device-stack must be a list of devices, got one with {_shown(entry)}")
     return cast("list[str]", list(stack))
 
 
 def limits(definition: Message) -> Limits:
-    """The limits that `definition` sets.
+    """Return the limits that `definition` sets.
 
     Raises:
-        Refused: one is missing, no integer, below 1, or beyond what can be kept.
+        Refused: one is missing, no integer, below 1, or above its maximum.
     """
     for key, most in _MAX_LIMITS.items():
         value = definition.get(key)
         if type(value) is not int or not 1 <= value <= most:
-            raise Refused(f"a definition's {key} is an integer from 1 to {most}, this one's is {_shown(value)}")
+            raise Refused(f"a definition's {key} must be an integer from 1 to {most}, got {_shown(value)}")
     return Limits(*(cast(int, definition[key]) for key in (GAS_KEY, MEMORY_KEY, RESULT_KEY)))
 
 
 def runs(definition: Message) -> str:
-    """The ID of the image that a process runs: that which it names, or what that was converted to."""
+    """Return the ID of the image that a process runs: the converted one, if there is one."""
     return str(definition.get("converted-image", definition["image"]))
 
 
 def images(definition: Message) -> list[str]:
-    """The IDs of the images that a definition names: the one that was given, and what that was converted to."""
+    """Return the IDs of the images that a definition names: the given one, and the converted one."""
     return [str(definition[key]) for key in ("image", "converted-image") if key in definition]
 
 
 def tags(definition: Message) -> dict[str, Value]:
-    """What `definition` says beyond the keys that every definition has."""
+    """Return the keys of `definition` that are tags."""
     return {key: value for key, value in definition.items() if key not in RESERVED}
 
 
 def _shown(value: object) -> str:
     try:
-        return "missing" if value is None else repr(value)[:80]
+        return "nothing" if value is None else repr(value)[:80]
     except ValueError:  # an integer with more digits than the interpreter writes
-        return "too long to be shown"
+        return "a number too long to be shown"
 
 
 # The shape that a person writes it in
 
 
 class Arguments(TypedDict, total=False):
-    """What a table may say, as arguments for spawning; a limit that it does not set is None."""
+    """What a table may say, as arguments for spawning."""
 
     name: str
     image: str
@@ -290,6 +292,7 @@ class Arguments(TypedDict, total=False):
     limits: dict[str, int]
 
 
+_TOML_DIGITS = 4300  # what Python's TOML reader takes
 _LIMIT_NAMES = {"gas": GAS_KEY, "memory-pages": MEMORY_KEY, "result-bytes": RESULT_KEY}
 _EXPECTED: dict[type, str] = {str: "text", list: "a list of texts", dict: "a table"}
 _TABLE_KEYS: dict[str, type] = {
@@ -303,19 +306,19 @@ _TABLE_KEYS: dict[str, type] = {
 
 
 def to_table(definition: Message) -> dict[str, object]:
-    """`definition` as a table of plain maps, lists, texts and numbers, which TOML and JSON can write.
+    """Return `definition` as a table of plain maps, lists, texts and numbers, which TOML and JSON can write.
 
-    What TOML has no value for is in its JSON form.
+    A value that TOML does not have is in its JSON form.
 
     Raises:
-        Refused: it is that of a fork, which no table can make.
+        Refused: it is a fork's, which no table can make, or it has an integer too long for TOML.
     """
     left, anchor = origin(definition), str(definition["anchor"])
     if left is not None:
-        from shlex import quote  # whoever made the fork chose its anchor, and the user may paste this
+        from shlex import quote  # a stranger may have chosen the anchor, and the user may paste this
 
         raise Refused(
-            "a fork is more than a definition: what it shares cannot be spawned",
+            "a fork cannot be spawned from a definition alone: it shares slots with its origin",
             hint=f"`hb fork {left.process} --slot {left.slot} --anchor {quote(anchor)}`, with its tags and its "
             "module, makes it again",
         )
@@ -343,16 +346,21 @@ def _without_null(plain: object) -> object:
         return {key: _without_null(item) for key, item in plain.items()}
     if isinstance(plain, list):
         return [_without_null(item) for item in plain]
+    if isinstance(plain, int) and abs(plain) >= 10**_TOML_DIGITS:
+        raise Refused(
+            f"TOML has no integer of more than {_TOML_DIGITS:,} digits, and this definition has one",
+            hint="`hb state` shows the definition as JSON",
+        )
     return {"$atom": "null"} if plain is None else plain
 
 
 def from_table(table: dict[str, object]) -> Arguments:
-    """What `table` (parsed TOML or JSON) says about a process to spawn, only the keys that it has.
+    """Return what `table` (parsed TOML or JSON) says about a process to spawn: only the keys that it has.
 
-    `image` is as written: an ID, or a path that the caller knows how to read.
+    `image` is as written: an ID, or a path that the caller can read.
 
     Raises:
-        Refused: a key is unknown (the sentence names the nearest known one) or of the wrong type.
+        Refused: a key is unknown (the hint names the nearest known one) or of another type.
     """
     known = [*_TABLE_KEYS, "limits"]
     for key in table:
@@ -364,7 +372,7 @@ def from_table(table: dict[str, object]) -> Arguments:
             value = table[key]
             texts = not isinstance(value, list) or all(isinstance(item, str) for item in value)
             if not isinstance(value, kind) or not texts:
-                raise Refused(f"a definition's {key} is {_EXPECTED[kind]}, this one's is {_shown(value)}")
+                raise Refused(f"a definition's {key} must be {_EXPECTED[kind]}, got {_shown(value)}")
             arguments[key.replace("-", "_")] = from_plain(value)
     if "limits" in table:
         arguments["limits"] = _limits_table(table["limits"])
@@ -373,13 +381,13 @@ def from_table(table: dict[str, object]) -> Arguments:
 
 def _limits_table(table: object) -> dict[str, int]:
     if not isinstance(table, dict):
-        raise Refused(f"a definition's limits are a table, these are {_shown(table)}")
+        raise Refused(f"a definition's limits must be a table, got {_shown(table)}")
     for name, value in table.items():
         if name not in _LIMIT_NAMES:
             raise _unknown("a definition's limits", name, list(_LIMIT_NAMES))
         if type(value) is not int or not 1 <= value <= _MAX_LIMITS[_LIMIT_NAMES[name]]:
             most = _MAX_LIMITS[_LIMIT_NAMES[name]]
-            raise Refused(f"the limit {name} is an integer from 1 to {most}, this is {_shown(value)}")
+            raise Refused(f"the limit {name} must be an integer from 1 to {most}, got {_shown(value)}")
     return {name.replace("-", "_"): value for name, value in table.items()}
 
 

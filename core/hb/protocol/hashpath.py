@@ -1,7 +1,10 @@
 """Hashpaths: the links from each computation to the next.
 
-A hashpath is `BASE`, then `BASE/PART`, then `HASH/PART` where HASH folds the one before: so it commits to all that
-was ever applied, in order. It must never run anything, nor say what a request does.
+A hashpath is `BASE`, then `BASE/PART`, then `HASH/PART`, where HASH is the hash of the hashpath before. So it commits
+to everything that was applied, in order.
+
+Invariants:
+    Nothing here runs anything, or knows what a request does.
 
 Source: HyperBEAM `hb_path`, `hb_crypto`.
 """
@@ -25,29 +28,29 @@ _NO_CONTENT = frozenset({"path", "hashpath"})  # keys that say how to apply a re
 
 
 def base(value: Message | str | bytes) -> str:
-    """The hashpath that a message or a binary starts with: its `every` ID, or the ID of its bytes."""
+    """Return the first hashpath of a message or a binary: its `every` ID, or the ID of its bytes."""
     if isinstance(value, dict):
         return message_id(value, "every")
     return ids.digest(value.encode() if isinstance(value, str) else value)
 
 
 def algorithm(message: Message) -> str:
-    """The algorithm that `message`, as a base, selects for the hashpaths that follow from it."""
+    """Return the algorithm that `message`, as a base, selects for the hashpaths after it."""
     selected = message.get("hashpath-alg", SHA_256_CHAIN)
     return selected if isinstance(selected, str) else ""
 
 
 def step(hashpath: str, request: Message, alg: str = SHA_256_CHAIN) -> str:
-    """The hashpath after `request` was applied to what has `hashpath`.
+    """Return the hashpath after `request` was applied to a base with `hashpath`.
 
     Raises:
-        Refused: the request's path has no segment, `hashpath` is none, or `alg` is unknown.
+        Refused: the request's path has no segment, `hashpath` is malformed, or `alg` is unknown.
     """
     return step_id(hashpath, part(request), alg)
 
 
 def part(request: Message) -> str:
-    """What stands for `request` in a hashpath: its path's first segment if it is a path alone, else its `every` ID.
+    """Return what stands for `request` in a hashpath: the first segment of a path alone, else its `every` ID.
 
     Raises:
         Refused: the path has no segment.
@@ -65,10 +68,10 @@ def part(request: Message) -> str:
 
 
 def step_id(hashpath: str, request_part: str, alg: str = SHA_256_CHAIN) -> str:
-    """The hashpath after the request that `request_part` stands for was applied to what has `hashpath`.
+    """Return the hashpath after the request with this `part` was applied to a base with `hashpath`.
 
     Raises:
-        Refused: `hashpath` is none, or `alg` is unknown.
+        Refused: `hashpath` is malformed, or `alg` is unknown.
     """
     if alg not in (SHA_256_CHAIN, ACCUMULATE_256):
         raise Refused(f"the hashpath algorithm {alg[:40]!r} is unknown", hint=f"{SHA_256_CHAIN} or {ACCUMULATE_256}")
@@ -78,14 +81,14 @@ def step_id(hashpath: str, request_part: str, alg: str = SHA_256_CHAIN) -> str:
     try:
         folded = _folded(ids.decode(first), ids.decode(last) if len(last) == ids.ID_CHARACTERS else last.encode(), alg)
     except ValueError:
-        raise Refused(f"{hashpath[:100]!r} is no hashpath") from None
+        raise Refused(f"{hashpath[:100]!r} is not a hashpath") from None
     return f"{ids.encode(folded)}/{request_part}"
 
 
 class Trail:
-    """A hashpath that goes on from request to request by `sha-256-chain`: `step`, with the bytes of the last one kept.
+    """A hashpath that grows request by request, by `sha-256-chain`. It is `step`, but keeps the last bytes decoded.
 
-    `text` is the hashpath as it is now.
+    `text` is the current hashpath.
     """
 
     def __init__(self, text: str) -> None:
@@ -93,7 +96,7 @@ class Trail:
         self._bytes: bytes | None = None
 
     def step(self, request: Message) -> str:
-        """The hashpath after `request` was applied, which is then the one as it is now.
+        """Apply `request`, and return the new hashpath.
 
         Raises:
             Refused: as the function `step`.

@@ -1,7 +1,10 @@
 """The signed form of a message: HTTP fields, and the signature base over them.
 
-A TABM becomes fields, a nested one goes into a multipart body, and the body into a digest; what is signed, and what
-an unsigned ID is the MAC of, is the signature base over these fields. This module must never hold a key.
+A TABM becomes fields, a nested TABM becomes a part of a multipart body, and the body becomes a digest. A signature
+and the MAC of an unsigned ID are over the signature base of these fields.
+
+Invariants:
+    Nothing here holds a key.
 
 Source: RFC 9421 (signature base), RFC 7578 (multipart), RFC 9530 (content-digest) as HyperBEAM's `httpsig@1.0` has
 them (`dev_codec_httpsig`, `dev_codec_httpsig_conv`).
@@ -27,24 +30,25 @@ if TYPE_CHECKING:
 Fields: TypeAlias = dict[str, bytes]
 
 MAX_FIELD_BYTES = 4096
-"""A binary longer than this goes into the body."""
+"""Maximum bytes of a field. A longer binary goes into the body."""
 
 DERIVED = frozenset(
     ("method", "target-uri", "authority", "scheme", "request-target", "path", "query", "query-param", "status")
 )
-"""Names that carry an `@` in a list of components, though not on their own line."""
+"""Names that have an `@` in a list of components, but not on their own line."""
 
 NOT_FIELDS = frozenset(("commitments", "signature", "signature-input", "body-keys"))
-"""Keys at the top of a message that are no part of its signed form."""
+"""Top-level keys of a message that are no part of its signed form."""
 
 IDS_KEY = "ao-ids"
-"""The field that holds what keys that are IDs have for values."""
+"""The field that holds the keys that are IDs, with their values."""
 
 _CRLF = b"\r\n"
+_KEPT_COMPONENTS = 100  # a longer list is not kept for the next message
 
 
 def encode(tabm: Tabm) -> Fields:
-    """The fields of a message, by name: its signed form, the body replaced by its digest."""
+    """Return the fields of a message by name: its signed form, with the body replaced by its digest."""
     inline = _inline_key(tabm)
     fields: Fields = {}
     body: Tabm = {}
@@ -63,7 +67,7 @@ def encode(tabm: Tabm) -> Fields:
         else:
             fields[name] = value
     if id_fields:
-        # IDs keep their capitals, which the name of a field cannot; so they are the keys of one field's dictionary.
+        # IDs keep their capitals, and names of fields cannot. So the IDs are keys in the dictionary of one field.
         listed = b", ".join([name.encode() + b"=" + quoted(id_fields[name]) for name in sorted(id_fields)])
         if len(listed) <= MAX_FIELD_BYTES:
             fields[IDS_KEY] = listed
@@ -75,7 +79,7 @@ def encode(tabm: Tabm) -> Fields:
 
 
 def _inline_key(tabm: Tabm) -> str | None:
-    """The key whose value is the body itself, where that is a binary."""
+    """Return the key whose value is the body itself, if that is a binary."""
     if "inline-body-key" in tabm:
         named = tabm["inline-body-key"]
         return named.decode("utf-8", "surrogateescape") if isinstance(named, bytes) else None
@@ -86,7 +90,7 @@ def _inline_key(tabm: Tabm) -> str | None:
 
 
 def _add_body(fields: Fields, body: Tabm, inline: str | None) -> None:
-    """Add to `fields` the digest of what goes into the body, and its content type if it has several parts."""
+    """Add to `fields` the digest of the body, and its content type if it has several parts."""
     parts: dict[str, bytes | Fields] = {}
     _flatten(body, "", parts)
     if not parts:
@@ -103,7 +107,7 @@ def _add_body(fields: Fields, body: Tabm, inline: str | None) -> None:
 
 
 def _flatten(tabm: Tabm, parent: str, parts: dict[str, bytes | Fields]) -> None:
-    """Add to `parts` each message nested in `tabm`, and each binary that is too long for a field, by its path."""
+    """Add to `parts`, by path, each message nested in `tabm` and each binary too long for a field."""
     own: Fields = {}
     for name, value in tabm.items():
         path = f"{parent}/{name}" if parent else name
@@ -120,12 +124,12 @@ def _flatten(tabm: Tabm, parent: str, parts: dict[str, bytes | Fields]) -> None:
 
 
 def _part(path: str, content: bytes | Fields, inline: str | None) -> bytes:
-    """One part of a multipart body: its fields, and after an empty line its own body, if it has one."""
+    """Return one part of a multipart body: its fields, then an empty line and its own body if it has one."""
     if isinstance(content, bytes):
         return b"content-disposition: %b\r\n\r\n%b" % (_disposition(path, inline), content)
     body = content.get("body")
     if body is not None and len(content) == 1:
-        # Named as a message, this part would read as the binary that its body is.
+        # Under the name of the message, this part would be read as the binary in its body.
         return b"content-disposition: %b\r\n\r\n%b" % (_disposition(f"{path}/body", None), body)
     headers = {**content, "content-disposition": _disposition(path, inline)}
     headers.pop("body", None)
@@ -146,22 +150,17 @@ def _disposition(path: str, inline: str | None) -> bytes:
 
 
 def signed_components(fields: Fields) -> list[str]:
-    """The components of a signature over all of `fields`: sorted before the `@` is added."""
+    """Return the components of a signature over all of `fields`, sorted before the `@` is added."""
     return [f"@{name}" if name in DERIVED else name for name in sorted(fields)]
 
 
-def mac_components(fields: Fields) -> list[str]:
-    """The components of the MAC over all of `fields`: sorted after the `@` is added."""
-    return sorted([f"@{name}" if name in DERIVED else name for name in fields])
-
-
 def component_list(components: Sequence[str]) -> bytes:
-    """The structured-field list that names `components`."""
-    return _component_list(tuple(components))
+    """Return the structured-field list that names `components`."""
+    return (_component_list if len(components) <= _KEPT_COMPONENTS else _component_list.__wrapped__)(tuple(components))
 
 
 def component_lines(fields: Fields) -> dict[str, bytes]:
-    """The line of a signature base that each of `fields` has, by its component."""
+    """Return the line of each of `fields` in a signature base, by component."""
     return {
         f"@{name}" if name in DERIVED else name: _line_start(name) + value.strip(b" ").replace(b"\n", b" ")
         for name, value in fields.items()
@@ -169,10 +168,10 @@ def component_lines(fields: Fields) -> dict[str, bytes]:
 
 
 def signature_base(lines: dict[str, bytes], components: Sequence[str], params: bytes) -> bytes:
-    """The signature base over `components`, of whose `lines` there may be more; `params` is `;name=value...`.
+    """Return the signature base over `components`; `lines` may have more. `params` is `;name=value...`.
 
     Raises:
-        Refused: a component has no line: it is no field of the message.
+        Refused: a component has no line because the message has no such field.
     Source: RFC 9421 section 2.5, with HyperBEAM's spelling of derived components.
     """
     try:
@@ -196,6 +195,6 @@ def _line_start(name: str) -> bytes:
 def _component_name(component: str) -> bytes:
     raw = component.encode()
     if not component.isascii():
-        # HyperBEAM's `lower_bin` takes the bytes of a name for Latin-1 characters; IDs must agree with it.
+        # HyperBEAM's `lower_bin` reads the bytes of a name as Latin-1 characters; IDs must agree with it.
         raw = raw.decode("latin-1").lower().encode("latin-1")
     return quoted(raw)

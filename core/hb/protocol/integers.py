@@ -1,18 +1,21 @@
-"""Integers of any length, as decimal text: what the interpreter limits, and does in quadratic time.
+"""Long integers as decimal text. The interpreter limits their length, because it converts them in quadratic time.
 
-Loaded when such an integer is met, and only then. It must never round.
+This module is loaded only when such an integer comes.
+
+Invariants:
+    Nothing here rounds.
 """
 
 from __future__ import annotations
 
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, localcontext
 
-PLAIN_DIGITS = 640  # the least that an interpreter may be told to limit the text of integers to
+PLAIN_DIGITS = 640  # an interpreter cannot be told to convert fewer digits than this
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact])
 
 
 def read(text: str) -> int:
-    """The integer of decimal `text`, by halves."""
+    """Return the integer of decimal `text`, converted half by half."""
     if len(text) <= PLAIN_DIGITS:
         return int(text)
     if text.startswith("-"):
@@ -22,13 +25,13 @@ def read(text: str) -> int:
 
 
 def written(value: int) -> str:
-    """The decimal text of `value`."""
+    """Return the decimal text of `value`."""
     with localcontext(_EXACT):
         return str(_decimal(value))
 
 
 def _decimal(value: int) -> Decimal:
-    """`value` by halves, since Decimal multiplies long numbers quickly, but converts them slowly."""
+    """Return `value`, converted half by half: Decimal multiplies long numbers quickly and converts them slowly."""
     low = value.bit_length() // 2
     if low <= PLAIN_DIGITS:
         return Decimal(value)

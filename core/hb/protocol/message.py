@@ -1,15 +1,4 @@
-"""Messages as values: what a message may hold, its normal form, and its JSON form.
-
-A message is a map of keys to values: binary, integer, float, atom, list, or message. This module says which
-Python values stand for these, brings them into one normal form, and reads and writes the JSON form that is
-shown, stored and hashed. It must never sign, hash, or know what any key means.
-
-The normal form of a value:
-
-- keys are lower case, except keys of exactly 32, 42 or 43 bytes: they are IDs;
-- private keys (they begin with `priv`) are gone;
-- a binary is `str` if it is UTF-8, else `bytes`; the atoms `true`, `false`, `null` are True, False, None, any other
-  is an `Atom`.
+"""The JSON form of messages, in which they are shown, stored and hashed; and all of `values`, whose values these are.
 
 The JSON form is what one expects (atoms `true`, `false`, `null` as themselves; integers exact at any size), and:
 
@@ -19,194 +8,98 @@ The JSON form is what one expects (atoms `true`, `false`, `null` as themselves; 
 - `{"$map": {...}}` is a map whose only key begins with `$`.
 
 As written by `dumps` it is canonical: keys sorted by their UTF-8 bytes, no spaces, UTF-8.
+
+Invariants:
+    Nothing here signs, hashes, or knows what a key means.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 from hb import ids
 from hb.errors import Refused
+from hb.protocol import bounds
+from hb.protocol.bounds import MAX_DEPTH
+from hb.protocol.values import (
+    PRIVATE_PREFIX,
+    Atom,
+    Message,
+    Value,
+    described,
+    is_id_key,
+    normal_key,
+    normalise,
+    normalise_message,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_DEPTH = 64
-"""How deep maps and lists may nest, the outermost one counted."""
+__all__ = [
+    "MAX_DEPTH",
+    "PRIVATE_PREFIX",
+    "Atom",
+    "Message",
+    "Value",
+    "dumps",
+    "float_text",
+    "from_plain",
+    "int_text",
+    "is_id_key",
+    "loads",
+    "loads_message",
+    "loads_stored",
+    "normal_key",
+    "normalise",
+    "normalise_message",
+    "to_plain",
+]
 
-ID_KEY_BYTES = frozenset({32, 42, 43})
-"""Keys of these lengths are IDs, and keep their capitals."""
+# An ANS-104 item begins with its type of signature, 16 bits, little-endian. No JSON begins so.
+_ITEM_MARKS = frozenset(bytes((kind, 0)) for kind in range(1, 9))
 
-PRIVATE_PREFIX = "priv"
-
-
-@dataclass(frozen=True, slots=True)
-class Atom:
-    """An Erlang atom other than `true`, `false` and `null`, which are Python's own: at most 255 Latin-1 characters."""
-
-    name: str
-
-
-Value: TypeAlias = "str | bytes | int | float | bool | Atom | list[Value] | dict[str, Value] | None"
-Message: TypeAlias = dict[str, Value]
-
-_NATIVE_ATOMS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 _FLOAT_NAMES = {"nan": math.nan, "infinity": math.inf, "-infinity": -math.inf}
-
-
-# The normal form
-
-
-def is_id_key(key: str) -> bool:
-    """Whether `key` is as long as an ID, in bytes of UTF-8. Source: HyperBEAM `hb.hrl`, `IS_ID`."""
-    return (len(key) if key.isascii() else len(key.encode("utf-8", "surrogatepass"))) in ID_KEY_BYTES
-
-
-def normal_key(key: str) -> str:
-    """`key` as messages spell it: lower case, unless it is as long as an ID.
-
-    Source: HyperBEAM `hb_ao:normalize_key`.
-    """
-    return key if is_id_key(key) else key.lower()
-
-
-def normalise(value: object) -> Value:
-    """The normal form of `value`, as new lists and maps.
-
-    Raises:
-        Refused: some part is of no type that a message can hold, nests deeper than `MAX_DEPTH`, is text that
-            UTF-8 cannot hold, or two keys of one map have the same normal form. The sentence names the path.
-    """
-    return _normal(value, ())
-
-
-def normalise_message(value: object) -> Message:
-    """The normal form of `value`, which must be a map.
-
-    Raises:
-        Refused: it is no map, or `normalise` refuses it.
-    """
-    if type(value) is not dict:
-        raise Refused(f"a message is a map of keys to values, this is {_described(value)}")
-    return _normal_map(value, ())
-
-
-def _normal(value: object, path: tuple[str, ...]) -> Value:
-    if type(value) is str:
-        return value if value.isascii() else _checked_text(value, path)
-    if type(value) is dict:
-        return _normal_map(value, path)
-    if type(value) is int or type(value) is bool or type(value) is float or value is None:
-        return value
-    if type(value) is list:
-        _check_depth(path)
-        return [_normal(item, (*path, str(index))) for index, item in enumerate(value)]
-    if type(value) is bytes:
-        return _binary(value)
-    if isinstance(value, Atom):
-        return _normal_atom(value.name, path)
-    raise Refused(f"{_at(path)} is {_described(value)}, which no message can hold")
-
-
-def _normal_map(value: dict[object, object], path: tuple[str, ...]) -> Message:
-    if len(path) >= MAX_DEPTH:
-        _check_depth(path)
-    result: Message = {}
-    dropped = 0
-    for given, item in value.items():
-        if type(given) is not str:
-            raise Refused(f"a key of {_at(path)} is {_described(given)}, but keys are text")
-        key = given if given.islower() else normal_key(given)
-        if key.startswith(PRIVATE_PREFIX):
-            dropped += 1
-            continue
-        if not key.isascii():
-            _checked_text(key, path)
-        # The two commonest kinds are dealt with here: a call for each value is most of what this would cost.
-        if (type(item) is str and item.isascii()) or type(item) is int:
-            result[key] = item
-        else:
-            result[key] = _normal(item, (*path, key))
-    if len(result) + dropped != len(value):
-        raise Refused(f"{_at(path)} has the same key twice once keys are lower case")
-    return result
-
-
-def _binary(value: bytes) -> str | bytes:
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value
-
-
-def _checked_text(text: str, path: tuple[str, ...]) -> str:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise Refused(f"{_at(path)} holds a lone surrogate, which is no text") from None
-    return text
-
-
-def _normal_atom(name: str, path: tuple[str, ...]) -> Value:
-    if name in _NATIVE_ATOMS:
-        return _NATIVE_ATOMS[name]
-    if len(name) > 255 or any(character > "\xff" for character in name):
-        raise Refused(f"{_at(path)} is an atom of more than 255 or of other than Latin-1 characters")
-    return Atom(name)
-
-
-def _check_depth(path: tuple[str, ...]) -> None:
-    if len(path) >= MAX_DEPTH:
-        raise Refused(f"{_at(path[:3])} nests deeper than {MAX_DEPTH} levels")
-
-
-def _at(path: tuple[str, ...]) -> str:
-    return "the value of " + "/".join(path)[:200] if path else "the message"
-
-
-_KINDS = {bool: "a boolean", int: "an integer", float: "a float", str: "text", bytes: "a binary", list: "a list"}
-
-
-def _described(value: object) -> str:
-    return "null" if value is None else _KINDS.get(type(value), f"a {type(value).__name__}")
-
 
 # Reading the JSON form
 
 
-def loads(text: str | bytes) -> Value:
-    """The value that `text`, in the JSON form, stands for, in normal form.
+def loads(text: str | bytes, what: str = "a message") -> Value:
+    """Return the value that `text`, in the JSON form, stands for, in normal form.
+
+    `what` names the text in a sentence about its limits.
 
     Raises:
-        Refused: `text` is not JSON, or not of the JSON form, or holds what `normalise` refuses, a number that no
-            float can hold, or a key twice.
+        Refused: `text` is not JSON, or not of the JSON form, or beyond the limits of `bounds`; or it holds what
+            `normalise` refuses, a number that no float can hold, or a key twice.
     """
     if isinstance(text, bytes):
-        try:
-            text = text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise Refused(f"not JSON: byte {error.start} is not UTF-8") from None
-    elif not text.isascii():
-        _checked_text(text, ())
-    plain = _is_plain(text)
-    parsed = _parse(text, _READER if plain else _RAW_READER)
-    return cast(Value, parsed) if plain else from_plain(parsed)
+        is_plain, decoded = _checked(text, what)
+    else:
+        if not text.isascii():
+            normalise(text)
+        is_plain, decoded = _is_plain(text), text
+        bounds.check(text, what, depth=MAX_DEPTH if is_plain else 2 * MAX_DEPTH)
+    parsed = _parse(decoded, _READER if is_plain else _RAW_READER)
+    return cast(Value, parsed) if is_plain else from_plain(parsed)
 
 
 def loads_stored(raw: bytes) -> Value:
-    """`loads` of what `dumps` wrote, in a third of the time: keys are taken to be in normal form, each once.
+    """Return what `loads` returns for bytes that `dumps` wrote, in a third of the time.
+
+    The keys are taken to be in normal form, each once, and the limits of `bounds` to have been checked when the bytes
+    came in.
 
     Raises:
-        Refused: as `loads`, but for a key that comes twice.
+        Refused: as `loads`, except for a key that comes twice.
     """
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         return loads(raw)
-    if '"priv' in text or not _is_plain(text):
+    if '"priv' in text or not _is_plain(text) or text.count("{") + text.count("[") > MAX_DEPTH:
         return loads(text)
     try:
         value, end = _scan_stored(text, 0)
@@ -215,41 +108,58 @@ def loads_stored(raw: bytes) -> Value:
     return cast(Value, value) if end == len(text) else loads(text)
 
 
-def loads_message(text: str | bytes) -> Message:
-    """`loads`, of a value that must be a map.
+def loads_message(text: str | bytes, what: str = "a message") -> Message:
+    """Return what `loads` returns, which must be a map.
 
     Raises:
-        Refused: as `loads`, or if it is no map.
+        Refused: as `loads`, or it is no map.
     """
-    value = loads(text)
+    value = loads(text, what)
     if not isinstance(value, dict):
-        raise Refused(f"a message is a JSON object, this is {_described(value)}")
+        raise Refused(f"a message is a JSON object, this is {described(value)}")
     return value
 
 
-def _is_plain(text: str) -> bool:
-    """Whether what the parser gives for `text` is in normal form but for its keys: no form and no escape is in it.
+def _checked(raw: bytes, what: str) -> tuple[bool, str]:
+    """Return whether `raw` is plain, and its text."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _no_json(raw, f"byte {error.start} is not UTF-8") from None
+    is_plain = _is_plain(text)
+    bounds.check(raw, what, depth=MAX_DEPTH if is_plain else 2 * MAX_DEPTH)
+    return is_plain, text
 
-    Each level of nesting needs a bracket, so few brackets cannot nest deep.
-    """
-    # One character is found in a twentieth of the time that two take.
-    if ("$" in text and '"$' in text) or ("\\" in text and "\\u" in text):
-        return False
-    return text.count("{") + text.count("[") <= MAX_DEPTH
+
+def _is_plain(text: str) -> bool:
+    """Whether what the parser gives for `text` is in normal form except for its keys: it has no form and no escape."""
+    # To find one character takes a twentieth of the time that two take.
+    return not (("$" in text and '"$' in text) or ("\\" in text and "\\u" in text))
 
 
 def _parse(text: str, reader: json.JSONDecoder) -> object:
     try:
         return reader.decode(text)
     except json.JSONDecodeError as error:
-        raise Refused(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        place = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise _no_json(text[:4].encode("latin-1", "replace"), place) from None
     except RecursionError:
         raise Refused(f"not a message: it nests deeper than {MAX_DEPTH} levels") from None
     except ValueError:
-        # The one thing left that the parser objects to: an integer longer than the interpreter's limit on text.
+        # What is left to object to is an integer longer than the interpreter converts.
         if reader.parse_int is _long_int:
             raise
         return _parse(text, _reader(reader.object_pairs_hook, _long_int))
+
+
+def _no_json(start: bytes, why: str) -> Refused:
+    """Return the refusal of a text that begins with `start`."""
+    if start[:2] in _ITEM_MARKS:
+        return Refused(
+            f"not JSON: it begins as an ANS-104 data item, with the signature type {start[0]}",
+            hint="hb reads messages in their JSON form; `hb message show ID` prints one",
+        )
+    return Refused(f"not JSON: {why}")
 
 
 def _reader(pairs_hook: object, parse_int: object = None) -> json.JSONDecoder:
@@ -278,7 +188,7 @@ def _normal_object(pairs: list[tuple[str, Value]]) -> Message:
     result: Message = {}
     dropped = 0
     for given, value in pairs:
-        key = given if given.islower() else normal_key(given)
+        key = given if given.islower() and given.isascii() else normal_key(given)
         if key.startswith(PRIVATE_PREFIX):
             dropped += 1
             continue
@@ -296,7 +206,13 @@ def _raw_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _repeated(keys: list[str]) -> str:
-    return next((key for index, key in enumerate(keys) if key in keys[:index]), "")[:80]
+    """Return the first key that comes again."""
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            return key[:80]
+        seen.add(key)
+    return ""
 
 
 _READER = _reader(_normal_object)
@@ -305,12 +221,12 @@ _scan_stored: Callable[[str, int], tuple[object, int]] = vars(_reader(None))["sc
 
 
 def from_plain(plain: object) -> Value:
-    """The value that parsed JSON or TOML stands for, the `$` forms understood, in normal form.
+    """Return the value that parsed JSON or TOML stands for, with its `$` forms, in normal form.
 
     Raises:
         Refused: a form is unknown or malformed, or `normalise` refuses the value.
     """
-    return _normal(_without_forms(plain, 0), ())
+    return normalise(_without_forms(plain, 0))
 
 
 def _without_forms(plain: object, depth: int) -> object:
@@ -338,9 +254,9 @@ def _formed(form: str, content: object, depth: int) -> object:
         try:
             return ids.decode(content)
         except ValueError:
-            raise Refused("$bytes holds something else than unpadded base64url") from None
+            raise Refused("$bytes must hold unpadded base64url") from None
     raise Refused(
-        f"{form[:40]!r} is no form of the JSON form, or not with such a value",
+        f"{form[:40]!r} is no form of the JSON form, or does not take such a value",
         hint='a map whose only key begins with "$" is written {"$map": {...}}',
     )
 
@@ -354,7 +270,7 @@ _ENCODER = json.JSONEncoder(
 
 
 def _make_encode() -> Callable[[object], str]:
-    """`_ENCODER.encode`, but that its C encoder is made once; itself where there is none."""
+    """Return `_ENCODER.encode`, with its C encoder made once if there is one."""
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return _ENCODER.encode
@@ -367,14 +283,14 @@ _encoded = _make_encode()
 
 
 def dumps(value: Value) -> bytes:
-    """The canonical JSON form of `value`, which is in normal form: sorted keys, no spaces, UTF-8.
+    """Return the canonical JSON form of `value`, which is in normal form: sorted keys, no spaces, UTF-8.
 
     Raises:
         Refused: `value` holds what `normalise` refuses.
     """
     try:
         text = _encoded(value)
-        # A text or key that begins so may be one that has a form of its own, or is private: take the careful way.
+        # A text or key that begins so may need a form, or be private: take the careful way.
         if not ("$" in text and '"$' in text) and '"priv' not in text:
             return text.encode("utf-8")
     except (TypeError, ValueError, RecursionError):
@@ -387,7 +303,7 @@ def dumps(value: Value) -> bytes:
 
 
 def to_plain(value: Value) -> object:
-    """`value` as the plain maps, lists, texts and numbers that its JSON form consists of.
+    """Return `value` as the plain maps, lists, texts and numbers that its JSON form consists of.
 
     Raises:
         Refused: `value` holds what `normalise` refuses.
@@ -411,22 +327,22 @@ def _plain(value: Value) -> object:
 
 
 def float_text(value: float) -> str:
-    """The name of a float that is not finite: `nan`, `infinity` or `-infinity`."""
+    """Return the name of a float that is not finite: `nan`, `infinity` or `-infinity`."""
     return "nan" if math.isnan(value) else "infinity" if value > 0 else "-infinity"
 
 
 def int_text(value: int) -> str:
-    """The decimal text of `value`, however long."""
+    """Return the decimal text of `value`, of any length."""
     try:
         return str(value)
-    except ValueError:  # longer than the interpreter's limit, which guards against quadratic time
+    except ValueError:  # longer than the interpreter converts: its time is quadratic
         from hb.protocol import integers
 
         return integers.written(value)
 
 
 def _written(plain: object) -> str:
-    """What the encoder would write, were it not for integers beyond the interpreter's limit."""
+    """Return the canonical JSON of `plain`, which holds integers longer than the interpreter converts."""
     if isinstance(plain, dict):
         return "{" + ",".join(f"{_ENCODER.encode(key)}:{_written(plain[key])}" for key in sorted(plain)) + "}"
     if isinstance(plain, list):

@@ -1,6 +1,7 @@
 """The stored form of a message: what its commitments say twice is stored once.
 
-It must never sign, verify, or judge what a commitment says.
+Invariants:
+    Nothing here signs, verifies, or judges what a commitment says.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ if TYPE_CHECKING:
 
 
 def pack(message: Message) -> Message:
-    """The stored form of `message`: its hmac commitment empty where it repeats what the others say, as it does.
+    """Return the stored form of `message`: the hmac commitment, which repeats the others, becomes an empty map.
 
-    A message in its `body` is packed too. Anything that is not of the standard form stays as it is.
+    A message in its `body` is packed too. A message that is not of the standard form stays as it is.
 
     Raises:
-        Refused: a commitment is an empty map, which is what the stored form has in place of the hmac one.
+        Refused: a commitment is an empty map, as only the hmac one is in the stored form.
     """
     return _with_commitments(message, _packed)
 
 
 def _packed(commitments: dict[str, Value]) -> dict[str, Value]:
     if {} in commitments.values():
-        raise Refused("a commitment that says nothing is none")
+        raise Refused("a commitment must not be an empty map")
     macs = [name for name, entry in commitments.items() if isinstance(entry, dict) and entry.get("alg") == MAC]
     signed = _signed_texts(commitments, macs)
     if len(macs) != 1 or not signed or commitments[macs[0]] != mac_commitment(signed):
@@ -39,7 +40,7 @@ def _packed(commitments: dict[str, Value]) -> dict[str, Value]:
 
 
 def unpack(message: Message) -> Message:
-    """The message that `pack` made `message` of."""
+    """Return the message that `pack` was given, from what it returned."""
     return _with_commitments(message, _unpacked)
 
 
@@ -52,7 +53,7 @@ def _unpacked(commitments: dict[str, Value]) -> dict[str, Value]:
 
 
 def _with_commitments(message: Message, change: Callable[[dict[str, Value]], dict[str, Value]]) -> Message:
-    """`message`, and the one in its `body`, with other commitments."""
+    """Return `message`, and the message in its `body`, with changed commitments."""
     changed = dict(message)
     body, commitments = message.get("body"), message.get(COMMITMENTS_KEY)
     if isinstance(body, dict):
@@ -63,7 +64,7 @@ def _with_commitments(message: Message, change: Callable[[dict[str, Value]], dic
 
 
 def _signed_texts(commitments: dict[str, Value], without: list[str]) -> dict[str, dict[str, str]]:
-    """The commitments but those in `without`, if all of them have the texts that a signed one has; else none."""
+    """Return the commitments except those in `without`, if all have the texts of a signed one; else none."""
     signed = {name: entry for name, entry in commitments.items() if name not in without}
     for entry in signed.values():
         if not isinstance(entry, dict):

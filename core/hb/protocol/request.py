@@ -1,6 +1,7 @@
 """Requests: the messages that people send to processes.
 
-Builds them; signing and scheduling them is for others. It must never look at a key, a clock or a process.
+Invariants:
+    Nothing here signs or schedules, or looks at a signing key, a clock or a process.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ def build_message(
     tags: Message | None = None,
     anchor: str | None = None,
 ) -> Message:
-    """An unsigned message to a process. What is not given is not in it.
+    """Return an unsigned message to a process. It has a key only for what is given.
 
     Raises:
-        Refused: a tag has the name of a key that a message has anyway.
+        Refused: a tag has the name of a key that every message has, or of a private key.
     """
     for key in map(normal_key, tags or {}):
         if key in _RESERVED:
@@ -47,5 +48,5 @@ def build_message(
 
 
 def addressed(message: Message, target: str) -> Message:
-    """`message` as it is signed for the process `target`: with what every message to a process says."""
+    """Return `message` as it is signed for the process `target`, with the keys that every message to a process has."""
     return {**_CONSTANTS, **message, "target": target}

@@ -1,7 +1,9 @@
-"""The TABM form of a message: every value a binary or a nested TABM, the types noted beside them.
+"""The TABM form of a message: every value is a binary or a nested TABM, and the types are noted beside them.
 
-One direction only: `hb` keeps messages in their JSON form, and needs this form to sign and to name them. It must never
-look at what a key means, but for the few that this form itself takes.
+There is no way back: `hb` keeps messages in their JSON form, and needs this form to sign and to name them.
+
+Invariants:
+    Nothing here looks at what a key means, except for the few keys that belong to this form.
 
 Source: HyperBEAM `dev_codec_structured` (`structured@1.0`).
 """
@@ -20,10 +22,10 @@ Tabm: TypeAlias = "dict[str, bytes | Tabm]"
 TYPES_KEY = "ao-types"
 
 DROPPED_KEYS = frozenset({"unsigned_id", "content-digest"})
-"""Keys that are made anew from the rest of a message, and so are no part of it."""
+"""Keys that are made again from the rest of a message, and so are no part of it."""
 
 MAX_TEXT_LIST_DEPTH = 8
-"""How deep a list may nest within a list of plain values: each level of quoting doubles the length."""
+"""Maximum depth of a list within a list of plain values: each level of quoting doubles the length."""
 
 _EMPTY_TYPES: dict[type, str] = {
     str: "empty-binary",
@@ -36,7 +38,7 @@ _UNESCAPED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_/?&+")
 
 
 def encode(message: Message) -> Tabm:
-    """The TABM of `message`, which is in normal form.
+    """Return the TABM of `message`, which is in normal form.
 
     Raises:
         Refused: a list of plain values holds a map, or nests too deep.
@@ -64,7 +66,7 @@ def encode(message: Message) -> Tabm:
 
 
 def _typed(value: Value) -> tuple[str, bytes | Tabm]:
-    """The type and the encoding of a value that is not simply a binary or a message; empty where it has no value."""
+    """Return the type and the encoding of a value that is neither a binary nor a message; empty bytes for no value."""
     kind = type(value)
     if not value and kind in _EMPTY_TYPES:
         return _EMPTY_TYPES[kind], b""
@@ -80,8 +82,8 @@ def _typed(value: Value) -> tuple[str, bytes | Tabm]:
 
 
 def _float(value: float) -> bytes:
-    # Twenty digits after the point: more than any two floats need to differ. Erlang has no floats beyond the finite
-    # ones, so the names of the others are this project's own.
+    # Twenty digits after the point are more than two different floats can share. Erlang has finite floats only, so
+    # the names of the others are this project's own.
     return (f"{value:.20e}" if math.isfinite(value) else float_text(value)).encode()
 
 
@@ -103,7 +105,7 @@ def _item(value: Value, depth: int) -> bytes:
     if isinstance(value, bytes):
         return value
     if isinstance(value, dict):
-        raise Refused("a list that begins with a plain value cannot hold a map: no AO node can encode it")
+        raise Refused("a list whose first value is plain cannot hold a map: no AO node can encode it")
     if isinstance(value, list):
         return b"(ao-type-list) " + _text_list(value, depth + 1)
     name, encoded = _typed(value)
@@ -111,7 +113,7 @@ def _item(value: Value, depth: int) -> bytes:
 
 
 def quoted(raw: bytes) -> bytes:
-    """`raw` as a structured-field string. Source: RFC 8941 section 3.3.3, except that any byte may occur."""
+    """Return `raw` as a structured-field string. Source: RFC 8941 section 3.3.3, except that any byte may occur."""
     if b"\\" in raw or b'"' in raw:
         raw = raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return b'"%b"' % raw
@@ -119,7 +121,7 @@ def quoted(raw: bytes) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _escaped(key: str) -> str:
-    """`key` with all but `a-z 0-9 . - _ / ? & +` percent-encoded. Source: HyperBEAM `hb_escape:encode`."""
+    """Return `key` with all but `a-z 0-9 . - _ / ? & +` percent-encoded. Source: HyperBEAM `hb_escape:encode`."""
     if _UNESCAPED.issuperset(key):
         return key
     return "".join(

@@ -1,14 +1,16 @@
-"""The process cache: slot records, and the memory images that a live instance can be made from again.
+"""Slot records, and the memory images that a live instance can be restored from.
 
-What is here is derivable from the schedule, so it is written in batches that need no sync of their own. It must never
-run a module.
+Everything here can be computed again from the schedule, so it is written without a sync of its own.
+
+Invariants:
+    No module runs here.
 
 Source: HyperBEAM's `dev_process_cache` (`write`, `read`, `latest`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from hb import ids
 from hb.errors import IntegrityError, Refused
@@ -16,7 +18,7 @@ from hb.protocol.message import Message, dumps, loads_stored
 from hb.records import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from hb.storage.store import Batch, Store
 
@@ -28,7 +30,35 @@ READ_PAGES = 256
 MAX_PAGE_DIGITS, MAX_GLOBAL_BITS = 15, 128
 RawGlobals = list[list[str | int]]
 
-_RECORD: dict[str, type] = {
+_KINDS = {str: "text", bool: "true or false", dict: "a map", int: "an integer"}
+
+
+class SlotRecord(NamedTuple):
+    """What computing one slot gave. `docs/format.md` describes its stored bytes.
+
+    `assignment` is an ID. `changed` is False if the slot left memory, globals and public keys as they were. `previous`
+    is the digest of the record before, "" at slot 0. `state` holds the public keys. `image` is the digest of the memory
+    image, for a memory so small that every slot has one.
+    """
+
+    slot: int
+    assignment: str
+    changed: bool
+    engine: str
+    hashpath: str
+    previous: str
+    results: Message
+    state: Message
+    image: str | None = None
+
+    @property
+    def gas(self) -> int | None:
+        """What the message cost, in the units of `engine`; None if the results do not say."""
+        gas = self.results.get("gas")
+        return gas if isinstance(gas, int) else None
+
+
+_REQUIRED: dict[str, type] = {
     "assignment": str,
     "changed": bool,
     "engine": str,
@@ -38,14 +68,13 @@ _RECORD: dict[str, type] = {
     "slot": int,
     "state": dict,
 }
-_KINDS = {str: "text", bool: "true or false", dict: "a map", int: "an integer"}
 
 
 class Image(NamedTuple):
-    """An instance's memory and mutable globals at one slot, by content.
+    """The memory and the mutable globals of an instance at one slot, by content.
 
-    `globals` are `[type, bits]` of every mutable global in index order, `pages` the size of the memory in pages of
-    64 KiB, and `held` the digest of every page that is not all zeros, by page number.
+    `globals` holds `[type, bits]` of every mutable global, in index order. `pages` is the size of the memory in pages
+    of 64 KiB. `held` maps the number of each page that is not all zeros to its digest.
     """
 
     globals: RawGlobals
@@ -53,47 +82,37 @@ class Image(NamedTuple):
     held: Mapping[int, str]
 
     def encode(self) -> bytes:
-        """The image record; its digest is what a slot record names."""
+        """Return the stored bytes of the image. A slot record names their digest."""
         held: Message = {str(page): digest for page, digest in self.held.items()}
         return dumps({"globals": [list(pair) for pair in self.globals], "held": held, "pages": self.pages})
 
 
 def write(batch: Batch, process: str, slot: int, record: bytes) -> None:
-    """Puts the record of `slot` into `batch`."""
+    """Put the record of `slot` into `batch`."""
     batch.puts[keys.slot_record_key(process, slot)] = record
 
 
 def write_image(batch: Batch, process: str, slot: int, image: bytes, pages: Mapping[str, bytes]) -> None:
-    """Puts the image record of `slot`, and the contents of pages by digest, into `batch`; pages are compressed here."""
+    """Put the image record of `slot` into `batch`, and `pages`, by digest. Pages are compressed here."""
     batch.puts[keys.memory_image_key(process, slot)] = image
     for digest, content in pages.items():
         batch.puts[keys.page_key(digest)] = compress(content)
 
 
-def read(store: Store, process: str, slot: int) -> Message | None:
-    """The record of `slot`, or None where the slot is not computed.
-
-    Raises:
-        IntegrityError: the stored bytes are no slot record.
-    """
-    raw = read_bytes(store, process, slot)
-    return None if raw is None else parse(raw, "slot record", process, slot)
-
-
 def read_bytes(store: Store, process: str, slot: int) -> bytes | None:
-    """The record of `slot` as it is stored and hashed."""
+    """Return the record of `slot` as it is stored and hashed, or None if the slot is not computed."""
     return store.get(keys.slot_record_key(process, slot))
 
 
 def is_computed(store: Store, process: str, slot: int) -> bool:
-    """Whether the state of `slot` is here."""
+    """Return whether `slot` has a record."""
     return read_bytes(store, process, slot) is not None
 
 
 def latest(
     store: Store, process: str, *, first: int = 0, limit: int = keys.LAST_SLOT, required: Part = "record"
 ) -> int | None:
-    """The newest slot from `first` to `limit`, both included, that has the `required` part, or None."""
+    """Return the newest slot from `first` to `limit`, both included, that has the `required` part, or None."""
     slots = keys.memory_images if required == "image" else keys.slot_records
     for key, _ in store.scan(*slots(process, first, limit), reverse=True):
         slot = keys.slot_of(key)
@@ -102,24 +121,17 @@ def latest(
     return None
 
 
-def records(store: Store, process: str, first: int, last: int) -> Iterator[tuple[int, Message]]:
-    """The records of slots `first` to `last`, both included, in order; slots that are not computed are left out."""
-    for key, raw in store.scan(*keys.slot_records(process, first, last)):
-        slot = keys.slot_of(key)
-        yield slot, parse(raw, "slot record", process, slot)
-
-
 def image_digest(store: Store, process: str, slot: int) -> str | None:
-    """The digest of the memory image of `slot`, or None where none is stored."""
+    """Return the digest of the memory image of `slot`, or None if none is stored."""
     raw = store.get(keys.memory_image_key(process, slot))
     return None if raw is None else ids.digest(raw)
 
 
 def read_image(store: Store, process: str, slot: int) -> Image:
-    """The memory image of `slot`, which is there.
+    """Return the memory image of `slot`.
 
     Raises:
-        IntegrityError: it is not there, or its bytes are no image record.
+        IntegrityError: it is missing, or its bytes are not an image record.
     """
     raw = store.get(keys.memory_image_key(process, slot))
     if raw is None:
@@ -128,10 +140,10 @@ def read_image(store: Store, process: str, slot: int) -> Image:
 
 
 def parse_image(raw: bytes, process: str, slot: int) -> Image:
-    """The memory image in the stored bytes of its record.
+    """Return the memory image in the stored bytes of its record.
 
     Raises:
-        IntegrityError: they are no image record.
+        IntegrityError: they are not an image record.
     """
     fields = parse(raw, "memory image", process, slot)
     listed, held, pages = fields.get("globals"), fields.get("held"), fields.get("pages")
@@ -149,26 +161,30 @@ def parse_image(raw: bytes, process: str, slot: int) -> Image:
 
 
 def _is_global(*parts: object) -> bool:
-    """Whether these are the type and the bits of a global."""
+    """Return whether these are the type and the bits of a global."""
     return [type(part) for part in parts] == [str, int] and cast(int, parts[1]).bit_length() <= MAX_GLOBAL_BITS
 
 
 def _is_number(text: str) -> bool:
-    """Whether `text` is the number of a page that a memory can have."""
+    """Return whether `text` can be the number of a page."""
     return text.isdecimal() and text.isascii() and len(text) <= MAX_PAGE_DIGITS
 
 
 def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int, bytes]:
-    """The contents of the pages that `image` holds, each checked against its digest.
+    """Return the contents of the pages that `image` holds, by page number. Each is checked against its digest.
 
     Raises:
-        IntegrityError: a page is gone, or is not what its digest says.
+        IntegrityError: a page is missing, or does not have its digest.
     """
-    pages: dict[int, bytes] = {}
-    held = list(image.held.items())
-    for start in range(0, len(held), READ_PAGES):
-        part = held[start : start + READ_PAGES]
-        for (page, digest), packed in zip(part, store.get_many([keys.page_key(at) for _, at in part]), strict=True):
+    contents: dict[str, bytes] = {}  # a page that occurs often is read once, and takes memory once
+    first: dict[str, int] = {}
+    for page, digest in image.held.items():
+        first.setdefault(digest, page)
+    wanted = list(first)
+    for start in range(0, len(wanted), READ_PAGES):
+        part = wanted[start : start + READ_PAGES]
+        for digest, packed in zip(part, store.get_many([keys.page_key(at) for at in part]), strict=True):
+            page = first[digest]
             if packed is None:
                 raise IntegrityError(f"memory page {page} is gone", process=process, slot=slot, expected=digest)
             content = decompress(packed)
@@ -177,19 +193,19 @@ def read_pages(store: Store, image: Image, process: str, slot: int) -> dict[int,
                 raise IntegrityError(
                     f"memory page {page} is not what it was", process=process, slot=slot, expected=digest, got=got
                 )
-            pages[page] = content
-    return pages
+            contents[digest] = content
+    return {page: contents[digest] for page, digest in image.held.items()}
 
 
 def compress(page: bytes) -> bytes:
-    """A page as it is stored: zlib at its quickest level."""
+    """Return a page as it is stored: zlib, fastest level."""
     from zlib import compress as zlib_compress
 
     return zlib_compress(page, 1)
 
 
 def decompress(packed: bytes) -> bytes | None:
-    """The page that `packed` holds, or None where it holds none; never more than a page, whatever it claims."""
+    """Return the page in `packed`, or None if there is none. Never produces more bytes than a page has."""
     from zlib import decompressobj
     from zlib import error as zlib_error
 
@@ -201,23 +217,25 @@ def decompress(packed: bytes) -> bytes | None:
     return page if unpacker.eof and len(page) == PAGE_BYTES else None
 
 
-def parse_record(raw: bytes, process: str, slot: int) -> Message:
-    """The slot record in its stored bytes; each key that a record has is there, and of its type.
+def parse_record(raw: bytes, process: str, slot: int) -> SlotRecord:
+    """Return the slot record in its stored bytes. Keys that no record has are ignored; `hb verify` finds them.
 
     Raises:
-        IntegrityError: they are no slot record.
+        IntegrityError: they hold no slot record: a key is missing, or has a value of another type.
     """
-    record = parse(raw, "slot record", process, slot)
-    for key, kind in _RECORD.items():
-        if type(record.get(key)) is not kind:
+    fields = parse(raw, "slot record", process, slot)
+    for key, kind in _REQUIRED.items():
+        if type(fields.get(key)) is not kind:
             raise IntegrityError(
                 f"the slot record lacks its {key}",
                 process=process,
                 slot=slot,
                 expected=_KINDS[kind],
-                got=_kind(record, key),
+                got=_kind(fields, key),
             )
-    return record
+    image = fields.get("image")
+    values = cast("dict[str, Any]", {key: fields[key] for key in _REQUIRED})
+    return SlotRecord(**values, image=image if isinstance(image, str) else None)
 
 
 def _kind(record: Message, key: str) -> str:
@@ -225,10 +243,10 @@ def _kind(record: Message, key: str) -> str:
 
 
 def parse(raw: bytes, what: str, process: str, slot: int | None) -> Message:
-    """The message in the stored bytes of `what`.
+    """Return the message in stored bytes. `what` names them in the error.
 
     Raises:
-        IntegrityError: they hold none.
+        IntegrityError: they hold no message.
     """
     try:
         message = loads_stored(raw)

@@ -1,6 +1,7 @@
-"""Images: the modules that processes run, by the ID of the message whose body they are.
+"""Images: the modules that processes run. The ID of an image is that of the message whose body it is.
 
-It must never compile or run one.
+Invariants:
+    No image is compiled or run here.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def image_id(image: bytes) -> str:
-    """The ID of an image."""
+    """Return the ID of an image."""
     return message_id({"body": image})
 
 
 def read(store: Store, image: str, gone: type[HbError] = NotFound) -> bytes:
-    """The bytes of the stored image with the ID `image`.
+    """Return the bytes of the stored image with the ID `image`. `gone` is the error to raise if there is none.
 
     Raises:
         NotFound, or `gone`: none is stored.
-        IntegrityError: what is stored is not what its ID is of.
+        IntegrityError: the stored bytes have another ID.
     """
     wasm = store.get(keys.image_key(image))
     if wasm is None:
@@ -37,7 +38,9 @@ def read(store: Store, image: str, gone: type[HbError] = NotFound) -> bytes:
 
 
 class Taken(NamedTuple):
-    """An image that somebody gave: its ID, what runs in its place if it had to be converted, and the bytes of both."""
+    """An image from outside. `image` is its ID, `converted` what runs in its place if the engine cannot run it as it
+    is, and `stored` the bytes of both, by ID.
+    """
 
     image: str
     converted: Converted | None
@@ -45,15 +48,15 @@ class Taken(NamedTuple):
 
     @property
     def runs(self) -> str:
-        """The ID of what runs."""
+        """The ID of the image that runs."""
         return self.converted.image if self.converted else self.image
 
 
 def take(wasm: bytes) -> Taken:
-    """The image `wasm`, converted if the engine does not run it as it is.
+    """Return the image `wasm`, converted if the engine cannot run it as it is.
 
     Raises:
-        Refused: it has to be converted, and there is nothing that does.
+        Refused: it must be converted, and no tool for that is installed.
     """
     from hb.binary import convert
 

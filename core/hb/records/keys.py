@@ -1,12 +1,13 @@
-"""Where each kind of record is: the layout of every key, and the version of the format. DO NOT CHANGE.
+"""The key of every record, and the version of the format. DO NOT CHANGE.
 
-A home that was written with these keys must stay readable. A change of any constant here, or of what a record
-holds, needs a new FORMAT and a way to read the old one. `docs/format.md` describes the same, byte by byte.
+Homes that were written with these keys must stay readable. A change of any constant here, or of what a record holds,
+needs a new FORMAT and a migration (`records/formats.py`). `docs/format.md` describes the same, byte by byte.
 
-IDs (43 characters of base64url) are in keys as ASCII text; slots as 8 bytes, big-endian, so that the order of the
-keys is the order of the slots.
+IDs are 43 characters of base64url, stored as ASCII. Slots are 8 bytes, big-endian, so that keys sort by slot.
 
-This module holds nothing but key layouts. It must never read or write a store, nor know what a record says.
+Invariants:
+    This module holds key layouts and nothing else.
+    It never reads or writes a store, and does not know what a record contains.
 """
 
 from __future__ import annotations
@@ -29,165 +30,166 @@ _NAME = b"n/"  #             + name, UTF-8                        the process ID
 SLOT_BYTES = 8
 LAST_SLOT = 2 ** (8 * SLOT_BYTES) - 1
 
-# What has one record for each slot of a process.
+# The kinds of record that a process has one of for each slot.
 SLOTTED = frozenset({_ASSIGNMENT, _SLOT_RECORD, _MEMORY_IMAGE})
 MESSAGE_SLOTS = _MESSAGE_SLOT
 
 # A half-open range of keys: what `Store.scan` takes.
 Range = tuple[bytes, bytes]
 
-# Every record of a store.
+# Every key of a store.
 EVERYTHING: Range = (b"", b"\xff")
 
 
 def definition_key(process: str) -> bytes:
-    """Where the definition of a process is."""
+    """Return the key of a process's definition."""
     return _DEFINITION + process.encode()
 
 
 def image_key(image: str) -> bytes:
-    """Where the module with the ID `image` is."""
+    """Return the key of the module with the ID `image`."""
     return _IMAGE + image.encode()
 
 
 def head_key(process: str) -> bytes:
-    """Where the head of a process's schedule is: its newest slot, and what the next assignment follows from."""
+    """Return the key of the head of a process's schedule: its newest slot, and what the next assignment follows
+    from."""
     return _HEAD + process.encode()
 
 
 def assignment_key(process: str, slot: int) -> bytes:
-    """Where the assignment of a slot is."""
+    """Return the key of a slot's assignment."""
     return _ASSIGNMENT + process.encode() + b"/" + encode_slot(slot)
 
 
 def message_slot_key(message: str, process: str) -> bytes:
-    """Where it is written which slot of `process` the message with the ID `message` has."""
+    """Return the key of the index entry that says which slot of `process` a message has."""
     return _MESSAGE_SLOT + message.encode() + b"/" + process.encode()
 
 
 def slot_record_key(process: str, slot: int) -> bytes:
-    """Where the record of a computed slot is."""
+    """Return the key of a slot's record."""
     return _SLOT_RECORD + process.encode() + b"/" + encode_slot(slot)
 
 
 def memory_image_key(process: str, slot: int) -> bytes:
-    """Where the memory image of a slot is, if it has one."""
+    """Return the key of a slot's memory image."""
     return _MEMORY_IMAGE + process.encode() + b"/" + encode_slot(slot)
 
 
 def page_key(digest: str) -> bytes:
-    """Where the page of memory with that digest is."""
+    """Return the key of the memory page with this digest."""
     return _PAGE + digest.encode()
 
 
 def name_key(name: str) -> bytes:
-    """Where it is written which process `name` stands for."""
+    """Return the key that says which process `name` stands for."""
     return _NAME + name.encode()
 
 
 def definitions(prefix: str = "") -> Range:
-    """The definitions of all processes, or of those whose ID begins with `prefix`."""
+    """Return the range of all definitions, or of those whose process ID begins with `prefix`."""
     return _under(_DEFINITION + prefix.encode())
 
 
 def heads() -> Range:
-    """The heads of all schedules."""
+    """Return the range of the heads of all schedules."""
     return _under(_HEAD)
 
 
 def names(prefix: str = "") -> Range:
-    """All names, or those that begin with `prefix`."""
+    """Return the range of all names, or of those that begin with `prefix`."""
     return _under(_NAME + prefix.encode())
 
 
 def message_slots(message: str) -> Range:
-    """In which processes, and at which slots, the message with the ID `message` is scheduled."""
+    """Return the range of index entries of one message: one for each process that has scheduled it."""
     return _under(_MESSAGE_SLOT + message.encode() + b"/")
 
 
 def messages(prefix: str = "") -> Range:
-    """In which processes, and at which slots, all messages are scheduled, or those whose ID begins with `prefix`."""
+    """Return the range of all index entries, or of those whose message ID begins with `prefix`."""
     return _under(_MESSAGE_SLOT + prefix.encode())
 
 
 def assignments(process: str, first: int = 0, last: int = LAST_SLOT) -> Range:
-    """The assignments of the slots `first` to `last`, both included."""
+    """Return the range of the assignments of slots `first` to `last`, both included."""
     return _slots(_ASSIGNMENT, process, first, last)
 
 
 def slot_records(process: str, first: int = 0, last: int = LAST_SLOT) -> Range:
-    """The records of the slots `first` to `last`, both included."""
+    """Return the range of the records of slots `first` to `last`, both included."""
     return _slots(_SLOT_RECORD, process, first, last)
 
 
 def memory_images(process: str, first: int = 0, last: int = LAST_SLOT) -> Range:
-    """The memory images of the slots `first` to `last`, both included."""
+    """Return the range of the memory images of slots `first` to `last`, both included."""
     return _slots(_MEMORY_IMAGE, process, first, last)
 
 
 def slotted(kind: bytes, process: str, first: int, last: int) -> Range:
-    """The records of a `kind` in SLOTTED of the slots `first` to `last`, both included."""
+    """Return the range of the records of one `kind` in SLOTTED, slots `first` to `last`, both included."""
     return _slots(kind, process, first, last)
 
 
 def slotted_key(kind: bytes, process: str, slot: int) -> bytes:
-    """Where the record of a `kind` in SLOTTED is of one slot."""
+    """Return the key of the record of one `kind` in SLOTTED at one slot."""
     return kind + process.encode() + b"/" + encode_slot(slot)
 
 
 def span_of(start: bytes, stop: bytes) -> tuple[str, int, int] | None:
-    """The process and the first and last slot of a range that `slotted` gives; None for any other range."""
+    """Return the process, first slot and last slot of a range that `slotted` returned; None for any other range."""
     if start[:2] not in SLOTTED or start[:-SLOT_BYTES] != stop[: -SLOT_BYTES - 1] or len(start) <= SLOT_BYTES + 3:
         return None
     return owner_of(start), slot_of(start), slot_of(stop[:-1])
 
 
 def owner_of(key: bytes) -> str:
-    """The process ID in the key of an assignment, a slot record or a memory image."""
+    """Return the process ID in the key of an assignment, a slot record or a memory image."""
     return key[2 : -SLOT_BYTES - 1].decode()
 
 
 def message_of(key: bytes) -> str:
-    """The message ID in the key of a message's slot."""
+    """Return the message ID in the key of an index entry."""
     return key[2:].partition(b"/")[0].decode()
 
 
 def schedules(after: bytes | None = None) -> Range:
-    """The assignments of all processes, or of those only whose ID, as ASCII, is after `after`."""
+    """Return the range of the assignments of all processes, or of those whose ID sorts after `after`."""
     start, stop = _under(_ASSIGNMENT)
     # The byte after "/", which ends an ID.
     return start if after is None else start + after + b"0", stop
 
 
 def slot_of(key: bytes) -> int:
-    """The slot at the end of the key of an assignment, a slot record or a memory image."""
+    """Return the slot at the end of the key of an assignment, a slot record or a memory image."""
     return decode_slot(key[-SLOT_BYTES:])
 
 
 def text_of(key: bytes) -> str:
-    """The ID or name that the key of a definition, an image, a head, a page or a name ends with."""
+    """Return the ID or name at the end of the key of a definition, an image, a head, a page or a name."""
     return key[2:].decode()
 
 
 def process_of(key: bytes) -> str:
-    """The process ID that the key of a message's slot ends with."""
+    """Return the process ID at the end of the key of an index entry."""
     return key.rpartition(b"/")[2].decode()
 
 
 def encode_slot(slot: int) -> bytes:
-    """A slot as keys and records hold it.
+    """Return a slot as keys and records hold it: 8 bytes, big-endian.
 
     Raises:
-        OverflowError: there is no such slot: below 0, or beyond LAST_SLOT.
+        OverflowError: the slot is below 0 or above LAST_SLOT.
     """
     return slot.to_bytes(SLOT_BYTES, "big")
 
 
 def decode_slot(raw: bytes) -> int:
-    """The slot that `encode_slot` wrote.
+    """Return the slot that `encode_slot` wrote.
 
     Raises:
-        ValueError: not 8 bytes.
+        ValueError: `raw` is not 8 bytes.
     """
     if len(raw) != SLOT_BYTES:
         raise ValueError(f"a slot is {SLOT_BYTES} bytes, got {len(raw)}")

@@ -1,7 +1,11 @@
-"""What a process is, and whose its slots are: a fork shares those up to where it left with the one that it left.
+"""Read definitions, and find the process that owns each slot of a fork.
 
-Nothing is copied: the records of a shared slot are the origin's, and a `View` of a store finds them there. It must
-never write, nor know what a record says.
+A fork shares the slots of its origin up to the slot where it left. Nothing is copied: the records of a shared slot are
+stored under the ID of the process that owns it, and a `View` of a store finds them there.
+
+Invariants:
+    Nothing is written here.
+    Nothing here knows what a record contains, except a definition.
 """
 
 from __future__ import annotations
@@ -25,13 +29,14 @@ if TYPE_CHECKING:
     from hb.storage.store import Batch, Store
 
 MOST_ORIGINS = 1000
-"""So many processes one can come from; each of their definitions is read before a slot of it is."""
+"""Maximum ancestors of a process. All their definitions are read before the first slot."""
 
-_SAYS_FORK = b'"%s":' % definitions.FORK_KEYS[0].encode()
+# Every fork's stored definition contains these bytes. A definition without them need not be parsed.
+_FORK_MARK = b'"%s":' % definitions.FORK_KEYS[0].encode()
 
 
 class Segment(NamedTuple):
-    """The slots `first` to `last`, both included, which are those of `process` itself."""
+    """The slots `first` to `last`, both included, that belong to `process`."""
 
     process: str
     first: int
@@ -39,15 +44,16 @@ class Segment(NamedTuple):
 
 
 Lineage = tuple[Segment, ...]
-"""Whose the slots of a process are, from slot 0 on; the last segment is the process's own, and has no end."""
+"""The owners of a process's slots, from slot 0. The last segment belongs to the process itself, and has no end."""
 
 
 def get_definition(store: Store, process: str) -> Message:
-    """The definition of a process.
+    """Return the definition of a process. Check every field of it.
 
     Raises:
         NotFound: there is no such process.
-        IntegrityError: the stored bytes are not the definition with that ID.
+        IntegrityError: the definition is missing, but the head is stored; or the stored bytes do not have that
+            ID; or a field has a value that no definition can have.
     """
     raw = store.get(keys.definition_key(process))
     if raw is None:
@@ -57,7 +63,7 @@ def get_definition(store: Store, process: str) -> Message:
     definition = parse(raw, "definition", process, None)
     commitments = definition.get("commitments")
     try:
-        # Its hmac commitment is over its content, and quicker to make anew than a signature is to verify.
+        # The hmac commitment covers all of the content. Computing it is faster than verifying a signature.
         is_right = (
             isinstance(commitments, dict)
             and message_id(definition) == process
@@ -67,22 +73,26 @@ def get_definition(store: Store, process: str) -> Message:
         raise IntegrityError(f"the definition is not readable ({error.message})", process=process) from error
     if not is_right:
         raise IntegrityError("the definition stored here is not what the process's ID is of", process=process)
+    try:
+        definitions.check(definition)
+    except Refused as error:
+        raise IntegrityError(f"the definition is not what it must be: {error.message}", process=process) from error
     return definition
 
 
 def segments(store: Store, process: str) -> Lineage:
-    """The lineage of a process: one segment, unless it is a fork.
+    """Return the lineage of a process: one segment, or several for a fork.
 
     Raises:
-        IntegrityError: its definition, or that of a process that it comes from, is damaged or gone.
+        IntegrityError: its definition, or that of an ancestor, is damaged or missing.
     """
     if isinstance(store, View):
         return store.segments(process)
-    return _told(store, process, store.get(keys.definition_key(process)), {})
+    return _lineage_of(store, process, store.get(keys.definition_key(process)), {})
 
 
 def owner(store: Store, process: str, slot: int) -> str:
-    """The process whose own `slot` of `process` is: itself, or one that it is a fork of.
+    """Return the process that owns `slot` of `process`: itself, or an ancestor that it shares the slot with.
 
     Raises:
         IntegrityError: as `segments`.
@@ -91,31 +101,31 @@ def owner(store: Store, process: str, slot: int) -> str:
 
 
 def owner_in(line: Lineage, slot: int) -> str | None:
-    """The process in `line` whose own `slot` is, if there is one."""
+    """Return the process in `line` that owns `slot`, or None."""
     return next((segment.process for segment in line if segment.first <= slot <= segment.last), None)
 
 
 def first_slot(store: Store, process: str) -> int:
-    """The first slot that is a process's own: that of its definition."""
+    """Return the first slot that a process owns: the slot of its definition."""
     return segments(store, process)[-1].first
 
 
 @contextmanager
 def viewed(opening: AbstractContextManager[Store], known: dict[str, Lineage]) -> Iterator[Store]:
-    """The store that `opening` opens, as a `View`."""
+    """Open a store with `opening`, and give a `View` of it. `known` keeps the lineages that are found."""
     with opening as store:
         yield View(store, known)
 
 
-def _told(store: Store, process: str, definition: bytes | None, known: dict[str, Lineage]) -> Lineage:
-    """The lineage of a process whose stored definition this is."""
-    if definition is None or _SAYS_FORK not in definition:
+def _lineage_of(store: Store, process: str, definition: bytes | None, known: dict[str, Lineage]) -> Lineage:
+    """Return the lineage of a process with the stored `definition`. Without a definition it is one segment."""
+    if definition is None or _FORK_MARK not in definition:
         return (Segment(process, 0, keys.LAST_SLOT),)
     return _trace(store, process, known)
 
 
 def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
-    """The lineage of a fork; it, and those of all that it comes from, are known from then on."""
+    """Return the lineage of a fork. Add its lineage, and the lineages of its ancestors, to `known`."""
     path: dict[str, Origin | None] = {}
     at: str | None = process
     while at is not None and at not in known:
@@ -138,13 +148,13 @@ def _trace(store: Store, process: str, known: dict[str, Lineage]) -> Lineage:
         at = None if origin is None else origin.process
     line: Lineage = () if at is None else known[at]
     for made, origin in reversed(path.items()):
-        line = _after(line, made, origin)
+        line = _lineage_after_fork(line, made, origin)
         known[made] = line
     return line
 
 
-def _after(line: Lineage, process: str, origin: Origin | None) -> Lineage:
-    """The lineage of a process that left one with this `line`."""
+def _lineage_after_fork(line: Lineage, process: str, origin: Origin | None) -> Lineage:
+    """Return the lineage of a process that left `origin`, where `line` is the lineage of the origin's process."""
     if origin is None:
         return (Segment(process, 0, keys.LAST_SLOT),)
     shared = [
@@ -156,9 +166,9 @@ def _after(line: Lineage, process: str, origin: Origin | None) -> Lineage:
 
 
 class View:
-    """A store in which a fork has the records of the slots that it shares, under its own ID.
+    """A store in which a fork's shared slots can be read under the fork's own ID.
 
-    What is written goes where it says. `known` are lineages found before: they never change.
+    Writes are passed on as they are. `known` keeps lineages, which never change.
     """
 
     def __init__(self, store: Store, known: dict[str, Lineage] | None = None) -> None:
@@ -166,11 +176,11 @@ class View:
         self._known = {} if known is None else known
 
     def segments(self, process: str) -> Lineage:
-        """As the function `segments`."""
+        """Return the lineage of a process; see the function `segments`."""
         found = self._known.get(process)
         if found is None:
             raw = self._store.get(keys.definition_key(process))
-            found = _told(self._store, process, raw, self._known)
+            found = _lineage_of(self._store, process, raw, self._known)
             if raw is not None:
                 self._known[process] = found
         return found
@@ -178,18 +188,18 @@ class View:
     def get(self, key: bytes) -> bytes | None:
         """Return the value under `key`, or None if there is none."""
         raw = self._store.get(self._at_owner(key))
-        return self._inherited(key) if raw is None and key[:2] == keys.MESSAGE_SLOTS else raw
+        return self._shared_entry(key) if raw is None and key[:2] == keys.MESSAGE_SLOTS else raw
 
     def get_many(self, wanted: Sequence[bytes]) -> list[bytes | None]:
         """Return the values under these keys, in their order."""
         found = self._store.get_many([self._at_owner(key) for key in wanted])
         for at, key in enumerate(wanted):
             if found[at] is None and key[:2] == keys.MESSAGE_SLOTS:
-                found[at] = self._inherited(key)
+                found[at] = self._shared_entry(key)
         return found
 
     def _at_owner(self, key: bytes) -> bytes:
-        """Return the key under which the process that owns a slot has its record."""
+        """Return the key under which the owner of a slot has its record. Other keys stay as they are."""
         kind = key[:2]
         if kind not in keys.SLOTTED:
             return key
@@ -200,7 +210,7 @@ class View:
         return keys.slotted_key(kind, owner(self, process, slot), slot)
 
     def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values with start <= key < stop; slots that a fork shares have their owner's keys."""
+        """Yield keys and values with start <= key < stop. The key of a shared slot has its owner's ID."""
         span = keys.span_of(start, stop)
         line = () if span is None else self.segments(span[0])
         if span is None or len(line) == 1:
@@ -219,8 +229,8 @@ class View:
         """Write the whole batch at once."""
         self._store.commit(batch)
 
-    def _inherited(self, key: bytes) -> bytes | None:
-        """The slot of a message, where that is one that the process shares."""
+    def _shared_entry(self, key: bytes) -> bytes | None:
+        """Return the index entry of a message that the process shares with an ancestor, or None."""
         message = keys.message_of(key)
         for at in self.segments(keys.process_of(key))[:-1]:
             raw = self._store.get(keys.message_slot_key(message, at.process))

@@ -1,6 +1,7 @@
-"""What a home takes in: messages, each looked at and signed before any is scheduled.
+"""What a home takes in: messages, each checked and signed before any is scheduled.
 
-It must never schedule, nor hold a store.
+Invariants:
+    Nothing is scheduled here, and no store is opened.
 """
 
 from __future__ import annotations
@@ -9,19 +10,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.errors import Refused
+from hb.protocol import bounds
 from hb.protocol import request as requests
-from hb.protocol.commitment import Encoded, Key, encoded, sign_encoded, verify
+from hb.protocol.commitment import Encoded, Key, committers, encoded, message_id, sign_encoded, verify
 from hb.protocol.message import Message, dumps, normalise_message
 from hb.protocol.packing import pack
 
 if TYPE_CHECKING:
     from hb.environment import Environment
 
+SHORT_BYTES = 65536
+"""A message of up to this size is signed or verified sooner than a store is opened."""
+
+ORIGIN_KEYS = ("from-process", "pushed-for")
+"""Keys that say which process a message comes from. A program may take their word, so not everybody may send them."""
+
 
 class Prepared(NamedTuple):
     """A signed message that may be scheduled, and its stored form as JSON.
 
-    With `is_new` it got its anchor here, a random one, so that no schedule can have it yet.
+    `is_new` says that it got its random anchor here, so that no schedule can have it yet.
     """
 
     signed: Encoded
@@ -30,43 +38,78 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    message: Message, target: str, signer: Key | None, place: int, limit_bytes: int, environment: Environment
+    message: Message, definition: Message, signer: Key | None, place: int, limit_bytes: int, environment: Environment
 ) -> Prepared:
-    """The signed message that is scheduled for `message`, the one at `place` among those that were given.
+    """Return the signed message that is scheduled for `message`, the one at `place`, in the process of `definition`.
 
-    Where nobody signed it, it gets a random anchor unless it has one, so that two equal messages are two.
+    An unsigned message gets a random anchor unless it has an anchor, so that two equal messages are two.
 
     Raises:
-        Refused: it is signed by nobody, for another process, or has more than `limit_bytes`; says its place.
+        Refused: it has no signer, another target, more than `limit_bytes`, or an origin that its signer may not name;
+            says its place.
         BadSignature: a commitment of it does not verify; says its place.
     """
     is_new = message.keys().isdisjoint(("anchor", "commitments"))
+    given = {**message, "anchor": random_anchor(environment)} if is_new else message
     try:
-        signed = _signed({**message, "anchor": random_anchor(environment)} if is_new else message, target, signer)
+        signed = _signed(given, message_id(definition), signer)
+        check_origin(signed.message, definition)
         prepared = Prepared(signed, dumps(pack(signed.message)), is_new)
         check_size(prepared.stored, limit_bytes)
     except Refused as error:
-        raise type(error)(f"message {place}: {error.message}", hint=error.hint) from error
+        raise type(error)(error.message, hint=error.hint, place=place) from error
     return prepared
 
 
+def is_short(message: Message) -> bool:
+    """Whether a message has at most `SHORT_BYTES`, and is one."""
+    try:
+        return len(dumps(normalise_message(message))) <= SHORT_BYTES
+    except Refused:
+        return False
+
+
 def random_anchor(environment: Environment) -> str:
-    """An anchor that no other message has: 16 random bytes, in base64url."""
+    """Return an anchor that no other message has: 16 random bytes, in base64url."""
     return ids.encode(environment.random_bytes(16))
 
 
-def check_size(written: bytes, limit_bytes: int) -> None:
-    """Makes sure that a message, in JSON, is no larger than this machine takes.
+def check_origin(message: Message, definition: Message) -> None:
+    """Make sure that a message says that it comes from a process only if an authority of its target signed it.
+
+    The target's `definition` names its authorities under `authority`: an address, or a list of them.
 
     Raises:
-        Refused: it is.
+        Refused: somebody else signed it.
+    """
+    said = next((key for key in ORIGIN_KEYS if key in message), None)
+    if said is None:
+        return
+    named = definition.get("authority")
+    authorities = {name for name in (named if isinstance(named, list) else [named]) if isinstance(name, str)}
+    signers = committers(message)
+    if authorities.isdisjoint(signers):
+        trusted = ", ".join(sorted(authorities))[:300] or "nobody: its definition has no `authority`"
+        raise Refused(
+            f"a message with the key {said!r} must be signed by an authority of the process, got one signed by "
+            f"{', '.join(signers) or 'nobody'}",
+            hint=f"the authorities are {trusted}" if authorities else f"this process trusts {trusted}",
+        )
+
+
+def check_size(written: bytes, limit_bytes: int) -> None:
+    """Make sure that a message, in JSON, is no larger than this machine takes.
+
+    Raises:
+        Refused: it has more than `limit_bytes`, or holds more than `bounds` allows.
     """
     if len(written) > limit_bytes:
         raise beyond(f"a message may have {limit_bytes} bytes, got {len(written)}", "message-limit")
+    bounds.check(written, values=bounds.MESSAGE_VALUES, depth=2 * bounds.MAX_DEPTH)
 
 
 def beyond(sentence: str, setting: str) -> Refused:
-    """That something is beyond a limit of this machine, which `setting` can raise."""
+    """Return the refusal of what is beyond a limit of this machine, which `setting` can raise."""
     return Refused(sentence, hint=f"raise {setting} in the home's config.toml")
 
 

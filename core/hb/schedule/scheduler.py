@@ -1,18 +1,22 @@
-"""`scheduler@1.0`: gives each message of a process the next slot, without gaps, and chains them.
+"""`scheduler@1.0`: give each message of a process the next slot, sign its assignment, and read assignments back.
 
-Whoever calls holds a store; what is scheduled here is one atomic batch, synced before it is acknowledged. It must
-never run a module.
+Slots have no gaps. The hash-chain links each assignment to all earlier ones. The caller holds an open store. The
+assignments of one call are written in one atomic batch, which is synced before the call returns.
+
+Invariants:
+    No module runs here.
 
 Source: HyperBEAM's `dev_scheduler`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard, cast
 
 from hb import ids
 from hb.errors import IntegrityError, NotFound, Refused
 from hb.protocol import assignment as assignments_
+from hb.protocol import bounds
 from hb.protocol.commitment import Encoded, Key, encoded, message_id, sign_around
 from hb.protocol.message import Message, dumps
 from hb.protocol.packing import pack, unpack
@@ -35,18 +39,22 @@ class Head(NamedTuple):
     timestamp_ms: int
 
     def encode(self) -> bytes:
-        """The head record."""
+        """Return the stored bytes of the head record."""
         return dumps({"hash-chain": ids.encode(self.chain), "slot": self.slot, "timestamp": self.timestamp_ms})
 
 
 PART_BYTES = 8 << 20
-"""So many bytes of messages, and one message more, are signed and synced as one batch at the most."""
+"""Maximum bytes of messages that are signed and synced as one batch. One message may exceed it."""
 
 NO_HEAD = Head(slot=-1, chain=b"", timestamp_ms=0)
+"""The head of a schedule without any slot: slot 0 is next."""
 
 
 class Scheduled(NamedTuple):
-    """A message and the slot it has. `fresh` is False where the schedule had it already (a retry)."""
+    """A scheduled message: the IDs of its process, of itself and of its assignment, and its slot.
+
+    `fresh` is False if the schedule had the message already (a retry).
+    """
 
     process: str
     slot: int
@@ -56,22 +64,36 @@ class Scheduled(NamedTuple):
 
 
 def head_after(assignment: Message) -> Head:
-    """Where a schedule ends whose newest assignment is `assignment`.
+    """Return the head of a schedule whose newest assignment is `assignment`.
 
     Raises:
-        IntegrityError: it lacks what an assignment has.
+        IntegrityError: a field of the assignment is missing, has another type, or is out of range.
     """
-    slot, chain, timestamp_ms = (assignment.get(key) for key in ("slot", "hash-chain", "timestamp"))
-    if not (isinstance(slot, int) and isinstance(chain, str) and ids.is_id(chain) and isinstance(timestamp_ms, int)):
-        raise IntegrityError("the newest assignment lacks what an assignment has")
-    return Head(slot, ids.decode(chain), timestamp_ms)
+    check_assignment(assignment)
+    slot, chain, timestamp_ms = (assignment[key] for key in ("slot", "hash-chain", "timestamp"))
+    return Head(cast("int", slot), ids.decode(cast("str", chain)), cast("int", timestamp_ms))
+
+
+def check_assignment(assignment: Message, process: str | None = None, slot: int | None = None) -> None:
+    """Make sure that every field of an assignment has its type and is in its range.
+
+    `process` and `slot` go into the error, if they are known.
+
+    Raises:
+        IntegrityError: a field is not.
+    """
+    flaw = assignments_.find_flaw(assignment)
+    if flaw is not None:
+        what = f"the assignment's {flaw.key} is not what it must be"
+        raise IntegrityError(what, process=process, slot=slot, expected=flaw.expected, got=flaw.got)
 
 
 def find_head(store: Store, process: str) -> tuple[Head, bytes] | None:
-    """The head of a process's schedule and its stored bytes, or None where there is no such process.
+    """Return the head of a process's schedule and its stored bytes, or None if there is no such process.
 
     Raises:
-        IntegrityError: the stored bytes are no head record, or not that of the schedule that is there.
+        IntegrityError: the stored bytes are not a head record, or contradict the newest assignment. Or the head is
+            missing, but the definition is stored.
     """
     raw = store.get(keys.head_key(process))
     if raw is None:
@@ -80,19 +102,23 @@ def find_head(store: Store, process: str) -> tuple[Head, bytes] | None:
         return None
     fields = parse(raw, "schedule's head", process, None)
     slot, chain, timestamp_ms = fields.get("slot"), fields.get("hash-chain"), fields.get("timestamp")
-    if not (isinstance(slot, int) and isinstance(chain, str) and ids.is_id(chain) and isinstance(timestamp_ms, int)):
+    if not (_is_number(slot) and isinstance(chain, str) and ids.is_digest(chain) and _is_number(timestamp_ms)):
         raise IntegrityError("the schedule's head lacks what a head has", process=process)
     _check_end(store, process, slot, (b'"hash-chain":"%s"' % chain.encode(), b'"timestamp":%d' % timestamp_ms))
     return Head(slot, ids.decode(chain), timestamp_ms), raw
 
 
-def _check_end(store: Store, process: str, slot: int, says: tuple[bytes, ...]) -> None:
-    """Makes sure that the newest assignment has this slot, and that what the head says of it stands in its bytes.
+def _is_number(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= assignments_.MAX_NUMBER
 
-    It is not parsed: it can be large, and every command asks for the head.
+
+def _check_end(store: Store, process: str, slot: int, texts: tuple[bytes, ...]) -> None:
+    """Make sure that the newest stored assignment has `slot`, and that its bytes contain every one of `texts`.
+
+    The assignment is not parsed, because it can be large and every command reads the head.
     """
     newest, raw = next(store.scan(*keys.assignments(process), reverse=True), (None, b""))
-    if newest is None or keys.slot_of(newest) != slot or not all(text in raw for text in says):
+    if newest is None or keys.slot_of(newest) != slot or not all(text in raw for text in texts):
         got = "none" if newest is None else f"one at slot {keys.slot_of(newest)}"
         raise IntegrityError(
             "the schedule's head and its newest assignment do not fit together",
@@ -103,13 +129,13 @@ def _check_end(store: Store, process: str, slot: int, says: tuple[bytes, ...]) -
 
 
 def processes(store: Store) -> list[str]:
-    """The IDs of all processes; those of which half is gone too, so that whoever looks finds out."""
+    """Return every process ID with a head or a definition, including processes that lack one of them."""
     halves = (keys.heads(), keys.definitions())
     return sorted({keys.text_of(key) for half in halves for key, _ in store.scan(*half)})
 
 
 def get_head(store: Store, process: str) -> Head:
-    """The head of a process's schedule.
+    """Return the head of a process's schedule.
 
     Raises:
         NotFound: there is no such process.
@@ -121,7 +147,7 @@ def get_head(store: Store, process: str) -> Head:
 
 
 def check_scheduler(definition: Message, process: str, key: Key) -> None:
-    """Makes sure that `key` is that of the scheduler of a process, which `definition` names.
+    """Make sure that `key` is the key of the scheduler that a process's `definition` names.
 
     Raises:
         Refused: it is not.
@@ -133,16 +159,20 @@ def check_scheduler(definition: Message, process: str, key: Key) -> None:
 def open_schedule(
     process: str, definition: Message, *, key: Key, environment: Environment, after: Head = NO_HEAD
 ) -> tuple[Batch, Scheduled, Message]:
-    """The batch that opens the schedule of a new process with its definition in its first slot, and that assignment.
+    """Return a batch that schedules the definition of a new process, its `Scheduled`, and its assignment.
 
-    `after` is where the part of another schedule ends that a fork goes on from.
+    The definition gets the process's first own slot. The batch is not committed here. For a fork, `after` is the head
+    of the shared part of the schedule.
+
+    Raises:
+        Refused: the definition has more values, or is nested deeper, than a message may be; or as `timestamp_after`.
     """
+    stored = dumps(pack(definition))
+    bounds.check(stored, "a definition", values=bounds.MESSAGE_VALUES, depth=2 * bounds.MAX_DEPTH)
     batch = Batch(expects={keys.head_key(process): None}, sync=True)
-    timestamp_ms = timestamp_after(after, environment)
-    assignment, head = _assign(
-        process, after, encoded(definition), message_id(definition), timestamp_ms, key, environment
-    )
-    scheduled = _put(batch, process, head, message_id(definition), assignment, dumps(pack(definition)))
+    name, timestamp_ms = message_id(definition), timestamp_after(after, environment)
+    assignment, head = _assign(process, after, encoded(definition), name, timestamp_ms, key, environment)
+    scheduled = _put(batch, process, head, name, assignment, stored)
     batch.puts[keys.head_key(process)] = head.encode()
     return batch, scheduled, assignment
 
@@ -150,9 +180,9 @@ def open_schedule(
 def schedule(
     store: Store, process: str, messages: Sequence[Prepared], *, key: Key, environment: Environment
 ) -> list[Scheduled]:
-    """Gives each signed message of `messages` its slot, in order, in one synced batch.
+    """Give each signed message its slot, in order, in one synced batch. Return one `Scheduled` for each message.
 
-    A message that the schedule already has keeps the slot it has. `key` is the scheduler's.
+    A message that the schedule already has keeps its slot. `key` is the scheduler's.
 
     Raises:
         NotFound: there is no such process.
@@ -188,7 +218,7 @@ def _find_slots(store: Store, process: str, messages: list[str]) -> set[str]:
 
 
 def parts(messages: Sequence[Prepared], most: int) -> Iterator[Sequence[Prepared]]:
-    """`messages` in the parts that are scheduled at once: of `most` at the most, and not too many bytes."""
+    """Yield `messages` in parts. Each part has at most `most` messages, and ends when it has `PART_BYTES` or more."""
     start = size = 0
     for end, message in enumerate(messages, 1):
         size += len(message.stored)
@@ -197,18 +227,29 @@ def parts(messages: Sequence[Prepared], most: int) -> Iterator[Sequence[Prepared
             start, size = end, 0
 
 
-def find_slot(store: Store, process: str, name: str) -> int | None:
-    """The slot that the message with the ID `name` has in this process, or None.
+def find_message(store: Store, name: str) -> Message | None:
+    """Return the message with the ID `name` from whichever schedule has it, or None.
 
     Raises:
-        IntegrityError: the slot that it is said to have is another message's, or none.
+        IntegrityError: the index names a slot that has another message, or does not exist.
+    """
+    for key, raw in store.scan(*keys.message_slots(name)):
+        return cast("Message", indexed(store, keys.process_of(key), name, raw)[1]["body"])
+    return None
+
+
+def find_slot(store: Store, process: str, name: str) -> int | None:
+    """Return the slot of the message with the ID `name` in this process, or None.
+
+    Raises:
+        IntegrityError: the index names a slot that has another message, or does not exist.
     """
     found = find_scheduled(store, process, name)
     return None if found is None else found.slot
 
 
 def find_scheduled(store: Store, process: str, name: str) -> Scheduled | None:
-    """What this process's schedule has under the message ID `name`, or None.
+    """Return the `Scheduled` of the message with the ID `name` in this process, or None.
 
     Raises:
         IntegrityError: as `find_slot`.
@@ -221,10 +262,10 @@ def find_scheduled(store: Store, process: str, name: str) -> Scheduled | None:
 
 
 def indexed(store: Store, process: str, name: str, raw: bytes) -> tuple[int, Message]:
-    """The slot in the index's entry `raw` for the message with the ID `name`, and that slot's assignment.
+    """Return the slot in the index entry `raw` of the message with the ID `name`, and that slot's assignment.
 
     Raises:
-        IntegrityError: there is no such slot, or it is another message's.
+        IntegrityError: the slot does not exist, or it has another message.
     """
     try:
         slot = keys.decode_slot(raw)
@@ -238,36 +279,37 @@ def indexed(store: Store, process: str, name: str, raw: bytes) -> tuple[int, Mes
 
 
 def get_assignment(store: Store, process: str, slot: int) -> Message:
-    """The assignment of `slot`.
+    """Return the assignment of `slot`.
 
     Raises:
-        IntegrityError: the schedule should have it and has not, or has another there.
+        IntegrityError: it is missing, or damaged, or another slot's.
     """
     raw = store.get(keys.assignment_key(process, slot))
     if raw is None:
         raise IntegrityError("an assignment is gone from the schedule", process=process, slot=slot)
-    return unpack(_read(raw, process, slot, lineage.segments(store, process)))
+    return unpack(_parse_assignment(raw, process, slot, lineage.segments(store, process)))
 
 
 def assignments(store: Store, process: str, first: int, last: int) -> Iterator[Message]:
-    """The assignments of slots `first` to `last`, both included, in order, without a gap, and chained to each other.
+    """Yield the assignments of slots `first` to `last`, both included, in order. Check that they are chained.
 
-    They are as stored: `unpack` gives what they say in full; their IDs and signed commitments are the same.
+    They have their stored form; `unpack` restores the full one. IDs and signed commitments are the same in both.
 
     Raises:
-        IntegrityError: a slot between them has no assignment, bytes that are none, or one that another should have.
+        IntegrityError: an assignment is missing, damaged, or another slot's.
     """
-    return read_stretch(process, first, _stretch(store, process, first, last), lineage.segments(store, process))
+    return read_stretch(process, first, _scan_stored(store, process, first, last), lineage.segments(store, process))
 
 
 def stretch(store: Store, process: str, first: int, last: int, most_bytes: int) -> list[bytes]:
-    """The stored assignments from slot `first` to `last`, both included, or until they have `most_bytes`.
+    """Return the stored assignments from slot `first` to `last`, both included, in order. Stop once they have
+    `most_bytes` in all.
 
     Raises:
-        IntegrityError: a slot between them has no assignment.
+        IntegrityError: an assignment is missing.
     """
     raws = []
-    for raw in _stretch(store, process, first, last):
+    for raw in _scan_stored(store, process, first, last):
         raws.append(raw)
         most_bytes -= len(raw)
         if most_bytes <= 0:
@@ -276,16 +318,16 @@ def stretch(store: Store, process: str, first: int, last: int, most_bytes: int) 
 
 
 def read_stretch(process: str, first: int, raws: Iterable[bytes], line: lineage.Lineage = ()) -> Iterator[Message]:
-    """The assignments, as `assignments` gives them, in the stored bytes `raws` of the slots from `first` on.
+    """Yield what `assignments` yields, from the stored bytes `raws` of the slots from `first` on.
 
-    `line` is the lineage of the process, where slots may be among them that are not its own.
+    `line` is the process's lineage. It is needed if some of the slots are not its own.
 
     Raises:
-        IntegrityError: bytes hold none, or one that another should have.
+        IntegrityError: an assignment is damaged, or another slot's.
     """
     chain = b""
     for slot, raw in enumerate(raws, first):
-        assignment = _read(raw, process, slot, line)
+        assignment = _parse_assignment(raw, process, slot, line)
         if chain:
             chain = assignments_.chain(chain, message_id(cast("Message", assignment["body"])))
             _check_chain(assignment, ids.encode(chain), process, slot)
@@ -294,7 +336,8 @@ def read_stretch(process: str, first: int, raws: Iterable[bytes], line: lineage.
         yield assignment
 
 
-def _stretch(store: Store, process: str, first: int, last: int) -> Iterator[bytes]:
+def _scan_stored(store: Store, process: str, first: int, last: int) -> Iterator[bytes]:
+    """Yield the stored assignments of slots `first` to `last`, and make sure that none is missing."""
     expected = first
     for key, raw in store.scan(*keys.assignments(process, first, last)):
         if keys.slot_of(key) != expected:
@@ -313,26 +356,21 @@ def _check_chain(assignment: Message, expected: str, process: str, slot: int) ->
         )
 
 
-def _read(raw: bytes, process: str, slot: int, line: lineage.Lineage) -> Message:
+def _parse_assignment(raw: bytes, process: str, slot: int, line: lineage.Lineage) -> Message:
+    """Parse the stored bytes of the assignment of `slot`, and check that it is that slot's."""
     assignment = parse(raw, "assignment", process, slot)
-    body, chain = assignment.get("body"), assignment.get("hash-chain")
     named = assignment.get("process")
-    # A slot that a fork shares is that of a process that it comes from.
+    # The assignment of a shared slot names the ancestor that owns it, not the fork.
     if (named != process and named != lineage.owner_in(line, slot)) or assignment.get("slot") != slot:
         raise IntegrityError("the assignment stored here is not this slot's", process=process, slot=slot)
-    if not (
-        isinstance(body, dict)
-        and isinstance(chain, str)
-        and ids.is_id(chain)
-        and type(assignment.get("timestamp")) is int
-        and _is_committed(assignment)
-        and _is_committed(body)
-    ):
+    check_assignment(assignment, process, slot)
+    if not (_is_committed(assignment) and _is_committed(cast("Message", assignment["body"]))):
         raise IntegrityError("the assignment lacks what an assignment has", process=process, slot=slot)
     return assignment
 
 
 def _is_committed(message: Message) -> bool:
+    """Return whether a message has a commitment with a committer. Nothing is verified."""
     commitments = message.get("commitments")
     if isinstance(commitments, dict):
         for entry in commitments.values():
@@ -342,10 +380,10 @@ def _is_committed(message: Message) -> bool:
 
 
 def timestamp_after(head: Head, environment: Environment) -> int:
-    """What assignments after `head` say of the time: never a time before it.
+    """Return the timestamp, in milliseconds, for assignments after `head`. It is never earlier than the head's.
 
     Raises:
-        Refused: the environment's time is fixed, and before it.
+        Refused: the environment has a fixed time, and it is earlier.
     """
     if environment.timestamp_ms is None:
         return max(environment.now_ms(), head.timestamp_ms)
@@ -360,7 +398,10 @@ def timestamp_after(head: Head, environment: Environment) -> int:
 def unsigned_after(
     process: str, head: Head, name: str, timestamp_ms: int, environment: Environment
 ) -> tuple[Message, Head]:
-    """The assignment after `head`, of the message with the ID `name`: less the message, and unsigned; the head then."""
+    """Return the assignment that gives the message `name` the slot after `head`, and the new head.
+
+    The assignment has no body and is not signed.
+    """
     after = Head(head.slot + 1, assignments_.chain(head.chain, name), timestamp_ms)
     unsigned = assignments_.build(
         process=process,
@@ -381,7 +422,10 @@ def _assign(
 
 
 def _put(batch: Batch, process: str, head: Head, name: str, assignment: Message, body: bytes) -> Scheduled:
-    """Puts an assignment, which comes without its body, into the batch; `body` is that as it is stored."""
+    """Put an assignment, and the index entry of its message, into the batch.
+
+    `assignment` has no body. `body` has the stored bytes of the message.
+    """
     before, after = (
         {key: value for key, value in assignment.items() if (key < "body") is first} for first in (True, False)
     )

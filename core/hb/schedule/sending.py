@@ -63,27 +63,30 @@ def send(
     if len(messages) > limits.messages:
         raise intake.beyond(f"{limits.messages} messages may be sent at once, got {len(messages)}", "batch-messages")
 
-    def prepare(target: str) -> list[Prepared]:
+    def prepare() -> list[Prepared]:
         return [
-            intake.prepare(message, target, signer, place, limits.message_bytes, environment)
+            intake.prepare(message, definition, signer, place, limits.message_bytes, environment)
             for place, message in enumerate(messages, 1)
         ]
 
-    def schedule(store: Store, target: str, part: Sequence[Prepared]) -> list[Scheduled]:
+    def schedule(store: Store, part: Sequence[Prepared]) -> list[Scheduled]:
         return scheduler.schedule(store, target, part, key=scheduler_key, environment=environment)
 
+    # One short message is signed sooner than the store is opened again. Nothing else is, while others wait.
+    is_short = len(messages) == 1 and intake.is_short(messages[0])
+    prepared: list[Prepared] = []
     with session() as store:
         target = names.resolve(store, process)
-        scheduler.check_scheduler(lineage.get_definition(store, target), target, scheduler_key)
-        prepared = prepare(target) if len(messages) == 1 else None
-        if prepared is not None:
-            # One is signed sooner than the store is opened again.
+        definition = lineage.get_definition(store, target)
+        scheduler.check_scheduler(definition, target, scheduler_key)
+        if is_short:
+            prepared = prepare()
             with suppress(Conflict):
-                return schedule(store, target, prepared)
+                return schedule(store, prepared)
     done: list[Scheduled] = []
-    for part in scheduler.parts(prepared or prepare(target), PART_MESSAGES):
+    for part in scheduler.parts(prepared or prepare(), PART_MESSAGES):
         try:
-            done += retrying(session, partial(schedule, target=target, part=part))
+            done += retrying(session, partial(schedule, part=part))
         except HbError as error:
             if not done:
                 raise

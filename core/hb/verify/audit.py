@@ -1,7 +1,10 @@
-"""A process verified, run again and mended: the order in which that is done.
+"""Verify, run again and mend processes, each step in its order.
 
-What is wrong is found by `verify` and `replay`, and mended by `repair`; whoever runs a module here can be stopped. It
-must never decide by itself what is right.
+`verify.process` and `verify.replay` find what is wrong; `verify.repair` mends it.
+
+Invariants:
+    Nothing here decides what is right.
+    Whatever runs a module can be cancelled.
 """
 
 from __future__ import annotations
@@ -10,25 +13,36 @@ from typing import TYPE_CHECKING
 
 from hb import ids
 from hb.compute import driver
+from hb.errors import IntegrityError
 from hb.records import lineage, names
+from hb.verify import census, index
 from hb.verify import process as checks
 from hb.verify import repair as mending
 from hb.verify import replay as replays
+from hb.verify.evidence import finding_of
+from hb.verify.replay import ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from hb.compute.context import Context
     from hb.storage.store import OpenStore
     from hb.verify.evidence import Finding
+    from hb.verify.index import Indexed
+    from hb.verify.replay import Note
 
 
-def verify(context: Context, process: str, *, replay: bool, shared: bool = True) -> Iterator[Finding]:
-    """Everything that is wrong with what is stored of a process; without `shared`, but for what a fork only shares.
+def verify(
+    context: Context, process: str, *, replay: bool, shared: bool = True, on_note: Callable[[Note], None] = ignore
+) -> Iterator[Finding]:
+    """Yield everything that is wrong with what is stored of a process.
+
+    With `replay`, run every message again; then `on_note` is told of slots that another engine computed. Without
+    `shared`, the slots that a fork shares are believed.
 
     Raises:
         NotFound: there is no such process.
-        Interrupted: the user wants to stop.
+        Interrupted: the caller was cancelled.
     """
     pid = _resolve(context.session, process)
     findings = []
@@ -36,17 +50,44 @@ def verify(context: Context, process: str, *, replay: bool, shared: bool = True)
         findings.append(finding)
         yield finding
     if replay:
-        differing = _replay(context, pid, findings)
-        if differing is not None:
-            yield differing
+        yield from _replay(context, pid, findings, on_note)
+
+
+def verify_all(
+    context: Context,
+    processes: Iterable[str],
+    *,
+    replay: bool,
+    on_process: Callable[[str], None] = lambda process: None,
+    on_note: Callable[[Note], None] = ignore,
+) -> Iterator[Finding]:
+    """Yield what is wrong with all `processes` of the home, given by ID, and with its names.
+
+    Slots that a fork shares are checked once, with the process that owns them. The message index is read once for all.
+    `on_process` is called before each process.
+
+    Raises:
+        NotFound, Interrupted: as `verify`.
+    """
+    walked: list[Indexed] = []
+    for process in processes:
+        on_process(process)
+        findings = []
+        for finding in checks.check_slots(context.session, process, context.on_slot, walked.append, shared=False):
+            findings.append(finding)
+            yield finding
+        if replay:
+            yield from _replay(context, process, findings, on_note)
+    yield from index.find_strays(context.session, walked)
+    yield from census.check_names(context.session)
 
 
 def repair(context: Context, process: str, *, replay: bool) -> list[str]:
-    """Makes again what is damaged of a process; returns what was done, a line each.
+    """Make again what is damaged of a process; return what was done, a line each.
 
     Raises:
         Refused: something is damaged that follows from nothing else; nothing was mended.
-        NotFound, Interrupted: as `verify`; what was forgotten is computed when it is next asked for.
+        NotFound, Interrupted: as `verify`. What was deleted until then is computed when it is next asked for.
     """
     pid = _resolve(context.session, process)
     findings = list(verify(context, pid, replay=replay))
@@ -62,30 +103,38 @@ def repair(context: Context, process: str, *, replay: bool) -> list[str]:
             newest = mending.forget(context.session, pid, first, findings)
         done.append(f"deleted what was computed from slot {first} on")
         if newest >= first:
-            driver.compute(context, pid, newest)
+            driver.ensure_computed(context, pid, newest)
             done.append(f"computed slots {first} to {newest} again")
     return done
 
 
-def _replay(context: Context, process: str, findings: Sequence[Finding]) -> Finding | None:
-    last = replays.reach(context.session, process, findings)
-    if last is None:
-        return None
-    machine = context.machine()
+def _replay(
+    context: Context, process: str, findings: Sequence[Finding], on_note: Callable[[Note], None]
+) -> Iterator[Finding]:
+    try:
+        last = replays.reach(context.session, process, findings)
+        differing = None if last is None else _replay_to(context, process, last, on_note)
+    except IntegrityError as error:
+        differing = finding_of(error)
+    if differing is not None:
+        yield differing
+
+
+def _replay_to(context: Context, process: str, last: int, on_note: Callable[[Note], None]) -> Finding | None:
     return context.run(
         lambda inner: replays.replay(
             inner.session,
             process,
             last,
-            machine,
+            inner.machine(),
             on_slot=inner.on_slot,
-            cancellation=inner.cancellation,
+            on_note=on_note,
         )
     )
 
 
 def _resolve(open_store: OpenStore, process: str) -> str:
-    """The process ID that `process` stands for; an ID stands for itself, though its head may be gone."""
+    """Return the process ID that `process` stands for. An ID stands for itself, even if its process is damaged."""
     if ids.is_id(process):
         return process
     with open_store() as store:

@@ -1,7 +1,10 @@
-"""Whether what is stored of a process is what it must be: all that can be derived is derived again, and compared.
+"""Check what is stored of a process: all that can be derived is derived again, and compared.
 
-It only reads, and holds the store for short slices: signatures are checked outside of them. It must never mend
-anything, nor stop at the first finding: each finding is a value that says where it is, and how it differs.
+Each finding is a value that says where it is, and how it differs.
+
+Invariants:
+    A check only reads, and never stops at the first finding.
+    The store is held for short slices. Signatures are checked outside of them.
 
 Source: docs/format.md, which says what each record holds.
 """
@@ -19,18 +22,11 @@ from hb.protocol.message import Message, loads_message
 from hb.protocol.packing import unpack
 from hb.records import keys
 from hb.schedule import scheduler
-from hb.verify import census, evidence
+from hb.verify import evidence, index
 from hb.verify import walk as walks
 from hb.verify.evidence import (
-    ASSIGNMENT,
-    DEFINITION,
-    HEAD,
-    IMAGE,
-    INDEX,
-    MEMORY_IMAGE,
-    RECORD,
-    STORE,
     Finding,
+    Kind,
     OnSlot,
     Stored,
     Unreadable,
@@ -39,7 +35,9 @@ from hb.verify.evidence import (
     message_in,
     read_lineage,
     signed,
+    text_of,
 )
+from hb.verify.index import Indexed
 from hb.verify.walk import Walk
 
 if TYPE_CHECKING:
@@ -47,11 +45,9 @@ if TYPE_CHECKING:
 
     from hb.storage.store import OpenStore, Store
 
-WINDOW_KEYS = 10_000
-
 
 class _Start(NamedTuple):
-    """What one look into the store gave: a process's head and definition, and its newest slot with an assignment."""
+    """A process's head and definition, and its newest slot with an assignment (-1 if none), from one look."""
 
     head: Stored
     definition: Stored
@@ -59,21 +55,44 @@ class _Start(NamedTuple):
 
 
 def check_process(open_store: OpenStore, process: str, on_slot: OnSlot, *, shared: bool = True) -> Iterator[Finding]:
-    """Everything that is wrong with what is stored of `process`; `on_slot` hears of each slot looked at, and the last.
+    """Yield everything that is wrong with what is stored of `process`.
 
-    Without `shared` the slots that a fork shares are taken as they are: for who looks at what it comes from as well.
+    `on_slot(slot, last)` is called after each slot. Without `shared`, the slots that a fork shares are believed, for
+    callers that check the processes that it comes from as well.
 
     Raises:
         NotFound: there is no such process.
-        HomeUnusable: the operating system would not let the store be opened.
+        HomeUnusable: the operating system does not let the store be opened.
+    """
+    walked: list[Indexed] = []
+    yield from check_slots(open_store, process, on_slot, walked.append, shared=shared)
+    yield from index.find_strays(open_store, walked)
+
+
+def check_slots(
+    open_store: OpenStore,
+    process: str,
+    on_slot: OnSlot,
+    on_walked: Callable[[Indexed], None],
+    *,
+    shared: bool = True,
+) -> Iterator[Finding]:
+    """Yield what `check_process` yields, except for stray index entries.
+
+    `on_walked` is given, at the end, what `index.find_strays` needs to know of the process.
+
+    Raises:
+        NotFound, HomeUnusable: as `check_process`.
     """
     try:
-        yield from _check_process(open_store, process, on_slot, shared=shared)
-    except IntegrityError as error:  # of opening it: what reading it raises is a finding where it is read
-        yield Finding(process, None, STORE, "a store that can be read", error.message)
+        yield from _check_slots(open_store, process, on_slot, on_walked, shared=shared)
+    except IntegrityError as error:  # the store cannot be opened: what cannot be read has its own finding
+        yield Finding(process, None, Kind.STORE, None, "a store that can be read", error.message)
 
 
-def _check_process(open_store: OpenStore, process: str, on_slot: OnSlot, *, shared: bool) -> Iterator[Finding]:
+def _check_slots(
+    open_store: OpenStore, process: str, on_slot: OnSlot, on_walked: Callable[[Indexed], None], *, shared: bool
+) -> Iterator[Finding]:
     with open_store() as store:
         start = _start(store, process)
     if start.head is None and start.definition is None and start.newest < 0:
@@ -95,8 +114,8 @@ def _check_process(open_store: OpenStore, process: str, on_slot: OnSlot, *, shar
             yield from walks.branch(walk, at, definition)
         yield from _slots(walk, at.first, min(at.last, start.newest), lambda done: on_slot(done, start.newest))
     if walk is not None:
-        yield from _ends(walk, start)
-        yield from _strays(walk, start.newest)
+        yield from _end_of_schedule(walk, start)
+        on_walked(Indexed(process, start.newest, walk.indexed, walk.misindexed))
 
 
 def _slots(walk: Walk, slot: int, last: int, on_slot: Callable[[int], None]) -> Iterator[Finding]:
@@ -104,7 +123,8 @@ def _slots(walk: Walk, slot: int, last: int, on_slot: Callable[[int], None]) -> 
         window = evidence.read_window(walk.open_store, walk.process, slot, last)
         if window.is_empty:
             end = _before_next(walk, slot, last)
-            yield Finding(walk.process, slot, ASSIGNMENT, "the assignment", f"nothing, and none up to slot {end}")
+            got = f"nothing, and none up to slot {end}"
+            yield Finding(walk.process, slot, Kind.ASSIGNMENT, None, "the assignment", got)
             walk.chain, walk.hashpath, walk.gap = b"", "", slot if walk.gap is None else walk.gap
         else:
             yield from walks.window(walk, window, slot, on_slot)
@@ -113,7 +133,7 @@ def _slots(walk: Walk, slot: int, last: int, on_slot: Callable[[int], None]) -> 
 
 
 def _before_next(walk: Walk, slot: int, last: int) -> int:
-    """The slot before the next one of which anything is stored; `last` if none is, or it cannot be told."""
+    """Return the slot before the next one of which anything is stored; `last` if none is, or it cannot be told."""
     found = []
     with walk.open_store() as store:
         for layout in (keys.assignments, keys.slot_records, keys.memory_images):
@@ -134,135 +154,96 @@ def _start(store: Store, process: str) -> _Start:
 
 
 def _head_slot(raw: Stored) -> int:
-    """The slot that the bytes of a head name, or -1."""
+    """Return the slot that the bytes of a head name, or -1."""
     try:
         slot = loads_message(raw).get("slot") if isinstance(raw, bytes) else None
     except Refused:
         return -1
-    return slot if type(slot) is int else -1
+    return slot if type(slot) is int and 0 <= slot <= keys.LAST_SLOT else -1
 
 
-# -- what a process is
+# -- the definition and its images
 
 
 def _definition(open_store: OpenStore, process: str, raw: Stored, slot: int) -> tuple[Message | None, list[Finding]]:
-    """The definition, or, where it is damaged, the one that its first slot has, if it has."""
-    message, findings = message_in(raw, process, None, DEFINITION)
+    """Return the definition, or the one in its first slot if it is damaged, and what is wrong with it."""
+    message, findings = message_in(raw, process, None, Kind.DEFINITION)
     if message is not None:
         flaws = [
-            *signed(message, process, None, DEFINITION),
-            *differs(process, None, f"{DEFINITION}'s ID", process, message_id(message)),
+            *signed(message, process, None, Kind.DEFINITION),
+            *differs(process, None, Kind.DEFINITION, "ID", process, message_id(message)),
         ]
-        try:
-            definitions.check(message)
-        except Refused as error:
-            flaws.append(Finding(process, None, DEFINITION, "one that can be run", error.message))
+        if (flaw := _unfit(message)) is not None:
+            flaws.append(Finding(process, None, Kind.DEFINITION, None, "one that can be run", flaw))
         findings += flaws
         if not flaws:
             return message, findings
     with open_store() as store:
         first = get(store, keys.assignment_key(process, slot))
-    assignment, _ = message_in(first, process, slot, ASSIGNMENT)
+    assignment, _ = message_in(first, process, slot, Kind.ASSIGNMENT)
     body = None if assignment is None else unpack(assignment).get("body")
-    if isinstance(body, dict) and message_id(body) == process and not signed(body, process, slot, DEFINITION):
-        return body, findings
-    return None, findings
+    if not isinstance(body, dict) or message_id(body) != process or _unfit(body) is not None:
+        return None, findings
+    return (None if signed(body, process, slot, Kind.DEFINITION) else body), findings
+
+
+def _unfit(definition: Message) -> str | None:
+    """Return why no process can have this definition; None if one can."""
+    try:
+        definitions.check(definition)
+    except Refused as error:
+        return error.message
+    return None
 
 
 def _module(open_store: OpenStore, process: str, definition: Message) -> Iterator[Finding]:
-    for key in (IMAGE, "converted-image"):
-        name = definition.get(key)
+    for kind in (Kind.IMAGE, Kind.CONVERTED_IMAGE):
+        name = definition.get(kind.value)
         if isinstance(name, str):
             with open_store() as store:
                 raw = get(store, keys.image_key(name))
             if isinstance(raw, Unreadable):
-                yield Finding(process, None, key, "bytes that can be read", raw.reason)
+                yield Finding(process, None, kind, None, "bytes that can be read", raw.reason)
             else:
-                yield from differs(process, None, key, name, "nothing" if raw is None else message_id({"body": raw}))
+                got = "nothing" if raw is None else message_id({"body": raw})
+                yield from differs(process, None, kind, None, name, got)
 
 
-# -- where a process ends
+# -- the end of the schedule
 
 
-def _ends(walk: Walk, start: _Start) -> Iterator[Finding]:
-    """Compares the head with the last assignment, and looks for what is stored of slots that nobody scheduled."""
+def _end_of_schedule(walk: Walk, start: _Start) -> Iterator[Finding]:
+    """Compare the head with the last assignment, and look for what is stored of slots that nobody scheduled."""
     process = walk.process
     expected = scheduler.Head(start.newest, walk.chain, walk.timestamp_ms).encode()
     if _head_slot(start.head) > start.newest:
         got = f"nothing, though the schedule's head is slot {_head_slot(start.head)}"
-        yield Finding(process, start.newest + 1, ASSIGNMENT, "the assignment", got)
+        yield Finding(process, start.newest + 1, Kind.ASSIGNMENT, None, "the assignment", got)
     elif isinstance(start.head, Unreadable):
-        yield Finding(process, None, HEAD, "bytes that can be read", start.head.reason)
+        yield Finding(process, None, Kind.HEAD, None, "bytes that can be read", start.head.reason)
     elif start.head != expected and walk.chain:
-        got = "nothing" if start.head is None else start.head.decode("utf-8", "backslashreplace")[:300]
-        yield Finding(process, None, HEAD, expected.decode(), got)
+        got = "nothing" if start.head is None else text_of(start.head)[:300]
+        yield Finding(process, None, Kind.HEAD, None, expected.decode(), got)
     beyond = _beyond(walk, start.newest)
     if beyond and start.head != expected:
-        yield Finding(
-            process, start.newest + 1, ASSIGNMENT, f"one, for slot {beyond[0].slot} has a {beyond[0].what}", "nothing"
-        )
+        wanted = f"one, for slot {beyond[0].slot} has a {beyond[0].what}"
+        yield Finding(process, start.newest + 1, Kind.ASSIGNMENT, None, wanted, "nothing")
     yield from beyond
 
 
 def _beyond(walk: Walk, newest: int) -> list[Finding]:
+    """Return findings about what was computed of slots after `newest`, and after those scheduled meanwhile."""
     found: list[Finding] = []
     if newest == keys.LAST_SLOT:
         return found
     with walk.open_store() as store:
         try:
-            newest = max(
-                [newest, *(keys.slot_of(key) for key, _ in store.scan(*keys.assignments(walk.process, newest + 1)))]
-            )
-            for what, layout in ((RECORD, keys.slot_records), (MEMORY_IMAGE, keys.memory_images)):
+            scheduled = store.scan(*keys.assignments(walk.process, newest + 1))
+            newest = max([newest, *(keys.slot_of(key) for key, _ in scheduled)])
+            for kind, layout in ((Kind.RECORD, keys.slot_records), (Kind.MEMORY_IMAGE, keys.memory_images)):
                 for key, _ in store.scan(*layout(walk.process, newest + 1)):
-                    found.append(
-                        Finding(walk.process, keys.slot_of(key), what, "none, for the slot is not scheduled", "one")
-                    )
+                    wanted = "none, for the slot is not scheduled"
+                    found.append(Finding(walk.process, keys.slot_of(key), kind, None, wanted, "one"))
         except (IntegrityError, HomeUnusable) as error:
-            found.append(Finding(walk.process, newest + 1, STORE, "bytes that can be read", error.message))
+            found.append(Finding(walk.process, newest + 1, Kind.STORE, None, "bytes that can be read", error.message))
     return found
-
-
-def _strays(walk: Walk, newest: int) -> Iterator[Finding]:
-    """Index entries of this process that no slot accounts for; each is looked at only where there are too many."""
-    entries = [(name, raw) for name, raw in _index_entries(walk) if name not in walk.misindexed]
-    if len(entries) == walk.indexed:
-        return
-    known = sum(len(raw) == keys.SLOT_BYTES and keys.decode_slot(raw) <= newest for _, raw in entries)
-    for message, raw in entries:
-        slot = keys.decode_slot(raw) if len(raw) == keys.SLOT_BYTES else -1
-        if 0 <= slot <= newest and known == walk.indexed:
-            continue
-        with walk.open_store() as store:
-            stored = None if slot < 0 else get(store, keys.assignment_key(walk.process, slot))
-        assignment, _ = message_in(stored, walk.process, slot, ASSIGNMENT)
-        if assignment is None and slot <= newest:
-            continue  # that slot's own findings say so
-        body = None if assignment is None else assignment.get("body")
-        has = f"message {message_id(body)}" if isinstance(body, dict) else "no message"
-        if has != f"message {message}":
-            got = f"{walks.shown_slot(raw)}, which has {has}"
-            yield Finding(walk.process, None, f"{INDEX} of message {message}", "the slot of that message", got)
-
-
-def _index_entries(walk: Walk) -> Iterator[tuple[str, bytes]]:
-    start, stop = keys.messages()
-    suffix = b"/" + walk.process.encode()
-    while True:
-        read = 0
-        with walk.open_store() as store:
-            found = []
-            try:
-                for key, raw in store.scan(start, stop):
-                    read += 1
-                    start = key + b"\0"
-                    if key.endswith(suffix):
-                        found.append((census.text_of(key[2 : -len(suffix)]), raw))
-                    if read == WINDOW_KEYS:
-                        break
-            except (IntegrityError, HomeUnusable):
-                # Each slot looked for its own entry, and said so if it could not read it.
-                read = 0
-        yield from found
-        if read < WINDOW_KEYS:
-            return

@@ -1,34 +1,57 @@
-"""A process run again from its definition, and what comes of it compared with what is stored.
+"""Run a process again from its definition, and compare what comes of it with what is stored.
 
-The records that are stored are believed in nothing here; the schedule is, for `verify` has checked it. It must never
-write anything.
+Stored records are not believed. The schedule is: `verify` has checked it. Gas of another engine is not compared; a
+`Note` says so.
+
+Invariants:
+    Nothing is written.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.cancellation import NEVER, Cancellation
-from hb.compute import fresh
-from hb.compute.comparison import differences
-from hb.errors import HbError, Refused
-from hb.protocol.message import Message, Value, dumps, loads_message
+from hb.compute import comparison, fresh
+from hb.errors import BeyondThisMachine, HbError, Refused
+from hb.protocol.message import loads_message
 from hb.records import cache, keys
-from hb.verify.evidence import REPLAY, Finding
+from hb.verify.evidence import Finding, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from hb.compute.worker import Computed, StoredImage, Worker
     from hb.devices.device import Machine
+    from hb.protocol.message import Message
     from hb.storage.store import OpenStore, Store
     from hb.verify.evidence import OnSlot
 
 WINDOW_SLOTS = 100
-_SHOWN = 300
-_OUTCOME = ("results", "state")
-_REST = ("changed", "image", "hashpath", "assignment", "slot", "engine")
+"""Maximum slots whose records are read in one slice."""
+
+
+class Note(NamedTuple):
+    """Slots that another engine computed, so that their gas is not compared. They need not be all from first to last.
+
+    `engine` computed them, `here` runs them again.
+    """
+
+    process: str
+    first: int
+    last: int
+    engine: str
+    here: str
+
+    @property
+    def sentence(self) -> str:
+        """The note in words."""
+        slots = f"slot {self.first}" if self.first == self.last else f"slots {self.first} to {self.last}"
+        return f"the gas of {slots} is not compared: {self.engine} computed it, and this is {self.here}"
+
+
+def ignore(note: Note) -> None:
+    """Do nothing: the `on_note` of a caller that does not show notes."""
 
 
 def replay(
@@ -38,73 +61,93 @@ def replay(
     machine: Machine,
     *,
     on_slot: OnSlot,
-    cancellation: Cancellation = NEVER,
+    on_note: Callable[[Note], None] = ignore,
 ) -> Finding | None:
-    """The first slot up to `last` that comes out otherwise than it is stored, and in what; None if there is none.
+    """Return the first slot up to `last` that differs from what is stored, and in what; None if there is none.
+
+    `on_note` is called, at the end, once for each other engine that computed slots that are equal but for gas.
 
     Raises:
-        Interrupted: the user wants to stop.
+        Interrupted: the machine's cancellation was cancelled.
+        BeyondThisMachine: a program needs more than this machine allows.
         IntegrityError: the schedule, or a definition, cannot be read.
     """
     stored: dict[int, tuple[bytes, bytes | None]] = {}
+    notes: dict[str, Note] = {}
     known = -1
     try:
-        for live, computed in fresh.run(open_store, process, last, machine, cancellation):
+        for live, computed in fresh.run(open_store, process, last, machine):
             if computed.slot > known:
                 known = min(last, known + WINDOW_SLOTS)
                 with open_store() as store:
                     stored = _stored(store, process, computed.slot, known)
-            finding = compare(live, computed, stored.get(computed.slot))
+            finding = compare(live, computed, stored.get(computed.slot), notes)
             on_slot(computed.slot, last)
             if finding is not None:
                 return finding
+    except BeyondThisMachine:
+        raise  # it says nothing about what is stored
     except Refused as error:
-        return Finding(process, 0, REPLAY, "a module that runs", error.message)
+        return Finding(process, 0, Kind.REPLAY, None, "a module that runs", error.message)
+    for note in notes.values():
+        on_note(note._replace(process=process))
     return None
 
 
 def _stored(store: Store, process: str, first: int, last: int) -> dict[int, tuple[bytes, bytes | None]]:
-    """The record and the memory image of the slots that have a record."""
+    """Return the record and the memory image of the slots that have a record."""
     images = {keys.slot_of(key): raw for key, raw in store.scan(*keys.memory_images(process, first, last))}
     records = {keys.slot_of(key): raw for key, raw in store.scan(*keys.slot_records(process, first, last))}
     return {slot: (raw, images.get(slot)) for slot, raw in records.items()}
 
 
-def compare(live: Worker, computed: Computed, stored: tuple[bytes, bytes | None] | None) -> Finding | None:
-    """In what a slot that was computed again differs from its stored record and memory image; None if in nothing."""
+def compare(
+    live: Worker,
+    computed: Computed,
+    stored: tuple[bytes, bytes | None] | None,
+    notes: dict[str, Note],
+) -> Finding | None:
+    """Return in what a slot that was computed again differs from its stored record and memory image, or None.
+
+    If another engine computed it, its note is put into `notes`, by that engine.
+    """
     if stored is None:
         return None
+    process, slot = live.process, computed.slot
     raw, image = stored
-    finding = None if raw == computed.record else _record_difference(live.process, computed, raw, _OUTCOME)
+    if raw == computed.record:
+        return None if image is None else _compare_image(live, computed, image)
+    again = loads_message(computed.record)
+    try:
+        was = loads_message(raw)
+    except Refused as error:
+        return Finding(process, slot, Kind.REPLAY, str(Kind.RECORD), "a record", error.message)
+    finding = _record_difference(process, slot, was, again, comparison.OUTCOME)
     if finding is None and image is not None:
-        again = computed.image or live.image_now()
-        finding = None if again.record == image else _image_difference(live.process, again, image)
-    if finding is None and raw != computed.record:
-        finding = _record_difference(live.process, computed, raw, _REST)
+        finding = _compare_image(live, computed, image)
+    if finding is None:
+        finding = _record_difference(process, slot, was, again, comparison.LINKS)
+    engine = was.get("engine")
+    if finding is None and engine != live.engine:
+        said = comparison.shown(engine) if not isinstance(engine, str) else engine
+        first = notes[said].first if said in notes else slot
+        notes[said] = Note(process, first, slot, said, live.engine)
     return finding
 
 
-def _record_difference(process: str, computed: Computed, raw: bytes, compared: tuple[str, ...]) -> Finding | None:
-    expected = loads_message(computed.record)
-    try:
-        got = loads_message(raw)
-    except Refused as error:
-        return Finding(process, computed.slot, f"{REPLAY}: slot record", "a record", error.message)
-    engine, stored_engine = expected["engine"], got.get("engine")
-    note = ""
-    if engine != stored_engine:
-        # Gas of unequal engines is not equal, and nobody said that it is.
-        expected, got = _without_gas(expected), _without_gas(got)
-        note = f" (computed by {_shown(stored_engine)}, run again by {_shown(engine)})"
-    for key in compared:
-        path, wanted, had = _first_difference(expected.get(key), got.get(key), key)
-        if path and key != "engine":
-            return Finding(process, computed.slot, f"{REPLAY}: {path}{note}", wanted, had)
-    return None
+def _record_difference(
+    process: str, slot: int, stored: Message, again: Message, compared: Iterable[str]
+) -> Finding | None:
+    found = comparison.find_difference(again, stored, compared)
+    if found is None:
+        return None
+    is_foreign = stored.get("engine") != again["engine"]
+    part = f"{found.path} ({comparison.engines_of(stored, again)})" if is_foreign else found.path
+    return Finding(process, slot, Kind.REPLAY, part, comparison.shown(found.before), comparison.shown(found.after))
 
 
 def reach(open_store: OpenStore, process: str, findings: Iterable[Finding]) -> int | None:
-    """The newest computed slot that can be run to again, past none of the schedule's `findings`; None if none can."""
+    """Return the newest computed slot before the damage in the schedule that `findings` tell of, or None."""
     damaged = [finding.slot for finding in findings if not finding.is_derived]
     if None in damaged:
         return None
@@ -116,38 +159,25 @@ def reach(open_store: OpenStore, process: str, findings: Iterable[Finding]) -> i
     return last if last >= 0 else None
 
 
-def _without_gas(record: Message) -> Message:
-    results = record.get("results")
-    if not isinstance(results, dict):
-        return record
-    return {**record, "results": {key: value for key, value in results.items() if key != "gas"}}
-
-
-def _first_difference(expected: Value, got: Value, path: str) -> tuple[str, str, str]:
-    """Where two values differ first, as a path, and both there; the path is empty where they do not."""
-    found = next(differences(expected, got, path), None)
-    return ("", "", "") if found is None else (found.path, _shown(found.before), _shown(found.after))
-
-
-def _shown(value: Value) -> str:
-    text = "nothing" if value is None else dumps(value).decode()
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+def _compare_image(live: Worker, computed: Computed, image: bytes) -> Finding | None:
+    again = computed.image or live.make_image()
+    return None if again.record == image else _image_difference(live.process, again, image)
 
 
 def _image_difference(process: str, again: StoredImage, image: bytes) -> Finding:
-    what = f"{REPLAY}: memory image"
+    kind, what, slot = Kind.REPLAY, str(Kind.MEMORY_IMAGE), again.slot
     try:
-        expected = cache.parse_image(again.record, process, again.slot)
-        got = cache.parse_image(image, process, again.slot)
+        expected = cache.parse_image(again.record, process, slot)
+        got = cache.parse_image(image, process, slot)
     except HbError:
-        return Finding(process, again.slot, what, ids.digest(again.record), ids.digest(image))
+        return Finding(process, slot, kind, what, ids.digest(again.record), ids.digest(image))
     if expected.pages != got.pages:
-        return Finding(process, again.slot, what, f"{expected.pages} pages", f"{got.pages} pages")
+        return Finding(process, slot, kind, what, f"{expected.pages} pages", f"{got.pages} pages")
     for page in range(expected.pages):
         one, other = expected.held.get(page, "zeros"), got.held.get(page, "zeros")
         if one != other:
-            return Finding(process, again.slot, f"{what}, page {page}", one, other)
+            return Finding(process, slot, kind, f"{what}, page {page}", one, other)
     for number, (wanted, had) in enumerate(zip(expected.globals, got.globals, strict=False)):
         if wanted != had:
-            return Finding(process, again.slot, f"{what}, global {number}", str(wanted), str(had))
-    return Finding(process, again.slot, what, ids.digest(again.record), ids.digest(image))
+            return Finding(process, slot, kind, f"{what}, global {number}", str(wanted), str(had))
+    return Finding(process, slot, kind, what, ids.digest(again.record), ids.digest(image))

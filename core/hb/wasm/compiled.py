@@ -1,17 +1,26 @@
-"""Compiled modules at rest: files in a directory that may be deleted at any time.
+"""Keep compiled modules in the files of a cache directory. The directory can be deleted at any time.
 
-Responsible for never handing the engine native code that someone else may have written, or that is not whole: such a
-file is passed over, compiled anew and replaced. A cache that cannot be read or written is no cache, and no error.
+Each module has two files:
 
-A module has two files: `KEY.native`, the engine's own form, and `KEY.json`, one object with what the module is
-(`description`) and the sha256 of the native file (`native`, hex).
+- `KEY.native` is the module in the engine's compiled form.
+- `KEY.json` is one object: `description` describes the module, and `native` is the sha256 of the native file, in hex.
+
+A file that is being written is a draft: it has a temporary name, and its writer holds a lock on it. A draft without a
+lock was left by a program that was killed, and the next program removes it.
+
+Invariants:
+    Native code that someone else can have written, or that is not complete, never reaches the engine. Such a file is
+    ignored; the module is compiled again, and the file replaced.
+    A cache that cannot be read or written is not an error.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import mmap
 import os
+import re
 import stat
 from contextlib import closing, contextmanager, suppress
 from functools import cache as once
@@ -30,8 +39,11 @@ if TYPE_CHECKING:
     import wasmtime
 
 
+_DRAFT_NAME = re.compile(r"[0-9a-f]{64}\.(?:native|json)\.[0-9]+-[0-9a-f]{8}")
+
+
 class Draft(NamedTuple):
-    """A native file that is being written: its name while it is, the one that it gets, and itself, open to write."""
+    """A native file that is being written: its temporary path, its final path, and the file, open for writing."""
 
     path: Path
     final: Path
@@ -39,7 +51,10 @@ class Draft(NamedTuple):
 
 
 def find(cache: Path, wasm_digest: str) -> tuple[dict[str, Any], wasmtime.Module] | None:
-    """The description and the compiled form kept for the module of ID `wasm_digest`, if there is one to trust."""
+    """Return the description and the compiled form of a module, or None if the cache has no trusted one.
+
+    `wasm_digest` identifies the module.
+    """
     import wasmtime
 
     path = _path(cache, wasm_digest)
@@ -51,29 +66,34 @@ def find(cache: Path, wasm_digest: str) -> tuple[dict[str, Any], wasmtime.Module
         with _open_private(path) as file, closing(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)) as native:
             if sha256(native).hexdigest() != kept["native"]:
                 return None
-        # Mapped, not copied: twenty times as fast. Files here are only ever replaced whole, never written to.
+        # The file is mapped, which is twenty times as fast as copying it. That is safe because a file here never
+        # changes: it is only replaced by a new one.
         module = wasmtime.Module.deserialize_file(get_engine(), str(path))
     except (OSError, ValueError, TypeError, KeyError, wasmtime.WasmtimeError):
-        return None  # not there, not ours, not whole, or made for another processor
+        return None  # it is missing, not private, not complete, or made for another processor
     description: dict[str, Any] = kept["description"]
     return description, module
 
 
 def keep(cache: Path, wasm_digest: str, description: dict[str, Any], module: wasmtime.Module) -> None:
-    """Puts the compiled form into the cache, if there can be one there."""
+    """Put the compiled form into the cache, if the cache can be used."""
     path = _path(cache, wasm_digest)
     native = bytes(module.serialize())
     with suppress(OSError):
         if _is_usable(cache):
             _replace(path, native)
-            _describe(path, sha256(native).hexdigest(), description)
+            _write_description(path, sha256(native).hexdigest(), description)
 
 
 @contextmanager
 def workplace(cache: Path | None) -> Iterator[Path | None]:
-    """The directory `cache`, made if need be, or None if it is not ours alone; without `cache`, one that goes again."""
+    """Give the directory `cache`, made if needed, or None if it is not private. Without `cache`, give a temporary one.
+
+    Raises:
+        OSError: no temporary directory can be made.
+    """
     if cache is None:
-        # Made for its owner only.
+        # Only its owner can read or write it.
         with TemporaryDirectory(prefix="hb-compiled-") as directory:
             yield Path(directory)
         return
@@ -83,32 +103,24 @@ def workplace(cache: Path | None) -> Iterator[Path | None]:
     yield cache if usable else None
 
 
-def begin_draft(place: Path, wasm_digest: str) -> Draft:
-    """A new file in `place`, for the compiled form of the module of ID `wasm_digest`.
+@contextmanager
+def draft(place: Path, wasm_digest: str) -> Iterator[Draft]:
+    """Give a new draft in `place` for a module. It is removed at the end of the `with` block, unless it was adopted.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the file cannot be made.
     """
+    _remove_leftovers(place)
     final = _path(place, wasm_digest)
-    path, descriptor = _new_beside(final)
-    return Draft(path, final, os.fdopen(descriptor, "wb"))
-
-
-@contextmanager
-def dropping(path: Path) -> Iterator[None]:
-    """In the end of the `with` block there is no file `path`."""
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            path.unlink()
+    with _new_beside(final) as (path, file):
+        yield Draft(path, final, file)
 
 
 def adopt(draft: Draft, description: dict[str, Any]) -> wasmtime.Module:
-    """The compiled form that was written to `draft`, which gets its place and its description.
+    """Return the compiled module that was written to `draft`. Give the file its final name, and write its description.
 
     Raises:
-        HomeUnusable: it cannot be read, or is none.
+        HomeUnusable: the file cannot be read, or is not a compiled module.
     """
     import wasmtime
 
@@ -120,42 +132,69 @@ def adopt(draft: Draft, description: dict[str, Any]) -> wasmtime.Module:
         raise HomeUnusable(f"cannot read the compiled module {draft.path}: {error}") from error
     with suppress(OSError):
         draft.path.replace(draft.final)
-        _describe(draft.final, digest, description)
+        _write_description(draft.final, digest, description)
     return module
 
 
 def _is_usable(cache: Path) -> bool:
+    """Make the directory if needed. Return whether it is private."""
     cache.mkdir(mode=0o700, exist_ok=True)
     return _is_private(cache.lstat(), stat.S_ISDIR)
 
 
-def _describe(native: Path, digest: str, description: dict[str, Any]) -> None:
+def _write_description(native: Path, digest: str, description: dict[str, Any]) -> None:
+    """Write the JSON file of a native file."""
     kept = {"description": description, "native": digest}
     _replace(native.with_suffix(".json"), json.dumps(kept, separators=(",", ":")).encode())
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Writes the file whole, or leaves it as it was."""
-    temporary, descriptor = _new_beside(path)
-    with dropping(temporary):
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+    """Replace the file by one with the new content. If that fails, the old file stays."""
+    with _new_beside(path) as (temporary, file):
+        file.write(content)
+        file.flush()
         temporary.replace(path)
 
 
-def _new_beside(path: Path) -> tuple[Path, int]:
-    """A new file in the directory of `path`, open to write, for its owner only."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
-    return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+@contextmanager
+def _new_beside(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Give a new, locked, private file in the directory of `path`, and its temporary path.
+
+    At the end of the `with` block it is closed. It is removed if it still has its temporary name.
+    """
+    while True:
+        temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not os.fstat(descriptor).st_nlink:
+                continue  # another program removed it before it was locked
+            try:
+                yield temporary, file
+            finally:
+                with suppress(OSError):
+                    temporary.unlink()
+            return
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Remove drafts that are not locked. Programs that were killed left them."""
+    with suppress(OSError):
+        for path in place.iterdir():
+            if _DRAFT_NAME.fullmatch(path.name):
+                with suppress(OSError), _open_private(path) as file:
+                    fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
 
 
 def _open_private(path: Path) -> Any:
-    """The file, open to read.
+    """Open a private file for reading.
 
     Raises:
-        OSError: it cannot be read, is no plain file, or someone other than its owner, who we are, can write to it.
+        OSError: the file cannot be read, or is not private.
     """
-    # Not to wait for a writer, where it is a pipe.
+    # With O_NONBLOCK, opening a pipe does not wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     file = os.fdopen(descriptor, "rb")
     if not _is_private(os.fstat(descriptor), stat.S_ISREG):
@@ -165,22 +204,24 @@ def _open_private(path: Path) -> Any:
 
 
 def _is_private(status: os.stat_result, is_kind: Any) -> bool:
+    """Return whether a file is of the right kind, belongs to this user, and cannot be written by others."""
     return (
         is_kind(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     )
 
 
 def _path(cache: Path, wasm_digest: str) -> Path:
+    """Return the path of a module's native file."""
     key = sha256(f"{wasm_digest} {_maker()}".encode()).hexdigest()
     return cache / f"{key}.native"
 
 
 @once
 def _maker() -> str:
-    """What a compiled form depends on besides the module."""
+    """Return a text with everything that a compiled form depends on, except the module."""
     import wasmtime
 
-    # The library's own file stands for its exact release: asking the package's metadata costs 25 ms.
+    # The size and time of the engine's library identify its release. Reading the package's metadata would take 25 ms.
     libraries = [path.stat() for path in sorted(Path(wasmtime.__file__).parent.glob("*/*wasmtime.*"))]
     release = [(status.st_size, status.st_mtime_ns) for status in libraries]
     return f"{ENGINE} {release} {CONFIG!r} rewriter {rewrite.VERSION}"

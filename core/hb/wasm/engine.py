@@ -1,8 +1,9 @@
-"""The one engine that modules run in, and how a running call is stopped from outside.
+"""The one engine that modules run in, and work that Ctrl-C or another thread can stop.
 
-Responsible for the fixed configuration (what is metered, what is deterministic, which proposals are on), and for
-interruption. Imports wasmtime when an engine is first asked for; must never be given another configuration: some
-combinations abort the whole process, and gas and results are only equal between equal engines.
+Invariants:
+    wasmtime is imported when an engine is first asked for, not before.
+    There is one configuration: gas and results are equal between equal engines only, and some combinations abort the
+    program.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 ENGINE = "wasmtime-50"
-"""The engine's name and major version, as slot records state it: gas is compared between equal engines only."""
+"""The engine's name and major version, as slot records have it. Gas is compared between equal engines only."""
 
 PAGE_BYTES = 65536
 
 MAX_WASM_STACK_BYTES = 1 << 20
 THREAD_STACK_BYTES = 16 << 20  # the wasm stack lives on the thread's own: leave room for both, on every system
 
-# What holds for every module. Off is what would bring state that no memory image can hold (garbage-collected objects,
+# What holds for every module. What is off would bring state that no memory image can hold (garbage-collected objects,
 # several memories), or outcomes that differ from run to run (threads).
 CONFIG: tuple[tuple[str, bool | int], ...] = (
     ("consume_fuel", True),
@@ -53,6 +54,7 @@ CONFIG: tuple[tuple[str, bool | int], ...] = (
     ("wasm_wide_arithmetic", False),
     ("wasm_custom_page_sizes", False),
     ("max_wasm_stack", MAX_WASM_STACK_BYTES),
+    ("memory_init_cow", False),  # memories are our own: see `allocation`
 )
 
 
@@ -61,56 +63,44 @@ class _Shared:
 
     lock = threading.Lock()
     engine: wasmtime.Engine | None = None
-    interrupts = 0
 
 
-# How often the waiting thread looks for Ctrl-C, and then how often it repeats the interrupt until the work notices: a
-# call may start between its loop's last look at `stop` and ours.
+# How often the waiting thread looks for Ctrl-C.
 _LOOK_S = 0.05
 
 
 def get_engine() -> wasmtime.Engine:
-    """The engine; the same one for the life of the program. Safe from any thread."""
+    """Return the engine: the same one for the life of the program. Safe from any thread.
+
+    Raises:
+        HbError: this release of wasmtime is not one that can be driven.
+    """
     with _Shared.lock:
         if _Shared.engine is None:
             import wasmtime
 
+            from hb.capi import allocation
+
             config = wasmtime.Config()
             for name, value in CONFIG:
                 setattr(config, name, value)
+            allocation.install(config)
             _Shared.engine = wasmtime.Engine(config)
         return _Shared.engine
 
 
-def interrupt() -> None:
-    """Ends every call that is running, on any thread, in `errors.Interrupted`.
+def run_interruptibly(work: Callable[[Cancellation], Result], cancellation: Cancellation = NEVER) -> Result:
+    """Return what `work` returns, or raise what it raises. Ctrl-C and `cancellation` stop it.
 
-    A call that starts after this has returned runs as usual. May be called at any time, from any thread, repeatedly.
-    """
-    # The count first: a call that has begun but not yet set its deadline would miss the epoch, and sees the count.
-    _Shared.interrupts += 1
-    if _Shared.engine is not None:
-        _Shared.engine.increment_epoch()
-
-
-def interrupts() -> int:
-    """How many interrupts there have been: equal before and after means that none came between."""
-    return _Shared.interrupts
-
-
-def run_interruptibly(work: Callable[[Cancellation], Result], outer: Cancellation = NEVER) -> Result:
-    """What `work` returns or raises; it runs on a thread of its own, so that Ctrl-C reaches this one meanwhile.
-
-    `work` gets a cancellation and must check it between calls. On Ctrl-C, and when `outer` is cancelled, it is
-    cancelled, and running calls are interrupted until `work` has ended. A second Ctrl-C is raised at once and leaves
-    `work` behind.
+    `work` runs on a thread of its own, with a cancellation of its own. It gives that to the calls that it makes, and
+    checks it between them. A second Ctrl-C is raised at once and leaves `work` behind.
 
     Raises:
-        Interrupted: Ctrl-C came, and `work` ended because of it.
+        Interrupted: Ctrl-C came or `cancellation` was cancelled, and `work` ended because of it.
     """
     # Plain locks and lists throughout: Ctrl-C raises between any two steps of this thread, and the events and threads
     # of `threading` are themselves Python, which it can leave locked for good.
-    cancellation, begun, ended = Cancellation(), threading.Lock(), threading.Lock()
+    stop, begun, ended = Cancellation(), threading.Lock(), threading.Lock()
     results: list[Result] = []
     failures: list[BaseException] = []
 
@@ -118,26 +108,25 @@ def run_interruptibly(work: Callable[[Cancellation], Result], outer: Cancellatio
         if not begun.acquire(blocking=False):
             return
         try:
-            with outer.calling(cancellation.cancel), cancellation.calling(interrupt):
-                results.append(work(cancellation))
+            results.append(work(stop))
         except BaseException as failure:  # raised again on the caller's thread
             failures.append(failure)
         ended.release()
 
     ended.acquire()
-    try:
-        _start_thread(run)
-        # The system may give the signal to the other thread, and then nothing but time wakes this one to notice.
-        while not (results or failures):
-            ended.acquire(timeout=_LOOK_S)
-    except KeyboardInterrupt as interrupted:
-        # It may have come as the thread was started: whoever gets the lock decides whether the work begins.
-        if begun.acquire(blocking=False):
-            raise Interrupted("interrupted before it began") from interrupted
-        cancellation.cancel()
-        while not (results or failures):
-            interrupt()
-            ended.acquire(timeout=_LOOK_S)
+    with cancellation.calling(stop.cancel):
+        try:
+            _start_thread(run)
+            # The system may give the signal to the other thread, and then nothing but time wakes this one to notice.
+            while not (results or failures):
+                ended.acquire(timeout=_LOOK_S)
+        except KeyboardInterrupt as interrupted:
+            # It may have come as the thread was started: whoever gets the lock decides whether the work begins.
+            if begun.acquire(blocking=False):
+                raise Interrupted("interrupted before it began") from interrupted
+            stop.cancel()
+            while not (results or failures):
+                ended.acquire(timeout=_LOOK_S)
     if failures:
         raise failures[0]
     return results[0]

@@ -1,7 +1,9 @@
 """What a host function sees of the program that calls it: its memory, and what its message lets it know.
 
-A program gets nothing of this machine: the time, the randomness and the output here are its message's, and the same
-wherever it runs. Every address and size is the program's, and checked.
+Invariants:
+    A program gets nothing of this machine. The time and the randomness are its message's, the same wherever it runs.
+    Every address and size comes from the program, and is checked.
+    No host function calls the program: frames of Python would take from its stack, more or less of it by version.
 """
 
 from __future__ import annotations
@@ -9,11 +11,8 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import Protocol
 from weakref import ref
-
-if TYPE_CHECKING:
-    from hb.wasm.instance import Instance
 
 MAX_TEXT_BYTES = 1 << 20
 PAGE_BYTES = 65536
@@ -41,20 +40,49 @@ class HostTrap(Exception):
         self.failure = failure
 
 
+class Program(Protocol):
+    """What the host needs of the program: an `Instance` of `hb.wasm.instance` is one."""
+
+    @property
+    def memory_pages(self) -> int:
+        """The size of the memory now."""
+
+    @property
+    def most_memory_pages(self) -> int:
+        """The size that the memory may grow to."""
+
+    @property
+    def memory_address(self) -> int:
+        """Where the memory lies."""
+
+    @property
+    def gas_used(self) -> int:
+        """The gas that the message has used so far."""
+
+    def spend(self, gas: int) -> bool:
+        """Take from the gas of the call that runs; return False if there is less."""
+
+    def grow(self, pages: int) -> bool:
+        """Grow the memory; return False if it may not."""
+
+
 class Host:
     """The host of one instance.
 
-    Set before a call: `now_ms`, the time in milliseconds since 1970; `seed`, what its random numbers come from;
-    `output_bytes`, how much it may print. Read after it: `printed`, what it printed.
+    Read after a call: `printed`, what the program printed.
     """
 
-    def __init__(self, instance: Instance, pointer_bytes: int) -> None:
-        self._instance = ref(instance)
+    def __init__(self, program: Program, pointer_bytes: int) -> None:
+        self._find_program = ref(program)
         self.pointer_bytes = pointer_bytes
         self.prepare(now_ms=0, seed=b"", output_bytes=0)
 
     def prepare(self, *, now_ms: int, seed: bytes, output_bytes: int) -> None:
-        """Makes ready for one message: its time, its randomness, and nothing printed yet."""
+        """Make ready for one message, with nothing printed yet.
+
+        `now_ms` is the message's time, in milliseconds since 1970. Its random numbers come from `seed`. It may print
+        `output_bytes` bytes.
+        """
         self.now_ms = now_ms
         self.output_bytes = output_bytes
         self.printed = bytearray()
@@ -62,7 +90,7 @@ class Host:
         self._random_blocks = 0
 
     def read(self, address: int, size: int) -> bytes:
-        """`size` bytes at `address`; both as the program gave them, a negative one being a large unsigned one.
+        """Return `size` bytes at `address`, both as the program gave them: a negative one is a large unsigned one.
 
         Raises:
             HostTrap: they are not all in its memory.
@@ -70,7 +98,7 @@ class Host:
         return ctypes.string_at(self._place(address, size), size)
 
     def write(self, address: int, content: bytes) -> None:
-        """Puts `content` at `address`.
+        """Put `content` at `address`.
 
         Raises:
             HostTrap: it does not all fit in its memory.
@@ -78,7 +106,7 @@ class Host:
         ctypes.memmove(self._place(address, len(content)), content, len(content))
 
     def move(self, target: int, source: int, size: int) -> None:
-        """Copies `size` bytes within the memory; the ranges may overlap.
+        """Copy `size` bytes within the memory; the ranges may overlap.
 
         Raises:
             HostTrap: they are not all in its memory.
@@ -86,15 +114,15 @@ class Host:
         ctypes.memmove(self._place(target, size), self._place(source, size), size)
 
     def read_int(self, address: int, size: int, *, signed: bool = False) -> int:
-        """The little-endian integer of `size` bytes at `address`."""
+        """Return the little-endian integer of `size` bytes at `address`."""
         return int.from_bytes(self.read(address, size), "little", signed=signed)
 
     def write_int(self, address: int, value: int, size: int) -> None:
-        """Puts the low `size` bytes of `value` at `address`, little-endian."""
+        """Put the low `size` bytes of `value` at `address`, little-endian."""
         self.write(address, (value % (1 << 8 * size)).to_bytes(size, "little"))
 
     def text(self, address: int, limit: int = MAX_TEXT_BYTES) -> bytes:
-        """The bytes at `address` up to, but without, the first NUL.
+        """Return the bytes at `address` up to the first NUL, without it.
 
         Raises:
             HostTrap: there is none in its memory, or none within `limit` bytes.
@@ -108,14 +136,14 @@ class Host:
         raise _out_of_bounds()
 
     def random(self, size: int) -> bytes:
-        """The next `size` random bytes of this message: sha256 of the seed and a counter, block by block."""
+        """Return the next `size` random bytes of this message: sha256 of the seed and a counter, block by block."""
         blocks = -(-size // 32)
         numbers = range(self._random_blocks, self._random_blocks + blocks)
         self._random_blocks += blocks
         return b"".join(sha256(self._seed + number.to_bytes(8, "big")).digest() for number in numbers)[:size]
 
     def print(self, content: bytes) -> None:
-        """Adds to what the program printed.
+        """Add to what the program printed.
 
         Raises:
             HostTrap: that is more than it may print.
@@ -124,7 +152,7 @@ class Host:
         self.printed += content
 
     def print_memory(self, address: int, size: int) -> None:
-        """Adds `size` bytes of the memory to what the program printed.
+        """Add `size` bytes of the memory to what the program printed.
 
         Raises:
             HostTrap: that is more than it may print, or not all in its memory.
@@ -133,28 +161,25 @@ class Host:
         self.printed += self.read(address, size)
 
     def spend(self, gas: int) -> None:
-        """Takes from the gas of the running call, for work that the program has its host do.
+        """Take from the gas of the running call, for work that the program has its host do.
 
         Raises:
-            HostTrap: there is not so much.
+            HostTrap: there is less.
         """
         if not self._program.spend(gas):
             raise HostTrap(OUT_OF_GAS)
 
-    def call(self, function: str, *arguments: int | float) -> tuple[int | float, ...]:
-        """Calls back into the program, on the gas of the running call; gives the results.
-
-        Raises:
-            HostTrap: the call failed, the program has no such function, or the host is in such a call already.
-        """
-        return self._program.call_back(function, arguments)
+    @property
+    def gas_used(self) -> int:
+        """The gas that the message has used so far."""
+        return self._program.gas_used
 
     def unsigned(self, value: int) -> int:
-        """An address or a size, of which a program gives large ones as negative."""
+        """Return an address or a size as unsigned: a program gives large ones as negative."""
         return value % (1 << 8 * self.pointer_bytes)
 
     def span(self, address: int, size: int) -> tuple[int, int]:
-        """An address and a size as unsigned integers.
+        """Return an address and a size as unsigned integers.
 
         Raises:
             HostTrap: the bytes are not all in its memory.
@@ -170,19 +195,16 @@ class Host:
 
     @property
     def limit_bytes(self) -> int:
-        """What the memory may grow to."""
-        program = self._program
-        declared = None if program.module.info.memory is None else program.module.info.memory.maximum
-        most = program.limits.memory_pages if declared is None else min(declared, program.limits.memory_pages)
-        return most * PAGE_BYTES
+        """The size that the memory may grow to."""
+        return self._program.most_memory_pages * PAGE_BYTES
 
     def grow(self, pages: int) -> bool:
-        """Grows the memory by so many pages of 64 KiB; False where it may not."""
+        """Grow the memory by `pages` of 64 KiB; return False if it may not."""
         return self._program.grow(pages)
 
     @property
-    def _program(self) -> Instance:
-        program = self._instance()
+    def _program(self) -> Program:
+        program = self._find_program()
         assert program is not None
         return program
 
@@ -191,7 +213,7 @@ class Host:
             raise HostTrap(Failure("output-limit", f"the program printed more than {self.output_bytes} bytes"))
 
     def _place(self, address: int, size: int) -> int:
-        """Where `size` bytes at `address` lie in this machine's memory."""
+        """Return where `size` bytes at `address` lie in this machine's memory."""
         start, program = self.unsigned(address), self._program
         if size < 0 or start + size > program.memory_pages * PAGE_BYTES:
             raise _out_of_bounds()

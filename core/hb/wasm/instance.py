@@ -1,8 +1,13 @@
-"""A module at work: calls, gas, globals and memory.
+"""Run a module: call its functions, meter gas, and read and write its globals and memory.
 
-Responsible for turning whatever a module does into an `Outcome`, a value; and for reading and restoring all of its
-state. It is never the judge of an argument or a message, knows no store, and gives a module nothing of the host.
-One thread at a time may use an instance.
+A call returns an `Outcome`, which has the results or the failure of the program. All state of an instance can be read,
+and loaded into another instance.
+
+Invariants:
+    A failure of the program is a value. A failure of this machine is an exception.
+    Arguments are not checked here.
+    A module can reach nothing of the host except its imports.
+    Only one thread at a time uses an instance. Any thread may cancel its call.
 """
 
 from __future__ import annotations
@@ -15,54 +20,39 @@ from weakref import ref
 import wasmtime
 
 from hb.binary.parse import NUMERIC, numeric_type
-from hb.errors import Interrupted, Refused
-from hb.wasm import engine, fastcall, longjmp
+from hb.cancellation import NEVER
+from hb.capi import allocation, epochs, fastcall
+from hb.errors import Refused
+from hb.wasm import engine, halves, longjmp, traps
 from hb.wasm.engine import PAGE_BYTES
 from hb.wasm.host import OUT_OF_GAS, Failure, Host, HostTrap
 
 if TYPE_CHECKING:
-    from hb.binary.parse import Import
+    from hb.binary.parse import FunctionType, Import
+    from hb.cancellation import Cancellation
+    from hb.capi.fastcall import Number
     from hb.protocol.definition import Limits
-    from hb.wasm.fastcall import Number
     from hb.wasm.module import Module, ModuleInfo
 
 HostFunction = Callable[..., Any]
-"""Called with the instance's `Host` and the arguments; gives a value, or None. Ends the call by raising `HostTrap`."""
+"""Called with the instance's `Host` and the arguments. Returns a value or None; ends the call by raising `HostTrap`."""
 
 HOST_CALL_GAS = 1000
-"""What a call of a host function costs: it takes a microsecond or two, as a thousand instructions do."""
+"""Gas of one call of a host function. A call takes about as long as a thousand instructions."""
 
 # A table's elements are host memory too: 8 bytes each.
 MAX_TABLE_ELEMENTS = 1_000_000
-_INSTANCES = 3  # the program's, and the two that its longjmp takes
+# The program itself, and two for its longjmp. Each import whose result is taken in halves needs one more.
+_INSTANCES = 3
 _MAX_FUEL = 2**63 - 1
 _MAX_MEMORY_BYTES = 2**62
 
-# The engine's trap codes, by name: the kind of failure, and the sentence that a slot's results carry. Ours, and not
-# the engine's, so that a record does not change with its release.
-_TRAPS = {
-    "UNREACHABLE": ("trap", "the program executed an unreachable instruction"),
-    "MEMORY_OUT_OF_BOUNDS": ("trap", "the program accessed memory out of bounds"),
-    "HEAP_MISALIGNED": ("trap", "the program accessed memory at an unaligned address"),
-    "TABLE_OUT_OF_BOUNDS": ("trap", "the program accessed a table out of bounds"),
-    "INDIRECT_CALL_TO_NULL": ("trap", "the program called a null function"),
-    "BAD_SIGNATURE": ("trap", "the program called a function of another type than it expected"),
-    "INTEGER_OVERFLOW": ("trap", "an integer operation overflowed"),
-    "INTEGER_DIVISION_BY_ZERO": ("trap", "the program divided an integer by zero"),
-    "BAD_CONVERSION_TO_INTEGER": ("trap", "the program converted a float that no integer can hold"),
-    "NULL_REFERENCE": ("trap", "the program used a null reference"),
-    "ALLOCATION_TOO_LARGE": ("trap", "the program allocated more than the engine can give"),
-    "STACK_OVERFLOW": ("stack-overflow", "the program used up its stack"),
-    "OUT_OF_FUEL": (OUT_OF_GAS.kind, OUT_OF_GAS.message),
-}
-_UNCAUGHT = ("trap", "the program threw an exception that it did not catch")
-
 
 class Outcome(NamedTuple):
-    """What a call did: its results (integers signed), the gas it used, and how it failed if it did.
+    """What a call did: its results, the gas that it used, and its failure or None. Integers are signed.
 
-    The engine looks at what is left of the gas at calls and in loops: a call may end well that is a few instructions
-    over, and has then used all of it.
+    The engine checks the gas only at calls and in loops. So a call can use a few instructions more than its gas and
+    still succeed. `gas` is then the whole of its gas.
     """
 
     values: tuple[Number, ...]
@@ -71,58 +61,87 @@ class Outcome(NamedTuple):
 
 
 class Instance:
-    """One instance of `module`, in a store of its own.
+    """One instance of `module`, in an engine store of its own.
 
-    `start_failure` says how the module failed as it was instantiated, `start_gas` what that took; an instance that
-    failed can be asked for nothing else.
+    `start_failure` is the failure of the start function, or None. `start_gas` is the gas that it used. Do not use an
+    instance whose start function failed.
     """
 
     def __init__(
-        self, module: Module, limits: Limits, imports: Mapping[tuple[str, str], HostFunction] | None = None
+        self,
+        module: Module,
+        limits: Limits,
+        imports: Mapping[tuple[str, str], HostFunction] | None = None,
+        *,
+        cancellation: Cancellation = NEVER,
+        host_memory_pages: int | None = None,
     ) -> None:
-        """Instantiates: memory and globals as declared, then the start function if there is one.
+        """Make the memory and the globals as the module declares them, then run the start function if there is one.
+
+        `limits` come from the definition and decide outcomes. `host_memory_pages` is a limit of this machine, in pages
+        of 64 KiB, or None. A program that needs more is refused, which is not an outcome.
 
         Raises:
-            Refused: the module declares more memory or table than the limits allow, or imports what is not given.
-            Interrupted: `engine.interrupt` came while the start function ran.
+            Refused: the module declares more memory or table than the limits allow, or has an import that `imports`
+                does not have.
+            BeyondThisMachine: it needs more memory than `host_memory_pages`.
+            OutOfMemory: the system gives no memory.
+            Interrupted: it was cancelled while the start function ran.
         """
         self.module = module
         self.limits = limits
+        self.host_memory_pages = host_memory_pages
         self._imports = imports or {}
         self._fuel = min(limits.gas, _MAX_FUEL)
         self._calls: dict[str, fastcall.Call] = {}
-        self._in_call_back = False
+        self._halves: list[halves.Linked] = []
         self._exports: Mapping[str, Any] = {}
         self._memory: wasmtime.Memory | None = None
         self._place: fastcall.Memory | None = None
         self.start_failure: Failure | None = None
         self.host = Host(self, pointer_bytes=8 if module.info.memory is not None and module.info.memory.is64 else 4)
         self._store = wasmtime.Store(engine.get_engine())
-        self._tank = fastcall.tank(self._store)
+        self._tank = fastcall.Tank(self._store)
+        self._guard = epochs.guard(self._store)
+        self.cancellation = cancellation
+        most_bytes = None if host_memory_pages is None else host_memory_pages * PAGE_BYTES
+        self._account = allocation.Account(most_bytes, self._guard.fail)
         self._limit_store()
         self._exports = self._instantiate()
         self.start_gas = self._fuel - self._store.get_fuel()
         state = module.state
         self._memory = self._exports.get(state.memory) if state.memory is not None else None
-        self._place = None if self._memory is None else fastcall.memory(self._store, self._memory)
+        self._place = None if self._memory is None else fastcall.Memory(self._store, self._memory)
         self._globals = [
-            fastcall.cell(self._store, self._exports[name], type_) for name, type_ in state.globals if self._exports
+            fastcall.Cell(self._store, self._exports[name], type_) for name, type_ in state.globals if self._exports
         ]
         self._public = {
-            name: fastcall.cell(self._store, self._exports[name], type_)
+            name: fastcall.Cell(self._store, self._exports[name], type_)
             for name, type_ in module.info.globals.items()
             if self._exports
         }
 
-    def call(self, function: str, arguments: Sequence[Number], *, spent: int = 0) -> Outcome:
-        """Calls an exported function, with all of the gas limit less what has been `spent`.
+    @property
+    def cancellation(self) -> Cancellation:
+        """The cancellation that stops a call of this instance, and no other call. Set it before the call."""
+        return self._guard.cancellation
 
-        The arguments must be as many as it takes and of its types, integers signed. What the module does is never
-        raised.
+    @cancellation.setter
+    def cancellation(self, cancellation: Cancellation) -> None:
+        self._guard.cancellation = cancellation
+        cancellation.notify(epochs.wake)
+
+    def call(self, function: str, arguments: Sequence[Number], *, spent: int = 0) -> Outcome:
+        """Call an exported function. Its gas is the gas limit minus `spent`.
+
+        The number and the types of the arguments must be those of the function. Integers are signed. A failure of the
+        program is in the outcome; it is not raised.
 
         Raises:
             KeyError: no function of that name is exported.
-            Interrupted: `engine.interrupt` came while it ran.
+            Interrupted: the instance's cancellation was cancelled.
+            BeyondThisMachine: it needs more memory than this machine allows; the instance is of no further use.
+            OutOfMemory: the system gave it no memory; the instance is of no further use.
         """
         call = self._calls.get(function)
         if call is None:
@@ -130,68 +149,64 @@ class Instance:
             if failure is not None:
                 return Outcome((), 0, failure)
             call = self._calls[function]
-        before = engine.interrupts()
-        self._store.set_epoch_deadline(1)
-        if engine.interrupts() != before:
-            raise Interrupted(f"{function} was interrupted")
+        guard = self._guard
+        guard.check()
         fuel = max(self._fuel - spent, 0)
+        guard.is_running = True
         try:
             values, fuel_left, stop = call(arguments, fuel)
         except HostTrap as trap:
+            if guard.failure is not None:
+                raise guard.failure from trap
             self.failed_by(trap.__cause__)
             return Outcome((), fuel - self._store.get_fuel(), trap.failure)
+        finally:
+            guard.is_running = False
+        if guard.failure is not None:
+            raise guard.failure
         if stop is None:
             return Outcome(values, fuel - fuel_left, None)
         self.failed_by(stop)
-        return Outcome(values, fuel - fuel_left, _failure(stop))
+        return Outcome(values, fuel - fuel_left, traps.failure_of(stop))
 
     def failed_by(self, trap: BaseException | None) -> None:
-        """Hears of the engine's own word on a call that fails, if it has one: for who wants to know where it did."""
+        """Do nothing. A subclass can override this to learn where a call failed. The engine may give no `trap`."""
 
     def spend(self, gas: int) -> bool:
-        """Takes from the gas of the call that runs; where there is not so much, takes all and gives False."""
+        """Take `gas` from the running call. If it has less left, take all of that and return False."""
         return self._tank.take(gas)
 
-    def call_back(self, function: str, arguments: Sequence[Number]) -> tuple[Number, ...]:
-        """Calls an exported function from within a host function, on the gas of the call that runs.
-
-        Raises:
-            HostTrap: it failed, there is none of that name or with so many arguments, or the host is in such a call.
-        """
-        type_ = self.module.info.functions.get(function)
-        if self._in_call_back or type_ is None or len(type_.params) != len(arguments) or function not in self._exports:
-            raise HostTrap(Failure("trap", f"the host cannot call the program's {function!r} now"))
-        if function not in self._calls and (failure := self._prepare(function)) is not None:
-            raise HostTrap(failure)
-        self._in_call_back = True
-        try:
-            values, _, stop = self._calls[function](arguments, self._store.get_fuel())
-        finally:
-            self._in_call_back = False
-        if stop is not None:
-            raise HostTrap(_failure(stop))
-        return values
+    @property
+    def gas_used(self) -> int:
+        """The gas that the running call has used so far, including what was spent before it."""
+        return self._fuel - self._store.get_fuel()
 
     def fresh(self) -> Instance:
-        """Another instance of the same module, with the same limits and imports, as it is when it starts."""
-        return Instance(self.module, self.limits, self._imports)
+        """Return a new instance of the same module in its initial state, with the same limits and imports."""
+        return Instance(
+            self.module,
+            self.limits,
+            self._imports,
+            cancellation=self.cancellation,
+            host_memory_pages=self.host_memory_pages,
+        )
 
     def read_globals(self) -> dict[str, Number]:
-        """The values of the exported mutable globals, by export name: a process's public state."""
+        """Return the values of the exported mutable globals, by export name: a process's public state."""
         return {name: fastcall.number_of(cell.type, cell.read()) for name, cell in self._public.items()}
 
     def write_global(self, name: str, value: Number) -> None:
-        """Sets an exported mutable global. An integer may be given signed or unsigned.
+        """Set an exported mutable global. An integer can be signed or unsigned.
 
         Raises:
-            KeyError: there is none of that name.
-            ValueError: its type cannot hold the value; the text is a sentence.
+            KeyError: no such global is exported.
+            ValueError: its type cannot hold the value. The text is a full sentence for the user.
         """
         cell = self._public[name]
-        cell.write(_bits(name, cell.type, value))
+        cell.write(fastcall.bits_for(name, cell.type, value))
 
     def raw_globals(self) -> list[list[Any]]:
-        """[type, bits] of every mutable global, exported or not, in index order; bits are an unsigned integer."""
+        """Return [type, bits] of every mutable global, exported or not, in index order. Bits are unsigned."""
         return [[cell.type, cell.read()] for cell in self._globals]
 
     @property
@@ -200,12 +215,19 @@ class Instance:
         return 0 if self._place is None else self._place.size() // PAGE_BYTES
 
     @property
+    def most_memory_pages(self) -> int:
+        """The largest size of the memory that both the module and the definition's limit allow."""
+        declared = None if self.module.info.memory is None else self.module.info.memory.maximum
+        most = self.limits.memory_pages
+        return most if declared is None else min(declared, most)
+
+    @property
     def memory_address(self) -> int:
-        """Where the memory lies in this program: good until the module runs again. 0 if there is none."""
+        """The memory's address in this program, or 0 if there is no memory. It is valid until the module runs again."""
         return 0 if self._place is None else self._place.address()
 
     def page(self, index: int) -> bytes:
-        """A copy of one page, 65536 bytes.
+        """Return a copy of one page, 65536 bytes.
 
         Raises:
             IndexError: the memory has no such page.
@@ -215,12 +237,14 @@ class Instance:
         return ctypes.string_at(self.memory_address + index * PAGE_BYTES, PAGE_BYTES)
 
     def load(self, raw_globals: Sequence[Sequence[Any]], pages: int, contents: Mapping[int, bytes]) -> None:
-        """Gives a fresh instance the state that another had: exactly its globals, its memory's size and its pages.
+        """Load the state of another instance into this one, which must be fresh.
 
-        Pages that `contents` does not have are zero.
+        `raw_globals` come from the other's `raw_globals()`. `pages` is the size of its memory. `contents` has its pages
+        by number; all other pages become zero.
 
         Raises:
-            ValueError: the state is not one that this module can have; the instance must then not be used.
+            ValueError: this module cannot have that state. Do not use the instance afterwards.
+            OutOfMemory, BeyondThisMachine: as `call`.
         """
         types = [cell.type for cell in self._globals]
         if [type_ for type_, _ in raw_globals] != types:
@@ -228,7 +252,9 @@ class Instance:
         fresh_pages = self.memory_pages
         if pages < fresh_pages:
             raise ValueError(f"a memory of {pages} pages, but the module's has {fresh_pages} when it starts")
-        self._grow(pages - fresh_pages)
+        if not self.grow(pages - fresh_pages):
+            has = "no memory" if self._memory is None else f"{fresh_pages} when it starts, and cannot have so many"
+            raise ValueError(f"a memory of {pages} pages, but the module has {has}")
         address = self.memory_address
         for index, content in contents.items():
             if not 0 <= index < pages or len(content) != PAGE_BYTES:
@@ -243,106 +269,131 @@ class Instance:
             cell.write(bits)
 
     def grow(self, pages: int) -> bool:
-        """Grows the memory by so many pages of 64 KiB; False where the limit or the module forbids it."""
+        """Grow the memory by `pages` of 64 KiB. Return False if the limit or the module forbids it.
+
+        Raises:
+            OutOfMemory, BeyondThisMachine: as `call`.
+        """
+        if self._memory is None or not pages:
+            return not pages
         try:
-            self._grow(pages)
-        except ValueError:
+            self._memory.grow(self._store, pages)
+        except wasmtime.WasmtimeError as error:
+            if self._guard.failure is not None:
+                raise self._guard.failure from error
             return False
         return True
 
-    def write_page(self, index: int, content: bytes) -> None:
-        """Replaces one page of the memory.
+    def shrink(self, pages: int) -> bool:
+        """Undo a growth: make the memory `pages` large again. Return False if the engine still has another size.
 
-        Raises:
-            ValueError: the memory has no such page, or `content` is not 65536 bytes.
+        A program cannot tell such an instance from one that never grew.
         """
-        if not 0 <= index < self.memory_pages or len(content) != PAGE_BYTES:
-            raise ValueError(f"page {index} of {len(content)} bytes does not fit a memory of {self.memory_pages} pages")
-        ctypes.memmove(self.memory_address + index * PAGE_BYTES, content, PAGE_BYTES)
+        memory = self._account.memory
+        assert memory is not None
+        assert self._memory is not None
+        memory.resize(pages * PAGE_BYTES)
+        # A growth by 0 pages makes the engine read the address and the size of the memory again.
+        self._memory.grow(self._store, 0)
+        return self.memory_pages == pages
 
     def write_raw_globals(self, raw_globals: Sequence[Sequence[Any]]) -> None:
-        """Sets every mutable global, from what `raw_globals` gave for this module."""
+        """Set every mutable global. The argument comes from `raw_globals()` of an instance of the same module."""
         for cell, (_, bits) in zip(self._globals, raw_globals, strict=True):
             cell.write(bits)
 
     def _limit_store(self) -> None:
+        """Check the declared sizes, and set the store's limits for memory, tables and instances."""
         limits = self.limits
-        check_size(self.module.info, limits.memory_pages)
+        info = self.module.info
+        check_size(info, limits.memory_pages)
+        if info.memory is not None:
+            self._account.check(info.memory.minimum * PAGE_BYTES)
         self._store.set_limits(
             memory_size=min(limits.memory_pages * PAGE_BYTES, _MAX_MEMORY_BYTES),
             table_elements=MAX_TABLE_ELEMENTS,
-            instances=_INSTANCES,
+            instances=_INSTANCES + len(self._imports),
         )
 
     def _instantiate(self) -> Mapping[str, Any]:
-        before = engine.interrupts()
+        """Link the imports and run the start function. Return the exports; none if the start function failed."""
+        guard = self._guard
+        guard.check()
         self._store.set_fuel(self._fuel)
-        self._store.set_epoch_deadline(1)
-        if engine.interrupts() != before:
-            raise Interrupted("the start of the module was interrupted")
-        invokes = longjmp.find(self.module.info)
-        linked = None if invokes is None else longjmp.Linked(self._store, invokes)
-        jumps = {} if linked is None else linked.imports
-        imports = [jumps.get(i.name) or self._host_function(i) for i in self.module.info.imports]
+        jumps = longjmp.link(self._store, self.module.info)
+        given = {} if jumps is None else jumps.imports
+        imports = [given.get(i.name) or self._host_function(i) for i in self.module.info.imports]
+        guard.is_running = True
         try:
-            instance = fastcall.instantiate(self._store, self.module.compiled, imports)
+            with allocation.charged_to(self._account, self._store):
+                instance = fastcall.instantiate(self._store, self.module.compiled, imports)
         except HostTrap as trap:
             self.start_failure = trap.failure
         except wasmtime.Trap as trap:
-            self.start_failure = _failure(trap)
+            self.start_failure = traps.failure_of(trap)
         except wasmtime.WasmtimeError as error:
-            raise Refused(f"the module cannot be instantiated: {' '.join(str(error).split())}") from error
-        else:
-            exports = instance.exports(self._store)
+            if guard.failure is None:
+                raise Refused(f"the module cannot be instantiated: {' '.join(str(error).split())}") from error
+        finally:
+            guard.is_running = False
+        if guard.failure is not None:
+            raise guard.failure
+        if self.start_failure is not None:
+            return {}
+        exports = instance.exports(self._store)
+        for linked in (jumps, *self._halves):
             if linked is not None:
                 linked.close_over(exports)
-            return exports
-        return {}
+        return exports
 
-    def _host_function(self, wanted: Import) -> wasmtime.Func:
+    def _host_function(self, wanted: Import) -> Any:
+        """Return the engine's function for an import."""
         name = f"{wanted.module}.{wanted.name}"
         function = self._imports.get((wanted.module, wanted.name))
         if function is None or wanted.kind != "function":
             raise Refused(f"the module imports {name}, which nothing provides")
         type_ = numeric_type(wanted.type)
-        # The table of host functions must not keep the store alive, which would keep them in it.
+        if type_ is None or len(type_.results) > 1:
+            raise Refused(f"the module imports {name} as {wanted.type}, which no host function can be")
+        if not isinstance(function, halves.Halved):
+            return self._metered(type_, function, HOST_CALL_GAS)
+        instead = halves.without_setter(function, self.module.info)
+        if instead is not None:
+            return self._metered(type_, instead, HOST_CALL_GAS)
+        host_function = self._metered(halves.whole(type_), function, HOST_CALL_GAS - halves.gas(type_))
+        self._halves.append(halves.Linked(self._store, type_, host_function))
+        return self._halves[-1].function
+
+    def _metered(self, type_: FunctionType, function: HostFunction, gas: int) -> wasmtime.Func:
+        """Return an engine function that takes `gas` from the running call and then calls `function`."""
+        # A weak reference, because a strong one would be a cycle: the engine's table of host functions keeps `run`,
+        # `run` would keep the store, and the store keeps its host functions.
         find_instance = ref(self)
 
         def run(*arguments: Number) -> Any:
             instance = find_instance()
             assert instance is not None
-            if not instance.spend(HOST_CALL_GAS):
+            if not instance.spend(gas):
                 raise HostTrap(OUT_OF_GAS)
             return function(instance.host, *arguments)
 
-        if type_ is None or len(type_.results) > 1:
-            raise Refused(f"the module imports {name} as {wanted.type}, which no host function can be")
         return fastcall.host_function(self._store, type_, run)
 
     def _prepare(self, function: str) -> Failure | None:
-        """Makes the function ready to be called, or says why it cannot be."""
+        """Prepare calls of an exported function. If it cannot be called, return the failure."""
         type_ = self.module.info.functions[function]
         alien = [name for name in (*type_.params, *type_.results) if name not in NUMERIC]
         if alien:
             return Failure("unsupported-type", f"{function!r} takes or gives a {alien[0]}, which no message can carry")
-        self._calls[function] = fastcall.prepare(self._store, self._exports[function], type_)
+        self._calls[function] = fastcall.Call(self._store, self._exports[function], type_)
         return None
-
-    def _grow(self, pages: int) -> None:
-        if pages:
-            if self._memory is None:
-                raise ValueError(f"{pages} pages of memory, but the module has no memory")
-            try:
-                self._memory.grow(self._store, pages)
-            except wasmtime.WasmtimeError as error:
-                raise ValueError(f"the memory cannot grow by {pages} pages: {error}") from error
 
 
 def check_size(info: ModuleInfo, memory_pages: int) -> None:
-    """Whether a module may have the memory and the tables that it declares, where the limit is `memory_pages`.
+    """Check that a module declares no more memory than `memory_pages`, and no more table elements than allowed.
 
     Raises:
-        Refused: it may not.
+        Refused: it declares more.
     """
     if info.memory is not None and info.memory.minimum > memory_pages:
         wanted = info.memory.minimum
@@ -355,32 +406,3 @@ def check_size(info: ModuleInfo, memory_pages: int) -> None:
 
 
 _ZERO_PAGE = bytes(PAGE_BYTES)
-
-
-def _failure(stop: fastcall.Stop) -> Failure:
-    if not isinstance(stop, wasmtime.Trap):
-        return Failure("trap", " ".join(str(stop).split())[:300])
-    code = stop.trap_code
-    if code is None:
-        return Failure(*_UNCAUGHT)
-    if code is wasmtime.TrapCode.INTERRUPT:
-        raise Interrupted("the program was interrupted")
-    kind, sentence = _TRAPS.get(code.name, ("trap", f"the program trapped: {code.name.lower().replace('_', ' ')}"))
-    return Failure(kind, sentence)
-
-
-def _bits(name: str, type_: str, value: Number) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value!r}")
-    if type_[0] == "f":
-        try:
-            bits = fastcall.bits_of(type_, float(value))
-        except OverflowError:
-            raise ValueError(f"the global {name!r} is of type {type_} and cannot hold a number that large") from None
-        if isinstance(value, int) and fastcall.number_of(type_, bits) != value:
-            raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value} exactly")
-        return bits
-    width = 32 if type_ == "i32" else 64
-    if not isinstance(value, int) or not -(2 ** (width - 1)) <= value < 2**width:
-        raise ValueError(f"the global {name!r} is of type {type_} and cannot hold {value!r}")
-    return int(value) % (1 << width)

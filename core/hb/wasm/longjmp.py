@@ -1,18 +1,23 @@
 """longjmp for modules that emscripten made: their `invoke_*` imports as WebAssembly instead of host calls.
 
-Such a module calls what may jump through an import `invoke_SIGNATURE(function, arguments...)`, which must come back
-when `_emscripten_throw_longjmp` is called below it, with the stack pointer as it was and `setThrew(1, 0)` called. Two
-small modules do that here, so that a jump needs no way out of WebAssembly and back. The program imports the *gate*,
-which hands every call on, through a table, to the *catcher*, which imports the program's own functions and catches
-what the gate throws: each of the two needs the other's neighbour.
+Such a module calls a function that may jump through an import `invoke_SIGNATURE(function, arguments...)`. If
+`_emscripten_throw_longjmp` is called below it, the import must return, with the stack pointer as it was, after it has
+called `setThrew(1, 0)`.
 
-It must know nothing of what a program does, and add no state: the gate's table is set once, before anything runs.
+Two small modules do that here, so that a jump never leaves WebAssembly. The program imports the *gate*. The gate hands
+each call on, through a table, to the *catcher*. The catcher imports the program's own functions, calls the one that was
+asked for, and catches what the gate throws.
+
+Invariants:
+    What a program does is not known here.
+    No state is added: the gate's table is set once, before anything runs.
 
 Source: emscripten's `invoke_*` and `_emscripten_throw_longjmp`; WebAssembly 3.0, exception handling.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,15 +32,19 @@ if TYPE_CHECKING:
     from hb.wasm.module import ModuleInfo
 
 MODULE_NAME = "hb.longjmp"
-"""What a backtrace calls the two modules made here."""
+"""The name that a backtrace has for modules that `hb` puts in between."""
 
 THROW = "_emscripten_throw_longjmp"
+_INVOKE = re.compile(r"invoke_[A-Za-z0-9_]*", re.ASCII)
 _SAVE = ("emscripten_stack_get_current", "stackSave")
 _RESTORE = ("_emscripten_stack_restore", "stackRestore")
 
 
 class Invokes(NamedTuple):
-    """The imports that are provided here, and the program's exports that they need."""
+    """The imports that are provided here, and the program's exports that they need.
+
+    `types` has the type of each of `names`. `pointer` is the type of addresses.
+    """
 
     names: tuple[str, ...]
     types: tuple[FunctionType, ...]
@@ -47,9 +56,10 @@ class Invokes(NamedTuple):
 
 
 def find(info: ModuleInfo) -> Invokes | None:
-    """What of a module's imports from `env` is provided here; None where that is nothing, or cannot be."""
+    """Return what is provided of a module's imports from `env`; None if that is nothing, or an export is missing."""
     wanted = [i for i in info.imports if i.module == "env" and i.kind == "function"]
-    invokes = {i.name: numeric_type(i.type) for i in wanted if i.name.startswith("invoke_")}
+    # Names go into the text of a module.
+    invokes = {i.name: numeric_type(i.type) for i in wanted if _INVOKE.fullmatch(i.name)}
     throws = any(i.name == THROW for i in wanted)
     table = next((e.name for e in info.exports if e.kind == "table"), None)
     save = next((name for name in _SAVE if name in info.functions), None)
@@ -64,18 +74,24 @@ def find(info: ModuleInfo) -> Invokes | None:
 
 
 def provided(info: ModuleInfo) -> set[tuple[str, str]]:
-    """The imports of a module that `find` provides, as (module, name)."""
+    """Return the imports of a module that are provided here, as (module, name)."""
     found = find(info)
     if found is None:
         return set()
     return {("env", name) for name in found.names} | ({("env", THROW)} if found.throws else set())
 
 
+def link(store: wasmtime.Store, info: ModuleInfo) -> Linked | None:
+    """Return the gate and the catcher for an instance of the module; None if it needs none."""
+    invokes = find(info)
+    return None if invokes is None else Linked(store, invokes)
+
+
 class Linked:
     """The gate and the catcher of one instance, in its store."""
 
     def __init__(self, store: wasmtime.Store, invokes: Invokes) -> None:
-        """Makes the gate: what the program's instance imports."""
+        """Make the gate: what the program's instance imports."""
         import wasmtime
 
         self._store = store
@@ -90,7 +106,7 @@ class Linked:
         return {name: self._gate[name] for name in names}
 
     def close_over(self, program: Mapping[str, Any]) -> None:
-        """Makes the catcher, over the exports of the program's instance, and has the gate call it."""
+        """Make the catcher, over the exports of the program's instance, and have the gate call it."""
         import wasmtime
 
         invokes = self._invokes

@@ -1,7 +1,10 @@
 """A copy of an instance's memory and globals, taken at one moment, to compare with and to go back to.
 
-Responsible for finding the pages that a call changed without hashing anything, and for undoing a call that failed.
-It must never be compared with an instance of another module.
+It finds the pages that a call changed without hashing anything, and undoes a call that failed.
+
+Invariants:
+    Undoing a call does not instantiate the module again: that is work which no gas pays for.
+    A mirror is never compared with an instance of another module.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import ctypes
 from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
+from hb.capi.allocation import out_of_memory
 from hb.wasm.engine import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -27,11 +31,15 @@ _ZERO_ADDRESS = ctypes.addressof(_ZERO_PAGE)
 class Mirror:
     """What `instance` was when the mirror was made or last accepted it.
 
-    `pages` is the size that its memory had, `globals` what its `raw_globals` gave.
+    `pages` is the size that its memory had, `globals` what its `raw_globals` returned.
     """
 
     def __init__(self, instance: Instance, nonzero: Iterable[int] | None = None) -> None:
-        """Takes the copy. Pages of zeros cost it nothing but a look, and not that where `nonzero` names all others."""
+        """Take the copy. Only pages that are not zero take room; if `nonzero` names them, no other page is looked at.
+
+        Raises:
+            OutOfMemory: the system gives no memory for it.
+        """
         self.instance = instance
         self.pages = 0
         self._copy, self._address = _zeros(0)
@@ -42,7 +50,7 @@ class Mirror:
         self.globals = instance.raw_globals()
 
     def changed(self) -> list[int]:
-        """The indexes of the pages that differ now, in order; of pages that were added, those that are not zero."""
+        """Return the indexes of the pages that differ now, in order. Added pages differ if they are not zero."""
         pages = self.instance.memory_pages
         return self._differing(self.instance.memory_address if pages else 0, pages)
 
@@ -56,21 +64,21 @@ class Mirror:
         return differ
 
     def globals_changed(self) -> bool:
-        """Whether any mutable global differs now, to the bit."""
+        """Return whether any mutable global differs now, to the bit."""
         return self.instance.raw_globals() != self.globals
 
     def is_same(self) -> bool:
-        """Whether nothing differs: no global, no page, not the memory's size."""
+        """Return whether nothing differs: no global, no page, not the memory's size."""
         return self.instance.memory_pages == self.pages and not self.globals_changed() and not self.changed()
 
     def page(self, index: int) -> bytes:
-        """A copy of one page as it was, 65536 bytes; zeros, where the memory had no such page."""
+        """Return a copy of one page as it was, 65536 bytes: zeros if the memory had no such page."""
         if index >= self.pages:
             return bytes(PAGE_BYTES)
         return ctypes.string_at(self._address + index * PAGE_BYTES, PAGE_BYTES)
 
     def accept(self) -> list[int]:
-        """Makes the mirror equal to the instance as it is now; gives the pages that `changed` would have."""
+        """Make the mirror equal to the instance as it is now; return the pages that `changed` would have."""
         pages = self.instance.memory_pages
         live = self.instance.memory_address if pages else 0
         changed = self._differing(live, pages)
@@ -82,8 +90,8 @@ class Mirror:
         return changed
 
     def restore(self) -> Instance:
-        """The instance as it was: the same one if its memory has not grown since, else a fresh one with that state."""
-        if self.instance.memory_pages == self.pages:
+        """Return the instance as it was: the same one, or a fresh one with that state if the engine wants one."""
+        if self.instance.memory_pages == self.pages or self.instance.shrink(self.pages):
             live = self.instance.memory_address
             for index in self.changed():
                 ctypes.memmove(live + index * PAGE_BYTES, self._address + index * PAGE_BYTES, PAGE_BYTES)
@@ -97,7 +105,7 @@ class Mirror:
         return fresh
 
     def _resize(self, pages: int) -> None:
-        """A larger copy: what was there stays, what is added is zero, as the memory's own growth is."""
+        """Take another size: what was there stays, what is added is zero, as when the memory itself grows."""
         old, old_address, old_pages = self._copy, self._address, self.pages
         self._copy, self._address = _zeros(pages * PAGE_BYTES)
         self.pages = pages
@@ -105,7 +113,7 @@ class Mirror:
         del old
 
     def _take(self, source: int, indexes: Iterable[int]) -> None:
-        """Copies those of the pages at `source` that are not zero into a copy that is."""
+        """Copy those of the pages at `source` that are not zero into a copy that is zero."""
         for offset in (index * PAGE_BYTES for index in indexes):
             if _is_not_zero(source + offset):
                 ctypes.memmove(self._address + offset, source + offset, PAGE_BYTES)
@@ -116,6 +124,13 @@ def _is_not_zero(address: int) -> bool:
 
 
 def _zeros(size: int) -> tuple[ctypes.c_char, int]:
-    """Memory of `size` zeros, and its address. The system gives it page by page as it is written to, not before."""
-    first = ctypes.c_char.from_buffer(mmap(-1, max(size, 1)))
+    """Return memory of `size` zeros, and its address. The system gives it page by page as it is written to.
+
+    Raises:
+        OutOfMemory: it gives none.
+    """
+    try:
+        first = ctypes.c_char.from_buffer(mmap(-1, max(size, 1)))
+    except OSError as error:
+        raise out_of_memory(size) from error
     return first, ctypes.addressof(first)

@@ -1,7 +1,9 @@
 """An instance that is watched: which functions are called with what, what they ask of their host, and where they trap.
 
-Responsible for recording, within bounds, and for nothing else: a watched instance gives the same results, for the same
-gas, as any other. It must never be used where nobody looks at the record.
+Invariants:
+    A watched instance gives the same results for the same gas as any other.
+    What is recorded has a bound.
+    An instance is watched only if somebody looks at the record: it is slower.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
-from hb.wasm import fastcall
+from hb.cancellation import NEVER
+from hb.capi import fastcall
 from hb.wasm.engine import PAGE_BYTES
+from hb.wasm.halves import Halved
 from hb.wasm.host import HostTrap
 from hb.wasm.instance import HOST_CALL_GAS, Instance
 from hb.wasm.longjmp import MODULE_NAME as LONGJMP
@@ -20,21 +24,22 @@ from hb.wasm.longjmp import MODULE_NAME as LONGJMP
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hb.cancellation import Cancellation
+    from hb.capi.fastcall import Number
     from hb.protocol.definition import Limits
-    from hb.wasm.fastcall import Number
     from hb.wasm.host import Failure, Host
     from hb.wasm.instance import HostFunction, Outcome
     from hb.wasm.memory import Mirror
     from hb.wasm.module import Module, ModuleInfo
 
 MAX_CALLS = 100
-"""So many calls of exported functions are recorded: there are a handful, unless a stack passes a message on and on."""
+"""Maximum calls of exported functions that are recorded; a message rarely makes more than a handful."""
 
 MAX_PRINTED = 1000
-"""So many characters are kept of what one host call printed, or of a text that a call was given."""
+"""Maximum characters kept of what one host call printed, or of a text that a call was given."""
 
 MAX_NAME = 300
-"""So many characters of a function's name are kept: it is the module's to choose."""
+"""Maximum characters kept of a function's name, which the module chooses."""
 
 _NO_OFFSET = 2**31
 
@@ -43,8 +48,8 @@ _NO_OFFSET = 2**31
 class Frame:
     """A function on the program's stack when it trapped.
 
-    `function` is its name, from the module's name section or its exports, or None; `index` counts all functions, the
-    imported ones first; `offset` is the place in its code, in bytes, where the engine knows it.
+    `function` is its name, from the module's name section or its exports, or None. `index` counts all functions, the
+    imported ones first. `offset` is the place in its code, in bytes, or None if the engine does not know it.
     """
 
     function: str | None
@@ -54,7 +59,7 @@ class Frame:
 
 @dataclass
 class HostCall:
-    """What a program asked of its host. `gas` is all that it cost; `printed` what it added to the output."""
+    """A call of a host function. `gas` is all that it cost; `printed` is what it added to the output."""
 
     function: str
     arguments: list[Number]
@@ -66,10 +71,10 @@ class HostCall:
 
 @dataclass
 class FunctionCall:
-    """A call of an exported function, and the first of what it asked of its host, in order.
+    """A call of an exported function, and its first host calls, in order.
 
-    `host_counts` and `host_gas` are of all host calls, by name. `texts` are those that the arguments of an AO program's
-    `handle` point to, and `answer` the one that its result does.
+    `host_counts` and `host_gas` count all host calls, by name. `texts` are the texts that the arguments of an AO
+    program's `handle` point to, and `answer` is the text that its result points to.
     """
 
     function: str
@@ -86,7 +91,7 @@ class FunctionCall:
 
 
 class Recorder:
-    """What watched instances do while `on`: of each call, the first `most` host calls in full, the others counted."""
+    """Record what watched instances do while `on`: `most` host calls of each call, and the number of the others."""
 
     def __init__(self, most: int) -> None:
         self.on = False
@@ -95,12 +100,20 @@ class Recorder:
         self.left_out = 0
         self.current: FunctionCall | None = None
 
-    def make_instance(self, module: Module, limits: Limits, imports: Mapping[tuple[str, str], HostFunction]) -> Watched:
-        """A watched instance: what `Machine.make_instance` is for."""
-        return Watched(self, module, limits, imports)
+    def make_instance(
+        self,
+        module: Module,
+        limits: Limits,
+        imports: Mapping[tuple[str, str], HostFunction],
+        *,
+        cancellation: Cancellation = NEVER,
+        host_memory_pages: int | None = None,
+    ) -> Watched:
+        """Return a watched instance; `Machine.make_instance` may be this."""
+        return Watched(self, module, limits, imports, cancellation=cancellation, host_memory_pages=host_memory_pages)
 
     def begin(self, call: FunctionCall) -> None:
-        """Takes down a call of an exported function, and that what follows belongs to it."""
+        """Record a call of an exported function; the host calls that follow belong to it."""
         if len(self.calls) < MAX_CALLS:
             self.calls.append(call)
         else:
@@ -108,7 +121,7 @@ class Recorder:
         self.current = call
 
     def host_call(self, call: HostCall) -> None:
-        """Takes down what the program that is running asked of its host."""
+        """Record a host call of the function that is running."""
         if self.current is None:
             return
         if len(self.current.host_calls) < self.most:
@@ -118,22 +131,36 @@ class Recorder:
 
 
 class Watched(Instance):
-    """An instance whose calls `recorder` hears of."""
+    """An instance that tells a recorder of its calls."""
 
     def __init__(
-        self, recorder: Recorder, module: Module, limits: Limits, imports: Mapping[tuple[str, str], HostFunction]
+        self,
+        recorder: Recorder,
+        module: Module,
+        limits: Limits,
+        imports: Mapping[tuple[str, str], HostFunction],
+        *,
+        cancellation: Cancellation = NEVER,
+        host_memory_pages: int | None = None,
     ) -> None:
         self._recorder = recorder
         self._plain = imports
         watched = {name: self._watch(".".join(name), function) for name, function in imports.items()}
-        super().__init__(module, limits, watched)
+        super().__init__(module, limits, watched, cancellation=cancellation, host_memory_pages=host_memory_pages)
 
     def fresh(self) -> Watched:
-        """Another watched instance of the same module, as it is when it starts."""
-        return Watched(self._recorder, self.module, self.limits, self._plain)
+        """Return another watched instance of the same module, as it is when it starts."""
+        return Watched(
+            self._recorder,
+            self.module,
+            self.limits,
+            self._plain,
+            cancellation=self.cancellation,
+            host_memory_pages=self.host_memory_pages,
+        )
 
     def call(self, function: str, arguments: Sequence[Number], *, spent: int = 0) -> Outcome:
-        """As `Instance.call`."""
+        """Call an exported function, as `Instance.call` does, and record it."""
         if not self._recorder.on:
             return super().call(function, arguments, spent=spent)
         call = FunctionCall(function, list(arguments))
@@ -149,7 +176,7 @@ class Watched(Instance):
         return outcome
 
     def failed_by(self, trap: BaseException | None) -> None:
-        """Takes down the backtrace of the call that fails."""
+        """Record the backtrace of the call that fails."""
         if self._recorder.current is not None:
             self._recorder.current.backtrace = _backtrace(trap, self.module.info)
 
@@ -174,14 +201,14 @@ class Watched(Instance):
                 recorder.host_call(call)
             return call.result
 
-        return run
+        return Halved(run) if isinstance(function, Halved) else run
 
     def fuel(self) -> int:
-        """What is left of the gas of the call that runs."""
+        """Return what is left of the gas of the call that runs."""
         return self._store.get_fuel()
 
     def _text(self, address: Number) -> str:
-        """The text that the program has at `address`, as far as it is one."""
+        """Return the text that the program has at `address`, up to the first NUL, with bad bytes replaced."""
         if isinstance(address, float):
             return ""
         start, end = self.host.unsigned(address), self.host.memory_bytes
@@ -190,7 +217,7 @@ class Watched(Instance):
 
 
 def _backtrace(trap: BaseException | None, info: ModuleInfo) -> list[Frame]:
-    """The innermost functions, as many as the engine remembers; those that `longjmp` puts in between left out."""
+    """Return the innermost functions, as many as the engine remembers, without those that `hb` puts in between."""
     exported = {export.item: export.name for export in reversed(info.exports) if export.kind == "function"}
     frames = [frame for frame in fastcall.frames(trap) if frame.module_name != LONGJMP]
     return [
@@ -209,7 +236,7 @@ def _decode(content: bytes) -> str:
 
 
 class GlobalChange(NamedTuple):
-    """A mutable global that is not what it was: `item` counts all globals; `name` is that of its export, if any."""
+    """A mutable global that has changed: `item` is its index among all, `name` that of its export, if any."""
 
     item: int
     name: str | None
@@ -219,19 +246,19 @@ class GlobalChange(NamedTuple):
 
 
 class PageChange(NamedTuple):
-    """A page of 64 KiB that is not what it was, and how many of its bytes are not."""
+    """A page of 64 KiB that has changed, and how many of its bytes have."""
 
     page: int
     bytes: int
 
 
 def changed_globals(mirror: Mirror) -> list[GlobalChange]:
-    """The mutable globals that differ from the mirror's, in index order."""
+    """Return the mutable globals that differ from the mirror's, in index order."""
     return compare_globals(mirror.instance.module, mirror.globals, mirror.instance.raw_globals())
 
 
 def compare_globals(module: Module, one: Sequence[Sequence[Any]], other: Sequence[Sequence[Any]]) -> list[GlobalChange]:
-    """The mutable globals that differ between two states of a module, each as its instance's `raw_globals` gave it."""
+    """Return the mutable globals that differ between two states of a module, as `raw_globals` returned them."""
     exported = {export.item: export.name for export in module.info.exports if export.kind == "global"}
     changes = []
     for (name, type_), (_, before), (_, after) in zip(module.state.globals, one, other, strict=False):
@@ -244,7 +271,7 @@ def compare_globals(module: Module, one: Sequence[Sequence[Any]], other: Sequenc
 
 
 def changed_pages(mirror: Mirror) -> list[PageChange]:
-    """The pages of memory that differ from the mirror's, in order."""
+    """Return the pages of memory that differ from the mirror's, in order."""
     return [PageChange(page, _differing_bytes(mirror, page)) for page in mirror.changed()]
 
 

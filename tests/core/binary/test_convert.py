@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hb.binary import convert
-from hb.errors import Refused
+from hb.errors import HomeUnusable, Refused
 from hb.protocol.definition import Limits
 from hb.wasm.instance import Instance
 from hb.wasm.module import from_text, load
@@ -142,3 +142,11 @@ def test_a_tool_that_cannot_be_run_is_a_refusal(tool, tmp_path: Path) -> None:
     (tmp_path / "bin" / "wasm-opt").write_bytes(b"\x7fELF, cut off")
     with pytest.raises(Refused, match="cannot be run: Exec format error"):
         convert.translate(LEGACY)
+
+
+def test_where_no_temporary_file_can_be_written_it_says_so(tool, tmp_path: Path, monkeypatch) -> None:
+    tool("")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(HomeUnusable, match="temporary file, to convert it: No such file") as unusable:
+        convert.translate(LEGACY)
+    assert "$TMPDIR" in (unusable.value.hint or "")

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hb import home as homes
 from hb import ids
 from hb.compute import driver as compute
-from hb.node import build_message
 from hb.protocol import assignment, commitment, hashpath
+from hb.protocol.request import build_message
 from hb.storage.leveldb import LevelStore
+from hb.wasm.instance import Instance
+from world import LARGE, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +124,29 @@ def test_what_a_slot_costs(shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert counts["slices"] <= 7
     assert counts["gets"] <= 30, "assignments are read by range"
     assert counts["bytes"] <= 850 * SLOTS
+
+
+def test_what_a_request_to_a_live_process_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(home=homes.create(tmp_path / "home"))
+    process = world.spawn(LARGE)
+    world.compute(process, world.send(process, "Count"))
+    made = Counter[str]()
+    instantiate = Instance.__init__
+
+    def counted(self: Instance, *arguments: Any, **options: Any) -> None:
+        made["instances"] += 1
+        instantiate(self, *arguments, **options)
+
+    monkeypatch.setattr(Instance, "__init__", counted)
+    slots = [world.send(process, "Count") for _ in range(20)]
+    with counting(monkeypatch) as counts:
+        for slot in slots:
+            world.compute(process, slot)
+    assert made["instances"] == 0, "nothing is restored"
+    assert counts["slices"] == 3 * len(slots), "what there is, what to compute, and what was computed"
+    assert (counts["commits"], counts["puts"]) == (len(slots), len(slots)), "a record for each"
+    assert counts["synced"] == 0, "what is lost with the power is computed again, to the same bytes"
+    assert counts["gets"] <= 6 * len(slots)
 
 
 def test_how_many_calls_a_slot_takes(shell) -> None:

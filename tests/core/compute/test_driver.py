@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hb.errors import IntegrityError, NotFound, Refused
-from hb.node import build_message
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.message import loads
-from hb.records import cache, keys
+from hb.protocol.request import build_message
+from hb.records import cache, keys, links
 from hb.storage.store import Batch
 
 
@@ -41,9 +41,9 @@ def test_hashpaths_link_every_slot_to_the_definition_and_the_assignments(shell) 
 
     with shell.home.storage.session() as store:
         expected = hashpaths.base(shell_definition(store, process))
-        for slot, record in cache.records(store, process, 0, 5):
-            expected = hashpaths.step(expected, scheduler.get_assignment(store, process, slot))
-            assert record["hashpath"] == expected
+        for record in links.records(store, process, 0, 5):
+            expected = hashpaths.step(expected, scheduler.get_assignment(store, process, record.slot))
+            assert record.hashpath == expected
 
 
 def shell_definition(store, process):
@@ -112,12 +112,12 @@ HOSTILE = """
 """
 
 
-@pytest.mark.parametrize(("pages", "small"), [("1", True), ("40", False)])
+@pytest.mark.parametrize("pages", ["1", "40"])
 @pytest.mark.parametrize(
     ("action", "parameters", "kind"),
     [("TouchAndTrap", [5], "trap"), ("TouchAndLoop", [], "out-of-gas"), ("GrowAndTrap", [], "trap")],
 )
-def test_a_failed_message_leaves_memory_and_globals_as_they_were(shell, pages, small, action, parameters, kind) -> None:
+def test_a_failed_message_leaves_memory_and_globals_as_they_were(shell, pages, action, parameters, kind) -> None:
     from hb.protocol.definition import Limits
 
     wat = HOSTILE.replace('"memory") 1', f'"memory") {pages}')
@@ -196,7 +196,7 @@ def test_computing_goes_on_from_the_latest_image_and_not_from_the_start(shell) -
         shell.send(process, "Increment")
     shell.node.compute(process)
     shell.send(process, "Increment")
-    from hb.node import Node
+    from verbs import Node
 
     computed = []
     Node(shell.home, on_slot=lambda slot, target: computed.append((slot, target))).compute(process)
@@ -272,7 +272,7 @@ def test_a_public_key_is_spelled_as_keys_are(shell) -> None:
     process = shell.spawn_text(wat, initial_state={"Total-Sum": 40})
     shell.call(process, "Add", 1)
     shell.call(process, "Add", 1)
-    assert shell.node.state(process).record["state"] == {"total-sum": 42}
+    assert shell.node.state(process).record.state == {"total-sum": 42}
 
 
 def test_floats_survive_as_they_are(shell) -> None:

@@ -46,7 +46,7 @@ def test_what_is_done_there_is_not_kept(shell, counted: str) -> None:
     with shell.home.storage.session() as store:
         assignment = scheduler.get_assignment(store, counted, 3)
         stored = cache.read_bytes(store, counted, 3)
-    assert live.step(assignment).record == stored
+    assert live.compute_next(assignment).record == stored
     assert state(live) == 13
     assert shell.records() == before
 
@@ -57,11 +57,11 @@ def test_the_slots_on_the_way_are_told_of_and_the_given_machine_runs_them(shell,
     context = shell.context(on_slot=lambda slot, last: heard.append((slot, last)))
     own = context.machine()
 
-    def load_module(image: str):
+    def load(image: str, cancellation):
         loaded.append(image)
-        return own.load_module(image)
+        return own.load(image, cancellation)
 
-    live = worker_at(context, counted, 5, machine=Machine(load_module))
+    live = worker_at(context, counted, 5, machine=Machine(load))
     assert (state(live), heard) == (15, [(4, 5), (5, 5)])
     assert loaded == [shell.node.definition(counted)["image"]]
 
@@ -77,7 +77,7 @@ def test_a_memory_is_what_it_was(shell) -> None:
     stood = worker_at(shell.node.context, process, 3)
     state = shell.node.state(process, 3)
     assert (stood.hashpath, stood.base["results"]) == (state.hashpath, state.state["results"])
-    assert stood.image_now().record == shell.records()[keys.memory_image_key(process, 3)]
+    assert stood.make_image().record == shell.records()[keys.memory_image_key(process, 3)]
 
 
 def test_a_record_that_was_altered_is_damage(shell, counted: str) -> None:

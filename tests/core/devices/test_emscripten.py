@@ -9,9 +9,11 @@ import pytest
 
 from hb.devices import emscripten
 from hb.devices.emscripten import EBADF, EINVAL, ENOENT, ENOSYS, ERANGE
+from hb.devices.wasm64 import imports_of
+from hb.errors import Refused
 from hb.protocol.definition import Limits
 from hb.wasm.host import Failure
-from hb.wasm.instance import Instance
+from hb.wasm.instance import HOST_CALL_GAS, Instance
 from hb.wasm.module import from_text, inspect, load
 from hostprogram import NOW_MS, Program, wasm_types
 
@@ -289,14 +291,91 @@ def test_a_module_of_32_bits_may_take_and_give_its_i64_in_halves(seconds) -> Non
 
 @pytest.mark.parametrize(
     ("body", "kind"),
-    [("unreachable", "trap"), ("(loop (br 0))", "out-of-gas"), ("(drop (call $mktime (i32.const 64)))", "trap")],
+    [("unreachable", "trap"), ("(loop (br 0))", "out-of-gas"), ("(drop (call $mktime (i32.const 64)))", "out-of-gas")],
 )
-def test_a_program_that_fails_as_its_host_calls_it_fails_as_a_whole(body, kind) -> None:
+def test_a_program_that_fails_as_it_takes_a_high_half_fails_as_a_whole(body, kind) -> None:
     instance = halves(body)
     outcome = instance.call("Make", [0])
     assert outcome.failure is not None
     assert outcome.failure.kind == kind
     assert instance.call("Break", [0, 0]).failure is None
+
+
+# --- types that earlier releases of emscripten had
+
+EARLIER = """(module
+  (import "env" "_gmtime_js" (func $gmtime (param i32 i32)))
+  (import "env" "_localtime_js" (func $localtime (param i32 i32)))
+  (import "env" "_mktime_js" (func $mktime (param i32) (result i32)))
+  (import "env" "_timegm_js" (func $timegm (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "Break") (call $gmtime (i32.const 16) (i32.const 64)))
+  (func (export "BreakLocal") (call $localtime (i32.const 16) (i32.const 64)))
+  (func (export "Make") (result i32) (call $mktime (i32.const 64)))
+  (func (export "MakeUtc") (result i32) (call $timegm (i32.const 64))))"""
+
+
+@pytest.fixture
+def earlier() -> Instance:
+    module = load(from_text(EARLIER))
+    return Instance(module, Limits(gas=10**6, memory_pages=4, result_bytes=10), emscripten.imports(module.info))
+
+
+@pytest.mark.parametrize("function", ["Break", "BreakLocal"])
+@pytest.mark.parametrize("make", ["Make", "MakeUtc"])
+@pytest.mark.parametrize("seconds", [0, -1, 2**31 - 1, 1_700_000_000])
+def test_times_may_be_given_by_their_address_and_made_of_32_bits(earlier, function, make, seconds) -> None:
+    earlier.host.write(16, struct.pack("<i", seconds))
+    assert earlier.call(function, []).failure is None
+    assert earlier.host.read_int(64 + 20, 4) == calendar_year(seconds) - 1900
+    assert earlier.call(make, []).values == (seconds,)
+
+
+def calendar_year(seconds: int) -> int:
+    from datetime import UTC, datetime, timedelta
+
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)).year
+
+
+def test_another_type_is_told_with_those_that_there_are() -> None:
+    info = inspect(from_text('(module (import "env" "_tzset_js" (func (param i32))) (memory 1))'))
+    with pytest.raises(Refused) as refused:
+        imports_of(info, ["emscripten@1.0", "wasm64@1.0"])
+    assert refused.value.message == (
+        "the module imports with another type than its devices provide: env._tzset_js "
+        "(expected (i32, i32, i32, i32) -> (), got (i32) -> ())"
+    )
+
+
+def test_of_missing_imports_and_those_of_another_type_each_is_told_as_what_it_is() -> None:
+    wat = """(module (import "env" "exit" (global i32)) (import "env" "fork" (func))
+      (import "wasi_snapshot_preview1" "fd_close" (func)))"""
+    with pytest.raises(Refused) as refused:
+        imports_of(inspect(from_text(wat)), ["wasi@1.0", "emscripten@1.0", "wasm64@1.0"])
+    assert refused.value.message == (
+        "the module imports what none of its devices provides: env.fork (function () -> ()); "
+        "the module imports with another type than its devices provide: env.exit (expected (i32) -> (), got global i32), "
+        "wasi_snapshot_preview1.fd_close (expected (i32) -> (i32), got () -> ())"
+    )
+
+
+# --- gas
+
+METERED = """(module
+  (import "env" "metering_gasUsed" (func $used (result i32)))
+  (func $burn (loop (br_if 0 (i32.const 0))))
+  (func (export "Used") (result i32 i32)
+    (call $used) (call $burn) (call $burn) (call $used)))"""
+
+
+def test_a_program_is_told_the_gas_that_its_message_has_used_so_far() -> None:
+    module = load(from_text(METERED))
+    instance = Instance(module, Limits(gas=10**6, memory_pages=4, result_bytes=10), emscripten.imports(module.info))
+    outcome = instance.call("Used", [])
+    first, second = outcome.values
+    assert HOST_CALL_GAS <= first < 2 * HOST_CALL_GAS < second <= outcome.gas < second + 10
+    assert instance.call("Used", [], spent=5000).values == (first + 5000, second + 5000)
+    assert instance.call("Used", []).values == (first, second)
 
 
 # --- hostile

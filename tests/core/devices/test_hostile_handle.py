@@ -26,13 +26,13 @@ def fails_once(
     """The results of the bad one of three messages, the others having gone well and left the only traces."""
     process = shell.spawn_text(wat, limits=limits)
     assert shell.call(process, "Good")["data"] == "fine"
-    pages = shell.node.state(process, 1).record.get("image")
+    pages = shell.node.state(process, 1).record.image
     slot = shell.send(process, bad, **fields)
     results = shell.results(process, slot)
     state = shell.node.state(process, slot)
     assert state.state["count"] == 2, "the spawn and the first message"
-    assert state.record["changed"] is False
-    assert state.record.get("image") == pages
+    assert state.record.changed is False
+    assert state.record.image == pages
     assert shell.call(process, "Good")["data"] == "fine"
     assert shell.node.state(process).state["count"] == 3
     return results
@@ -234,28 +234,28 @@ REFUSED = {
             '(module (memory (export "memory") 1) (func (export "malloc") (param i32) (result i32) i32.const 0)'
             ' (func (export "handle") (param i32) (result i32) i32.const 0))'
         ),
-        "exports 'handle' of type (i32, i32) -> (i32), this one's is (i32) -> (i32)",
+        "exports 'handle' of type (i32, i32) -> (i32); this one's is (i32) -> (i32)",
     ),
     "a handle of another width": (
         (
             '(module (memory (export "memory") i64 1) (func (export "malloc") (param i64) (result i64) i64.const 0)'
             ' (func (export "handle") (param i32 i32) (result i32) i32.const 0))'
         ),
-        "exports 'handle' of type (i64, i64) -> (i64), this one's is (i32, i32) -> (i32)",
+        "exports 'handle' of type (i64, i64) -> (i64); this one's is (i32, i32) -> (i32)",
     ),
     "a malloc without result": (
         (
             '(module (memory (export "memory") 1) (func (export "malloc") (param i32))'
             ' (func (export "handle") (param i32 i32) (result i32) i32.const 0))'
         ),
-        "exports 'malloc' of type (i32) -> (i32), this one's is (i32) -> ()",
+        "exports 'malloc' of type (i32) -> (i32); this one's is (i32) -> ()",
     ),
     "no memory": (
         (
             '(module (func (export "malloc") (param i32) (result i32) i32.const 0)'
             ' (func (export "handle") (param i32 i32) (result i32) i32.const 0))'
         ),
-        "has a memory, this one has none",
+        "has a memory; this one has none",
     ),
     "an import that nothing has": (
         ao_module(imports='(import "env" "launch_missiles" (func (param i32)))'),
@@ -274,5 +274,5 @@ def test_a_module_that_is_not_of_the_abi_is_refused_at_the_spawn(shell: Shell, w
 
 
 def test_a_module_without_handle_is_refused_as_the_interface_that_was_asked_for(shell: Shell) -> None:
-    with pytest.raises(Refused, match="exports 'handle', this one does not"):
+    with pytest.raises(Refused, match="exports 'handle'; this one does not"):
         shell.spawn_text('(module (memory (export "memory") 1))', devices=["json-iface@1.0"])

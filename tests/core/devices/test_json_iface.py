@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aowat import FINE, ao_module, echo_module
+from hb.devices import ao_json
 from hb.devices.json_iface import results_of, results_of_text
 from hb.errors import Refused
-from hb.protocol import ao_json
 from hb.protocol.commitment import Key, message_id, sign
 
 if TYPE_CHECKING:
@@ -312,3 +312,28 @@ def test_what_the_program_printed_is_kept_with_an_error_too(shell: Shell) -> Non
     got = shell.call(process, "Bad!")
     assert got["kind"] == "result"
     assert got["print"] == FINE[15:17].decode(), "a piece of what lies at 16"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            b'{"ok":true,"response":{"Output":[' + b"[]," * 500_000 + b"[]]}}",
+            "the program's answer may hold 500,000 values, it holds more",
+        ),
+        (
+            b'{"ok":true,"response":{"Messages":[' + b"{}," * 100_000 + b"{}]}}",
+            "Messages may have 100,000 entries, it has 100,001",
+        ),
+        (
+            b'{"ok":true,"response":{"Patches":[' + b"{}," * 100_000 + b"{}]}}",
+            "Patches may have 100,000 entries, it has 100,001",
+        ),
+    ],
+)
+def test_an_answer_has_a_limit_to_its_values_and_messages(text: bytes, sentence: str) -> None:
+    assert results(text) == {"type": "error", "error": sentence, "kind": "result"}
+
+
+def test_commas_and_brackets_in_an_answers_texts_do_not_count() -> None:
+    assert results(answer(Output="[]," * 600_000))["type"] == "ok"

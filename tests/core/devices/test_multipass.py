@@ -8,7 +8,7 @@ from hb.devices.device import Live, Machine
 from hb.devices.multipass import DEVICE
 
 
-def nothing(image: str) -> object:
+def nothing(image: str, cancellation: object) -> object:
     raise AssertionError
 
 

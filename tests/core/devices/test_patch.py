@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aowat import BAD_ANSWER_AT, ao_module
+from hb.protocol import bounds
 from hb.protocol.definition import Limits
 
 if TYPE_CHECKING:
@@ -103,3 +104,17 @@ def test_the_public_keys_have_a_limit_over_all_messages_together(shell: Shell) -
     results = shell.call(process, "Patch!")
     assert results["error"] == "a patch makes the public keys 4039 bytes; the limit is 4000"
     assert sorted(public(shell, process)) == ["b", "c", "d"]
+
+
+def test_public_keys_have_a_limit_to_their_values(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (
+        json.dumps({"ok": True, "response": {"Patches": [{"m": {key: [0] * 600}}]}}).encode() for key in "ab"
+    )
+    place = f"(i32.mul (i32.sub (global.get $count) (i32.const 2)) (i32.const {len(first) + 1}))"
+    bad = f"(i32.add (i32.const {BAD_ANSWER_AT}) {place}) return"
+    process = shell.spawn_text(ao_module(bad_answer=first + b"\0" + second, bad=bad), limits=LIMITS)
+    monkeypatch.setattr(bounds, "MESSAGE_VALUES", 1000)
+    assert shell.call(process, "Patch!")["type"] == "ok"
+    results = shell.call(process, "Patch!")
+    assert results["error"] == "a patch makes the public keys more than 1,000 values"
+    assert results["kind"] == "patch"

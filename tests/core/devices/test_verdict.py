@@ -61,3 +61,30 @@ def test_what_the_engine_does_not_take_does_not_run() -> None:
     found = judge(wasm, module.inspect(wasm), PAGES)
     assert found.runs_as is None
     assert (found.refusal or "").startswith("not a valid wasm module: ")
+
+
+CATCHES = """(module
+  (import "env" "__cxa_throw" (func (param i32 i32 i32)))
+  {catch}
+  (memory (export "memory") 1))"""
+
+
+def test_a_module_that_catches_through_its_host_runs_but_not_its_exceptions() -> None:
+    caught = verdict(CATCHES.format(catch='(import "env" "__cxa_begin_catch" (func (param i32) (result i32)))'))
+    assert caught.runs_as == "wasi@1.0"
+    assert caught.sentence.startswith("runs here, as wasi@1.0; but it catches C++ exceptions through JavaScript")
+    assert verdict(CATCHES.format(catch="")).sentence == "runs here, as wasi@1.0"
+
+
+@pytest.mark.parametrize("name", ['invoke_"', "invoke_) (start", "invoke_v\\n", "invoke_\u00e9"])
+def test_an_invoke_whose_name_is_no_name_is_refused_as_any_other_import(shell: Shell, name: str) -> None:
+    spelled = "".join(f"\\{byte:02x}" for byte in name.encode())
+    wat = f"""(module (import "env" "{spelled}" (func (param i32)))
+      (table (export "__indirect_function_table") 1 funcref)
+      (func (export "stackSave") (result i32) i32.const 0) (func (export "stackRestore") (param i32))
+      (func (export "setThrew") (param i32 i32)))"""
+    assert f"env.{name} (function (i32) -> ())" in (verdict(wat).refusal or "")
+    with pytest.raises(Refused, match="none of its devices provides"):
+        shell.spawn_text(wat)
+    # The same module with a name that emscripten gives runs.
+    assert verdict(wat.replace(spelled, "invoke_v")).refusal is None

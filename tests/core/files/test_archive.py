@@ -72,9 +72,9 @@ def test_no_byte_can_be_another_and_none_can_be_left_out() -> None:
     [
         (sealed(END, b"hb history 2\n"), Refused, "it has version 2; this hb knows 1"),
         (sealed(END, b"hb history 0\n"), IntegrityError, "no hb ever wrote"),
-        (sealed(END, b"hb history 01\n"), Refused, "no history and no witness"),
-        (sealed(END, b"hb future 1\n"), Refused, "no history and no witness"),
-        (b"", Refused, "no history and no witness"),
+        (sealed(END, b"hb history 01\n"), Refused, "not an hb history or witness"),
+        (sealed(END, b"hb future 1\n"), Refused, "not an hb history or witness"),
+        (b"", Refused, "not an hb history or witness"),
         (b"hb history 1\n", IntegrityError, "it is cut"),
         (sealed(b""), IntegrityError, "in the middle of a record"),
         (sealed(END[:-1]), IntegrityError, "in the middle of a record"),
@@ -116,3 +116,16 @@ def test_a_bomb_goes_off_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_record_that_no_reader_would_take_is_not_written() -> None:
     with pytest.raises(Refused, match="65536 bytes in one memory page, this one has 65537"):
         written([archive.Record(archive.PAGE, b"k" * 43, bytes(65537))])
+
+
+@pytest.mark.parametrize("kind", [archive.DEFINITION, archive.ASSIGNMENT, archive.RECORD, archive.MEMORY])
+def test_a_record_of_too_many_values_is_refused_before_it_is_parsed(kind: bytes) -> None:
+    raw = written([archive.Record(kind, b"k" * 43, b'{"a":[' + b"[]," * 2_000_000 + b"[]]}")])
+    with pytest.raises(Refused, match="a record may hold 2,000,000 values, got more"):
+        read(raw)
+
+
+def test_all_records_together_may_hold_as_many_values_as_the_size_of_the_file_allows() -> None:
+    raw = written([archive.Record(archive.ASSIGNMENT, b"\0" * 8, b"[" + b"[]," * 1_000_000 + b"[]]")] * 9)
+    with pytest.raises(Refused, match=r"a file of this size may hold 8,0\d\d,\d\d\d values, got more"):
+        read(raw)

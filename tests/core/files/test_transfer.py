@@ -259,12 +259,29 @@ def test_a_name_that_cannot_be_given_is_refused_before_anything_is_stored(counte
 
 def test_no_byte_of_a_history_can_be_another(counter, other, tmp_path: Path) -> None:
     raw, path = counter.path.read_bytes(), tmp_path / "altered"
-    before = other.records()
     for place in range(len(raw)):
-        path.write_bytes(raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :])
+        with pytest.raises((IntegrityError, Refused)):
+            archive.Archive(io.BytesIO(_flipped(raw, place)))
+    before = other.records()
+    path.write_bytes(_flipped(raw, len(raw) // 2))
+    with pytest.raises(IntegrityError, match="digest"):
+        take(other, path)
+    assert other.records() == before
+
+
+def test_no_record_of_a_history_can_be_another_though_the_digest_is_made_anew(counter, other, tmp_path: Path) -> None:
+    records = read(counter.path)
+    before = other.records()
+    for number, record in enumerate(records):
+        altered = record._replace(value=_flipped(record.value, len(record.value) // 2))
+        path = write(tmp_path / "altered", [*records[:number], altered, *records[number + 1 :]])
         with pytest.raises((IntegrityError, Refused)):
             take(other, path)
-    assert other.records() == before
+        assert other.records() == before, record
+
+
+def _flipped(raw: bytes, place: int) -> bytes:
+    return raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
 
 
 def _fields(record: Record, **changes) -> Record:

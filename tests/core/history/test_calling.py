@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hb.compute import transition
 from hb.errors import Refused
 from hb.history import calling, fork
 from hb.history.calling import call
-from hb.node import build_message
+from hb.protocol.request import build_message
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message
@@ -40,13 +41,13 @@ def test_a_fork_answers_as_its_origin_did_where_it_shares_and_as_itself_after(sh
 def assignments(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     """The assignments that messages are tried with."""
     seen: list[Message] = []
-    compute_slot = calling.transition.compute_slot
+    compute_slot = transition.compute_slot
 
     def watched(base, assignment, machine):
         seen.append(assignment)
         return compute_slot(base, assignment, machine)
 
-    monkeypatch.setattr(calling.transition, "compute_slot", watched)
+    monkeypatch.setattr(transition, "compute_slot", watched)
     return seen
 
 

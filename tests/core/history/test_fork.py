@@ -102,7 +102,7 @@ def test_the_first_slot_of_its_own_is_its_definition_with_the_state_before_it(sh
     shell.node.compute(forked)
     [own] = shell.node.history(forked, 4, 4)
     assert (own.results, own.changed, own.image) == ({}, False, True)
-    assert own.state == shell.node.state(process, 3).record["state"]
+    assert own.state == shell.node.state(process, 3).record.state
     assert shell.node.process(forked).origin == origin
     assert shell.node.process(process).origin is None
     state = shell.node.state(forked).state
@@ -405,13 +405,13 @@ def test_a_long_line_of_forks_is_computed_one_after_the_other(shell, monkeypatch
     before = shell.records()
     forget(shell)
     depths: list[int] = []
-    branch = Worker.branch
+    branch = Worker.start_fork
 
     def counting(*arguments: Any) -> Any:
         depths.append(len(inspect.stack(0)))
         return branch(*arguments)
 
-    monkeypatch.setattr(Worker, "branch", counting)
+    monkeypatch.setattr(Worker, "start_fork", counting)
     assert worker_at(shell.node.context, process, newest).slot == newest
     shell.node.compute(process)
     assert len(depths) == 12

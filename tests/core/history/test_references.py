@@ -6,7 +6,7 @@ import pytest
 
 from hb.errors import NotFound, Refused
 from hb.history import fork, references
-from hb.node import build_message
+from hb.protocol.request import build_message
 from hb.records import keys
 from hb.schedule import scheduler
 from hb.storage.store import Batch

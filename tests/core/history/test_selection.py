@@ -8,8 +8,8 @@ from hb.errors import IntegrityError
 from hb.history import selection
 from hb.history import views as history
 from hb.history.selection import EVERYTHING, Filter, first_since, follow, select
-from hb.node import build_message
 from hb.protocol.commitment import Key
+from hb.protocol.request import build_message
 from hb.records import keys
 from hb.storage.store import Batch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from hb.history.trace import Difference, KeyChange, Trace, trace
 from hb.protocol.message import dumps, loads_message
 from hb.records import keys
 from hb.storage.store import Batch
-from hb.wasm import engine
 from hb.wasm.tracing import GlobalChange, PageChange
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def test_a_fork_is_traced_in_what_it_shares_where_it_left_and_in_its_own(shell) 
 def test_it_can_be_interrupted(shell) -> None:
     loop = shell.spawn("loop.wasm")
     shell.send(loop, "Loop")
-    timer = threading.Timer(0.3, engine.interrupt)
+    timer = threading.Timer(0.3, _thread.interrupt_main)
     timer.start()
     with pytest.raises(Interrupted):
         traced(shell, loop)

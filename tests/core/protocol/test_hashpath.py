@@ -70,7 +70,7 @@ def test_an_unknown_algorithm_is_refused() -> None:
 
 @pytest.mark.parametrize("path", ["short/x", f"{ID[:-1]}?/x", f"{ID}/{'?' * 43}"])
 def test_what_is_no_hashpath_is_refused(path: str) -> None:
-    with pytest.raises(Refused, match="no hashpath"):
+    with pytest.raises(Refused, match="is not a hashpath"):
         hashpath.step_id(path, "x")
 
 

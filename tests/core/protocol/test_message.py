@@ -253,6 +253,12 @@ def test_bytes_that_are_not_utf8_are_refused_with_their_place() -> None:
         loads(b'"a\xff"')
 
 
+@pytest.mark.parametrize("rest", [b"signature", b"\xff" * 512])
+def test_an_ans_104_item_is_told_from_json(rest: bytes) -> None:
+    with pytest.raises(Refused, match="not JSON: it begins as an ANS-104 data item, with the signature type 2"):
+        loads(b"\x02\x00" + rest)
+
+
 @pytest.mark.parametrize(
     ("item", "sentence"),
     [

@@ -69,7 +69,7 @@ def test_what_is_not_of_the_standard_form_is_stored_as_it_is(item: Message) -> N
 
 
 def test_an_empty_commitment_cannot_be_stored() -> None:
-    with pytest.raises(Refused, match="says nothing"):
+    with pytest.raises(Refused, match="must not be an empty map"):
         pack({"commitments": {"x": {}}})
 
 

@@ -267,7 +267,7 @@ def test_a_signature_is_written_in_one_way() -> None:
 
 
 def test_a_message_with_more_commitments_than_it_can_bear_is_refused_before_any_is_looked_at() -> None:
-    with pytest.raises(BadSignature, match="more than 32"):
+    with pytest.raises(BadSignature, match="a map of at most 32"):
         verify({"a": "b", "commitments": {str(number): {"alg": "x"} for number in range(33)}})
 
 
@@ -292,6 +292,16 @@ def test_the_hmac_commitment_must_repeat_the_others(change: str) -> None:
         commitments[mac_id(signed)] = entries(sign(MESSAGE, ALICE))[mac_id(signed)]
     with pytest.raises(BadSignature, match="hmac commitment"):
         verify({**signed, "commitments": cast("Value", commitments)})
+
+
+def test_a_missing_hmac_commitment_is_called_missing_and_several_are_counted() -> None:
+    signed = sign(MESSAGE, ALICE)
+    commitments = entries(signed)
+    entry = commitments.pop(mac_id(signed))
+    with pytest.raises(BadSignature, match="the message has no hmac commitment"):
+        verify({**signed, "commitments": cast("Value", commitments)})
+    with pytest.raises(BadSignature, match="the message has 2 hmac commitments"):
+        verify({**signed, "commitments": cast("Value", {**commitments, "a" * 43: entry, "b" * 43: entry})})
 
 
 @pytest.mark.parametrize("commitments", [[], "text", 5, {"x": 1}, {"x": {}}, {"x" * 43: {"alg": "hmac-sha256"}}])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hb import ids
 from hb.errors import IntegrityError
 from hb.protocol.message import dumps
-from hb.records import cache, keys
+from hb.records import cache, keys, links
 from hb.records.cache import Image
 from hb.storage.memory import MemoryStore
 from hb.storage.store import Batch
@@ -32,14 +32,43 @@ def stored(records: list[int], images: list[int], process: str = P) -> MemorySto
 
 def test_what_was_written_is_read() -> None:
     store = stored([0, 7], [])
-    assert cache.read(store, P, 7) == {"slot": 7}
-    assert cache.read(store, P, 6) is None
-    assert cache.read(store, Q, 7) is None
+    assert cache.read_bytes(store, P, 7) == b'{"slot":7}'
+    assert cache.read_bytes(store, P, 6) is None
+    assert cache.read_bytes(store, Q, 7) is None
+
+
+RECORD = {
+    "assignment": "a",
+    "changed": True,
+    "engine": "e",
+    "hashpath": "h",
+    "previous": "",
+    "results": {"gas": 5},
+    "state": {"counter": 1},
+}
 
 
 def test_records_come_in_the_order_of_their_slots_and_leave_gaps_out() -> None:
-    store = stored([300, 2, 255, 256, 1], [])
-    assert [slot for slot, _ in cache.records(store, P, 2, 299)] == [2, 255, 256]
+    store, batch = MemoryStore(), Batch()
+    for slot in (300, 2, 255, 1):
+        cache.write(batch, P, slot, dumps({**RECORD, "slot": slot}))
+    store.commit(batch)
+    assert [record.slot for record in links.records(store, P, 4, 299)] == [255]
+
+
+def test_a_record_is_read_into_its_parts() -> None:
+    record = cache.parse_record(dumps({**RECORD, "slot": 3, "image": "i"}), P, 3)
+    assert (record.slot, record.gas, record.state, record.image) == (3, 5, {"counter": 1}, "i")
+    assert cache.parse_record(dumps({**RECORD, "slot": 3}), P, 3).image is None
+
+
+@pytest.mark.parametrize("key", [*RECORD, "slot"])
+def test_a_record_that_lacks_a_part_or_has_another_type_there_is_damage(key: str) -> None:
+    whole = {**RECORD, "slot": 3}
+    without = {name: value for name, value in whole.items() if name != key}
+    for wrong in (without, {**whole, key: [1]}):
+        with pytest.raises(IntegrityError, match=f"lacks its {key}"):
+            cache.parse_record(dumps(wrong), P, 3)
 
 
 @pytest.mark.parametrize(
@@ -121,10 +150,8 @@ def test_a_page_that_is_not_what_its_digest_says_is_damage(stored_page, says) ->
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff"])
 def test_a_record_that_is_no_message_is_damage(raw) -> None:
-    store = MemoryStore()
-    store.commit(Batch(puts={keys.slot_record_key(P, 1): raw}))
     with pytest.raises(IntegrityError, match="slot record"):
-        cache.read(store, P, 1)
+        cache.parse_record(raw, P, 1)
 
 
 @pytest.mark.parametrize(

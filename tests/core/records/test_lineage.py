@@ -18,7 +18,7 @@ from hb.storage.memory import MemoryStore
 from hb.storage.store import Batch
 
 if TYPE_CHECKING:
-    from hb.protocol.message import Message
+    from hb.protocol.message import Message, Value
 
 KEY = Key(b"k" * 32)
 HASHPATH = f"{ids.digest(b'before')}/{ids.digest(b'added')}"
@@ -43,7 +43,7 @@ def put(store: MemoryStore, definition: Message) -> str:
     return process
 
 
-def plain(store: MemoryStore) -> str:
+def plain(store: MemoryStore, **changed: Value) -> str:
     definition = definitions.build(
         image="I" * 43,
         scheduler=KEY.address,
@@ -53,7 +53,7 @@ def plain(store: MemoryStore) -> str:
         tags={},
         limits=Limits(1, 1, 1),
     )
-    return put(store, definition)
+    return put(store, {**definition, **changed})
 
 
 def fork(store: MemoryStore, process: str, slot: int) -> str:
@@ -238,3 +238,10 @@ def test_a_process_comes_from_so_many_others_and_no_more(store: Counting, monkey
     assert len(lineage.segments(store, family[3])) == 4
     with pytest.raises(IntegrityError, match="comes from more others than one can"):
         lineage.segments(store, family[4])
+
+
+@pytest.mark.parametrize("changed", [{"passes": 0}, {"image": "no ID"}, {"anchor": ""}, {"gas-limit": -1}])
+def test_a_stored_definition_with_an_impossible_field_is_damage(store: Counting, changed: dict[str, Value]) -> None:
+    process = plain(store, **changed)
+    with pytest.raises(IntegrityError, match="the definition is not what it must be"):
+        lineage.get_definition(store, process)

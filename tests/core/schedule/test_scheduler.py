@@ -9,12 +9,12 @@ import pytest
 
 from hb import ids
 from hb.errors import BadSignature, Conflict, NotFound, Refused
-from hb.node import build_message
 from hb.protocol import assignment as assignments
 from hb.protocol.commitment import Key, committers, message_id, sign, verify
 from hb.protocol.packing import unpack
+from hb.protocol.request import build_message
 from hb.records import keys, lineage
-from hb.schedule import scheduler
+from hb.schedule import intake, scheduler, sending
 
 ALICE = Key(b"a" * 32)
 
@@ -145,7 +145,15 @@ def test_messages_that_are_not_what_they_say_are_refused_and_none_of_their_batch
     with pytest.raises(Refused, match="target"):
         shell.send_all(process, [*increments(1), sign({"target": "x" * 43, "action": "Increment"}, ALICE)])
     with pytest.raises(Refused, match="no key was given"):
-        shell.node.send(process, increments(1), signer=None, environment=shell.environment)
+        sending.send(
+            shell.context().session,
+            process,
+            increments(1),
+            signer=None,
+            scheduler_key=shell.context().scheduler_key(),
+            environment=shell.environment,
+            limits=sending.SendLimits(10, 10_000),
+        )
     assert shell.records() == before
 
 
@@ -157,18 +165,48 @@ def test_a_process_that_is_not_here_gets_nothing(shell) -> None:
     assert shell.records() == before
 
 
+class MovesOn:
+    """A store in which another program schedules a message just before the first batch is written."""
+
+    def __init__(self, store, schedule) -> None:
+        self._store, self._schedule = store, schedule
+
+    def __getattr__(self, name: str):
+        return getattr(self._store, name)
+
+    def commit(self, batch) -> None:
+        if self._schedule is not None:
+            schedule, self._schedule = self._schedule, None
+            schedule(self._store)
+        self._store.commit(batch)
+
+
 def test_a_schedule_that_moved_on_meanwhile_is_a_conflict_and_nothing_is_written(shell) -> None:
     process = shell.spawn("counter.wasm")
+    mine, theirs = (
+        [
+            intake.prepare(message, shell.node.definition(process), shell.key, 1, 10_000, shell.environment)
+            for message in increments(2, prefix)
+        ]
+        for prefix in ("mine", "theirs")
+    )
+
+    def schedule(store, messages):
+        return scheduler.schedule(store, process, messages, key=shell.key, environment=shell.environment)
+
+    with shell.home.storage.session() as store:
+        with pytest.raises(Conflict):
+            schedule(MovesOn(store, lambda inner: schedule(inner, theirs)), mine)
+        assert [schedule(store, messages)[0].slot for messages in (theirs, mine)] == [1, 3]
+    anchors = [assignment["body"]["anchor"] for assignment in stored_assignments(shell, process, 4)[1:]]
+    assert anchors == ["theirs0", "theirs1", "mine0", "mine1"]
+    # A spawn that finds the process there already is one too.
     with shell.home.storage.session() as store:
         batch, *_ = scheduler.open_schedule(
-            process, shell_definition(store, process), key=shell.key, environment=shell.environment
+            process, lineage.get_definition(store, process), key=shell.key, environment=shell.environment
         )
         with pytest.raises(Conflict):
             store.commit(batch)
-
-
-def shell_definition(store, process):
-    return lineage.get_definition(store, process)
 
 
 def test_a_batch_of_more_than_one_synced_write_keeps_its_order(shell, monkeypatch) -> None:

@@ -18,13 +18,13 @@ from hb import home as homes
 from hb import keyring
 from hb.environment import system_environment
 from hb.errors import Conflict, HomeBusy, HomeUnusable, IntegrityError, NoHome
-from hb.node import Node
 from hb.storage import keeping, lock
 from hb.storage.directory import DirectoryStorage
 from hb.storage.keeping import KeptStorage
 from hb.storage.leveldb import open_store
 from hb.storage.storage import AT_ONCE, Patience
 from hb.storage.store import Batch
+from verbs import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,17 +12,19 @@ from hb import ids
 from hb.cancellation import Cancellation
 from hb.errors import IntegrityError, Interrupted, NotFound, Refused
 from hb.history import selection
-from hb.node import build_message
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.message import dumps, loads_message
 from hb.protocol.packing import pack, unpack
+from hb.protocol.request import build_message
 from hb.records import keys
 from hb.schedule.scheduler import Head
 from hb.storage.memory import MemoryStore
 from hb.storage.store import Batch
 from hb.verify import evidence, walk
+from hb.verify import index as index_check
 from hb.verify import process as checks
 from hb.verify import replay as replays
+from hb.verify.evidence import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -216,7 +218,7 @@ def test_damage_to_what_nothing_else_says_is_found_and_never_mended(home: Damage
     found = home.found()
     assert (slot, what) in [(finding.slot, finding.what) for finding in found], found
     assert all(finding.process == home.process for finding in found)
-    assert all(None not in finding[2:] and finding.expected != finding.got for finding in found)
+    assert all(None not in (finding.expected, finding.got) and finding.expected != finding.got for finding in found)
     before = home.shell.records()
     with pytest.raises(Refused, match="nothing was mended"):
         home.shell.node.repair(home.process)
@@ -290,7 +292,9 @@ def test_damage_to_what_can_be_computed_is_found_and_mended_to_the_same_bytes(ho
     damage(home)  # type: ignore[operator]
     found = home.found()
     assert any(finding.slot == slot and finding.what.startswith(what) for finding in found), found
-    assert all(None not in finding[2:] and finding.expected != finding.got for finding in found), found
+    assert all(None not in (finding.expected, finding.got) and finding.expected != finding.got for finding in found), (
+        found
+    )
     assert home.shell.node.repair(home.process)
     assert home.shell.records() == home.intact
 
@@ -371,7 +375,9 @@ def test_running_again_names_the_page_that_differs(home: Damaged) -> None:
     lie(home, 3, image=ids.digest(altered))
     assert home.found() == []
     [finding] = home.found(replay=True)
-    assert finding == (home.process, 3, f"replay: memory image, page {page}", image["held"][page], ids.digest(forged))  # type: ignore[index, call-overload]
+    assert (finding.process, finding.slot, finding.kind) == (home.process, 3, Kind.REPLAY)
+    assert finding.what == f"replay: memory image, page {page}"
+    assert (finding.expected, finding.got) == (image["held"][page], ids.digest(forged))  # type: ignore[index, call-overload]
 
 
 def test_gas_of_another_engine_is_not_compared_but_all_else_is(home: Damaged) -> None:
@@ -414,9 +420,8 @@ def test_running_again_can_be_stopped(home: Damaged) -> None:
             home.shell.home.storage.session,
             home.process,
             4,
-            context.machine(),
+            context.machine().under(cancellation),
             on_slot=lambda slot, last: cancellation.cancel(),
-            cancellation=cancellation,
         )
 
 
@@ -473,7 +478,7 @@ def test_what_cannot_be_read_is_told_and_all_around_it_is_checked(home: Damaged,
 def test_the_store_is_held_for_short_slices_only(home: Damaged, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "WINDOW_SLOTS", 2)
     monkeypatch.setattr(walk, "WINDOW_PAGES", 1)
-    monkeypatch.setattr(checks, "WINDOW_KEYS", 2)
+    monkeypatch.setattr(index_check, "WINDOW_KEYS", 2)
     assert home.found() == []
     home.put(index(home, 3), keys.encode_slot(1))
     assert [finding.slot for finding in home.found()] == [3]

@@ -4,10 +4,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
+from hb.cancellation import Cancellation
 from hb.errors import Interrupted
 from hb.wasm import engine
 
@@ -66,72 +66,12 @@ def test_what_cannot_be_saved_or_repeated_is_off_in_the_engine_too(feature: str,
         wasmtime.Module.validate(engine.get_engine(), wasm)
 
 
-def test_an_interrupt_ends_a_running_call_on_another_thread(start) -> None:
-    instance = start(ENDLESS, gas=MUCH_GAS)
-    raised: list[BaseException] = []
-    began = threading.Event()
-
-    def run() -> None:
-        began.set()
-        try:
-            instance.call("Loop", [])
-        except Interrupted as interrupted:
-            raised.append(interrupted)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    began.wait()
-    time.sleep(0.05)
-    engine.interrupt()
-    thread.join(20)
-    assert not thread.is_alive()
-    assert len(raised) == 1
-
-
-def test_interrupts_are_counted() -> None:
-    before = engine.interrupts()
-    engine.interrupt()
-    assert engine.interrupts() > before
-
-
-def test_a_call_that_starts_after_an_interrupt_runs(start) -> None:
-    instance = start(ENDLESS)
-    engine.interrupt()
-    engine.interrupt()
-    assert instance.call("Nothing", []).failure is None
-
-
-def test_an_interrupt_between_a_calls_begin_and_its_deadline_is_not_lost(start, monkeypatch) -> None:
-    instance = start(ENDLESS, gas=MUCH_GAS)
-    counts = iter([1, 2])
-    monkeypatch.setattr(engine, "interrupts", lambda: next(counts))
-    with pytest.raises(Interrupted):
-        instance.call("Loop", [])
-
-
-def test_an_interrupt_ends_a_start_function() -> None:
-    # In a process of its own: the start runs before anyone could set a limit on its time.
-    code = """
-import threading, time
-from hb.errors import Interrupted
-from hb.protocol.definition import Limits
-from hb.wasm import engine
-from hb.wasm.instance import Instance
-from hb.wasm.module import from_text, load
-module = load(from_text('(module (start $s) (func $s (loop (br 0))))'))
-threading.Timer(0.2, engine.interrupt).start()
-try:
-    Instance(module, Limits(2**62, 1, 1))
-except Interrupted:
-    print("interrupted")
-"""
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-    assert (ran.stdout, ran.stderr) == ("interrupted\n", "")
-
-
-@pytest.mark.parametrize("looks", [True, False], ids=["the loop looks at stop", "the loop is in an endless call"])
+@pytest.mark.parametrize(
+    "looks", [True, False], ids=["the work checks its cancellation", "the work is in an endless call"]
+)
 def test_ctrl_c_ends_the_work_on_its_thread(looks: bool) -> None:
     code = f"""
+from hb.cancellation import Cancellation
 from hb.errors import Interrupted
 from hb.protocol.definition import Limits
 from hb.wasm import engine
@@ -142,8 +82,8 @@ def work(stop):
     print("ready", flush=True)
     while {looks}:
         instance.call("Nothing", [])
-        if stop.is_cancelled:
-            raise Interrupted("stopped between calls")
+        stop.check()
+    instance.cancellation = stop
     instance.call("Loop", [])
 try:
     engine.run_interruptibly(work)
@@ -159,7 +99,7 @@ except Interrupted as interrupted:
 
 
 def test_work_gives_its_result_and_raises_its_own_errors_on_the_callers_thread() -> None:
-    def fail(_: threading.Event) -> None:
+    def fail(_: Cancellation) -> None:
         raise KeyError("its own")
 
     assert engine.run_interruptibly(
@@ -170,3 +110,37 @@ def test_work_gives_its_result_and_raises_its_own_errors_on_the_callers_thread()
     )
     with pytest.raises(KeyError, match="its own"):
         engine.run_interruptibly(fail)
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before it begins", "while it runs"])
+def test_another_thread_ends_the_work_by_the_cancellation_that_was_given(start, early: bool) -> None:
+    instance, cancellation, began = start(ENDLESS, gas=MUCH_GAS), Cancellation(), threading.Event()
+    raised: list[BaseException] = []
+
+    def work(stop: Cancellation) -> None:
+        instance.cancellation = stop
+        began.set()
+        instance.call("Loop", [])
+
+    def run() -> None:
+        try:
+            engine.run_interruptibly(work, cancellation)
+        except Interrupted as interrupted:
+            raised.append(interrupted)
+
+    if early:
+        cancellation.cancel()
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert began.wait(10)
+    cancellation.cancel()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert len(raised) == 1
+
+
+def test_work_that_ends_by_itself_is_not_cancelled_with_the_one_who_asked_for_it() -> None:
+    cancellation = Cancellation()
+    inner = engine.run_interruptibly(lambda stop: stop, cancellation)
+    cancellation.cancel()
+    assert not inner.is_cancelled

@@ -22,8 +22,7 @@ TEXT = """(module
   (func (export "Work") (call $work))
   (func (export "Add") (param i32) (result i32)
     (global.set $count (i32.add (global.get $count) (local.get 0))) (global.get $count))
-  (func (export "Trap") unreachable)
-  (func (export "Nested") (call $work)))"""
+  (func (export "Trap") unreachable))"""
 
 
 @pytest.fixture(params=[4, 8])
@@ -164,31 +163,6 @@ def test_a_host_function_is_not_called_without_gas_for_it(during) -> None:
     outcome = during(called.append, gas=HOST_CALL_GAS // 2).call("Work", [])
     assert (outcome.failure, outcome.gas) == (OUT_OF_GAS, HOST_CALL_GAS // 2)
     assert called == []
-
-
-def test_the_host_can_call_the_program_on_the_gas_of_the_call(during) -> None:
-    values = []
-    instance = during(lambda host: values.append(host.call("Add", 5)))
-    outcome = instance.call("Work", [])
-    assert outcome.failure is None
-    assert values == [(5,)]
-    assert instance.read_globals() == {"count": 5}
-    assert HOST_CALL_GAS < outcome.gas < HOST_CALL_GAS + 100
-
-
-def test_a_trap_below_the_host_ends_the_whole_call(during) -> None:
-    failure = during(lambda host: host.call("Trap")).call("Work", []).failure
-    assert failure == Failure("trap", "the program executed an unreachable instruction")
-
-
-@pytest.mark.parametrize("arguments", [("Nested",), ("Missing",), ("Add",), ("Add", 1, 2)])
-def test_the_host_cannot_call_what_calls_it_again_or_is_not_there(during, arguments) -> None:
-    instance = during(lambda host: host.call(*arguments))
-    failure = instance.call("Work", []).failure
-    assert failure is not None
-    assert failure.kind == "trap"
-    assert "cannot call" in failure.message
-    assert instance.call("Add", [3]).values == (3,)
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_an_exception_that_nobody_catches_is_a_failure(start, everything) -> Non
 def test_every_trap_has_a_sentence() -> None:
     import wasmtime
 
-    from hb.wasm.instance import _TRAPS
+    from hb.wasm.traps import _TRAPS
 
     # Those that a core module under the fixed configuration can cause; the rest are of components and threads.
     ours = {"STACK_OVERFLOW", "MEMORY_OUT_OF_BOUNDS", "TABLE_OUT_OF_BOUNDS", "INDIRECT_CALL_TO_NULL", "BAD_SIGNATURE"}

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hb import ids
+from hb.binary import info, parse
 from hb.errors import Refused
 from hb.protocol.definition import Limits
-from hb.wasm import compiled, engine
+from hb.wasm import compiled, engine, native
 from hb.wasm.instance import Instance
 from hb.wasm.module import FunctionType, MemoryInfo, check, from_text, inspect, load
 
@@ -147,6 +148,12 @@ def test_minified_imports_are_refused_with_what_they_are() -> None:
     info = inspect(from_text('(module (import "a" "a" (func)) (import "a" "D" (func)))'))
     with pytest.raises(Refused, match="minified"):
         check(info, set())
+    metered = inspect(from_text('(module (import "a" "b" (func)) (import "metering" "usegas" (func (param i32))))'))
+    with pytest.raises(Refused, match=r"metering\.usegas .*minified"):
+        check(metered, set())
+    with pytest.raises(Refused) as refused:
+        check(metered, {("a", "b")})
+    assert "minified" not in refused.value.message
 
 
 def test_public_globals_of_bad_names_are_refused() -> None:
@@ -158,6 +165,71 @@ def test_public_globals_of_bad_names_are_refused() -> None:
     with pytest.raises(Refused, match="the same key"):
         check(inspect(from_text(globals_("counter", "Counter"))), set())
     check(inspect(from_text(globals_("counter", "other"))), set(), {"results"})
+
+
+def functions(count: int, exported: bool, values: int = 0) -> str:
+    type_ = f"(param {'i32 ' * values})"
+    if exported:
+        return "(module (func $f " + type_ + ")" + "".join(f'(export "{n}" (func $f))' for n in range(count)) + ")"
+    return "(module " + "".join(f'(import "env" "{n}" (func {type_}))' for n in range(count)) + ")"
+
+
+TOO_MANY = [
+    (functions(1001, exported=False), "the module has 1001 imports; hb allows 1000"),
+    (functions(4001, exported=True), "the module has 4001 exports; hb allows 4000"),
+    (
+        "(module " + "(global (mut i32) (i32.const 0))" * 1001 + ")",
+        "the module has 1001 mutable globals; hb allows 1000",
+    ),
+    (
+        functions(6, exported=False, values=900),
+        "the module has 5400 parameters and results of imported functions; hb allows 5000",
+    ),
+    (
+        functions(200, exported=True, values=600),
+        "the module has 120000 parameters and results of exported functions; hb allows 100000",
+    ),
+]
+
+
+@pytest.mark.parametrize(("wat", "sentence"), TOO_MANY, ids=[sentence for _, sentence in TOO_MANY])
+def test_more_than_an_instance_is_given_in_a_moment_is_refused_by_inspect_load_and_an_old_cache(
+    cache, monkeypatch, wat: str, sentence: str
+) -> None:
+    wasm = from_text(wat)
+    for refuse in (lambda: inspect(wasm), lambda: load(wasm, cache)):
+        with pytest.raises(Refused) as refused:
+            refuse()
+        assert refused.value.message == sentence
+    assert not list(cache.iterdir())
+    with monkeypatch.context() as before_there_were_limits:
+        for place in (parse, info):
+            before_there_were_limits.setattr(place, "check_count", lambda *_: None)
+        compiled.keep(cache, ids.digest(wasm), *native.make(wasm))
+    assert compiled.find(cache, ids.digest(wasm)) is not None
+    with pytest.raises(Refused) as refused:
+        load(wasm, cache)
+    assert refused.value.message == sentence
+
+
+def test_a_module_of_very_many_sections_is_refused_before_they_take_memory() -> None:
+    empty = section(0, b"\0")
+    inspect(HEADER + empty * 1000)
+    with pytest.raises(Refused, match="the module has 1001 sections or more; hb allows 1000"):
+        inspect(HEADER + empty * 5_000_000)
+
+
+def test_as_many_as_are_allowed_are_instantiated_in_a_moment() -> None:
+    for wat in (
+        functions(4000, exported=True),
+        functions(1000, exported=False, values=5),
+        "(module " + "(global (mut i32) (i32.const 0))" * 1000 + ")",
+    ):
+        module = load(from_text(wat))
+        imports = {(i.module, i.name): (lambda host, *arguments: None) for i in module.info.imports}
+        before = time.process_time()
+        Instance(module, Limits(10**6, 4, 10), imports)
+        assert time.process_time() - before < 3  # half a second on a quiet machine
 
 
 def section(number: int, body: bytes, size: bytes | None = None) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hb.compute.outcome import answer, failed, parts
+from hb.protocol.outcome import answer, failed, parts
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message, Value

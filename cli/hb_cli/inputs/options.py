@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hb_cli import completion
+from hb_cli.inputs import completion
 
 Process = Annotated[
     str,

@@ -11,8 +11,11 @@ import threading
 import pytest
 import wasmtime
 
+import publicapi as public
 from hb.binary.parse import FunctionType, numeric_type
-from hb.wasm import engine, fastcall
+from hb.capi import binding, epochs, fastcall
+from hb.errors import HbError
+from hb.wasm import engine
 from hb.wasm.module import Module, load
 
 CALLS = [
@@ -49,7 +52,7 @@ def path(prepare, module: Module) -> list[tuple[str, ...]]:
     """What each call of `CALLS` gives, in one store, through one of the two paths."""
     store = wasmtime.Store(engine.get_engine())
     store.set_fuel(0)
-    store.set_epoch_deadline(1)
+    epochs.guard(store)
     exports = wasmtime.Instance(store, module.compiled, []).exports(store)
     seen = []
     calls = {name: prepare(store, exports[name], module.info.functions[name]) for name, _ in CALLS}
@@ -65,8 +68,7 @@ def test_both_paths_give_the_same_values_gas_and_traps() -> None:
     from hb.wasm.module import from_text
 
     module = load(from_text(TEXT))
-    assert fastcall._binding is not None, "this release of the binding has the direct path"
-    assert path(fastcall.PrivateCall, module) == path(fastcall.PublicCall, module)
+    assert path(fastcall.Call, module) == path(public.Call, module)
 
 
 @pytest.mark.parametrize("type_", ["i32", "i64", "f32", "f64"])
@@ -76,33 +78,24 @@ def test_both_paths_read_and_write_the_same_bits(type_: str) -> None:
     module = load(from_text(f'(module (global (export "g") (mut {type_}) ({type_}.const 1)))'))
     store = wasmtime.Store(engine.get_engine())
     global_ = wasmtime.Instance(store, module.compiled, []).exports(store)["g"]
-    private, public = fastcall.PrivateCell(store, global_, type_), fastcall.PublicCell(store, global_, type_)
+    private, other = fastcall.Cell(store, global_, type_), public.Cell(store, global_, type_)
     width = 32 if type_.endswith("32") else 64
     quiet_nan = 0x7FC00000 if width == 32 else 0x7FF8000000000000
-    assert private.read() == public.read() == fastcall.bits_of(type_, 1)
+    assert private.read() == other.read() == fastcall.bits_of(type_, 1)
     for bits in (0, 1, 2 ** (width - 1), 2 ** (width - 1) - 2, 0x3FC00000, quiet_nan, quiet_nan + 5):
-        for writer, reader in ((private, public), (public, private)):
+        for writer, reader in ((private, other), (other, private)):
             writer.write(bits)
             assert reader.read() == bits
     assert private.read() == quiet_nan + 5
 
 
-def test_without_the_private_parts_the_public_ones_are_taken(monkeypatch, start, everything) -> None:
-    monkeypatch.setattr(fastcall, "_binding", None)
-    instance = start(everything)
-    assert instance.call("poke", [8, -1]).failure is None
-    assert instance.call("peek", [8]).values == (-1,)
-    assert instance.read_globals() == {"g": 1.5}
-    failure = instance.call("throw", [1]).failure
-    assert failure is not None
-
-
-def test_a_binding_of_another_shape_is_noticed(monkeypatch) -> None:
+def test_a_binding_of_another_shape_is_refused(monkeypatch) -> None:
     from wasmtime import _ffi
 
     monkeypatch.delattr(_ffi, "wasmtime_val_t")
-    with pytest.raises(AttributeError):
-        fastcall._bind()
+    binding.get.cache_clear()
+    with pytest.raises(HbError, match="this release of wasmtime is not one that hb can drive"):
+        binding.get()
 
 
 def test_bits_and_numbers_are_each_others_inverse() -> None:
@@ -135,9 +128,9 @@ class BugError(BaseException):
 
 
 PATHS = [
-    (fastcall.private_host_function, fastcall.PrivateCall),
-    (fastcall.public_host_function, fastcall.PublicCall),
-    (fastcall.private_host_function, fastcall.PublicCall),
+    (fastcall.host_function, fastcall.Call),
+    (public.host_function, public.Call),
+    (fastcall.host_function, public.Call),
 ]
 
 
@@ -148,7 +141,7 @@ def hosted(host_function, prepare, function) -> dict[str, fastcall.Call]:
     module = load(from_text(HOSTED))
     store = wasmtime.Store(engine.get_engine())
     store.set_fuel(0)
-    store.set_epoch_deadline(1)
+    epochs.guard(store)
 
     def named(name: str):
         return lambda *arguments: function(name, *arguments)
@@ -229,11 +222,11 @@ def test_what_is_raised_on_one_thread_is_not_raised_on_another() -> None:
 
     def other() -> None:
         try:
-            hosted(fastcall.private_host_function, fastcall.PrivateCall, fail)["none"]((), 100_000)
+            hosted(fastcall.host_function, fastcall.Call, fail)["none"]((), 100_000)
         except ZeroDivisionError:
             caught.append("there")
 
-    calls = hosted(fastcall.private_host_function, fastcall.PrivateCall, lambda name: 1)
+    calls = hosted(fastcall.host_function, fastcall.Call, lambda name: 1)
     thread = threading.Thread(target=other)
     thread.start()
     assert inside.wait(10)
@@ -251,7 +244,7 @@ def test_a_start_that_a_host_function_ends_is_raised(paths) -> None:
     module = load(from_text('(module (import "env" "none" (func $none)) (start $none))'))
     store = wasmtime.Store(engine.get_engine())
     store.set_fuel(1000)
-    store.set_epoch_deadline(1)
+    epochs.guard(store)
 
     def fail() -> None:
         raise ZeroDivisionError("a bug")
@@ -264,7 +257,7 @@ def test_a_start_that_a_host_function_ends_is_raised(paths) -> None:
 def test_host_functions_go_with_their_store() -> None:
     gc.collect()
     before = len(fastcall._hosted)
-    calls = hosted(fastcall.private_host_function, fastcall.PrivateCall, lambda name: 1)
+    calls = hosted(fastcall.host_function, fastcall.Call, lambda name: 1)
     assert len(fastcall._hosted) == before + 5
     del calls
     gc.collect()
@@ -285,7 +278,7 @@ def test_a_type_that_no_host_function_has_is_refused(paths, type_) -> None:
         paths[0](wasmtime.Store(engine.get_engine()), type_, lambda: None)
 
 
-@pytest.mark.parametrize("tank", [fastcall.PrivateTank, fastcall.PublicTank])
+@pytest.mark.parametrize("tank", [fastcall.Tank, public.Tank])
 def test_both_paths_take_the_same_fuel(tank) -> None:
     store = wasmtime.Store(engine.get_engine())
     store.set_fuel(100)
@@ -301,10 +294,10 @@ def test_both_paths_take_the_same_fuel(tank) -> None:
 def test_both_paths_find_the_same_memory() -> None:
     store = wasmtime.Store(engine.get_engine())
     exported = wasmtime.Memory(store, wasmtime.MemoryType(wasmtime.Limits(1, 5)))
-    private, public = fastcall.PrivateMemory(store, exported), fastcall.PublicMemory(store, exported)
+    private, other = fastcall.Memory(store, exported), public.Memory(store, exported)
     for pages in (1, 3):
-        assert private.size() == public.size() == pages * 65_536
-        assert private.address() == public.address() != 0
+        assert private.size() == other.size() == pages * 65_536
+        assert private.address() == other.address() != 0
         exported.grow(store, 2)
 
 

@@ -41,7 +41,7 @@ def processes(ctx: typer.Context, incomplete: str) -> list[str]:
     try:
         session = context.session_of(ctx)
         session.lock_timeout_s = _WAIT_S
-        found = context.open_node(session).processes()
+        found = context.existing_home(session).process_views()
         names = [name for process in found for name in process.names]
         candidates = names + [process.process for process in found]
     except Exception:  # a Tab must never answer with a traceback
@@ -51,11 +51,10 @@ def processes(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def keys(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of the home's keys that begin with `incomplete`."""
-    from hb import keyring
     from hb_cli import context
 
     try:
-        names = keyring.names(context.existing_home(context.session_of(ctx)).keys)
+        names = context.existing_home(context.session_of(ctx)).key_names()
     except Exception:  # a Tab must never answer with a traceback
         return []
     return [name for name in names if name.startswith(incomplete)]

@@ -15,7 +15,7 @@ from prompt_toolkit.formatted_text import ANSI
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings
 
-from hb_cli import lua
+from hb_cli.inputs import lua
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,7 @@
-"""What a program came to with one message, as one reads it out of a slot's results.
+"""What a program answered to one message, read out of a slot's results.
 
-It must never run anything, nor know where results are stored.
+Invariants:
+    No module runs, and no store is read.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hb.protocol.message import Message, Value
 
-_DEPTH = 2  # an output may hold data, and data an output
+_DEPTH = 2
+"""How deep an answer can lie: an output may hold data, and data an output."""
 
 
 def failed(results: Message | None) -> bool:
-    """Whether the outcome is an error."""
+    """Return whether the outcome is an error."""
     return results is not None and results.get("type") == "error"
 
 
 def answer(results: Message) -> Value:
-    """What the program answered: its `data`, else its `output`; where that is a map with one of the two, that.
+    """Return the answer: the `data` of the results, or else their `output`.
 
-    The output of a function that gives nothing is None.
+    If that is a map with one of the two, the answer is in there. The answer of a function without results is None.
     """
     found = results.get("data")
     if found is None:
@@ -35,9 +37,14 @@ def answer(results: Message) -> Value:
 
 
 def parts(value: Value) -> list[tuple[str, Value]]:
-    """The entries of an outbox, or of another collection of results, in order, each under its number."""
+    """Return the entries of an outbox, or of another collection in the results, in order, each with its number."""
     if isinstance(value, list):
         return [(str(number), entry) for number, entry in enumerate(value, 1)]
     if not isinstance(value, dict):
         return []
-    return sorted(value.items(), key=lambda entry: (len(entry[0]), entry[0]) if entry[0].isdigit() else (99, entry[0]))
+    return sorted(value.items(), key=_place)
+
+
+def _place(entry: tuple[str, Value]) -> tuple[int, str]:
+    name = entry[0]
+    return (len(name), name) if name.isascii() and name.isdigit() else (99, name)

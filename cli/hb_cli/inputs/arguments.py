@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand
 
+import hb
 from hb.errors import Refused
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _MARK = "\0"
 _NOT_AN_OPTION = re.compile(r"-(?:\d[\d.eE+-]*|[A-Za-z0-9_-]{42})\Z")
 _NAMES_A_FILE = re.compile("FILE|MODULE|DIR")
+_SUFFIXES = (".history", ".witness")
 MODULE_LIMIT_BYTES = 256 * 1024 * 1024
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?\Z", re.ASCII)
 
@@ -96,10 +98,12 @@ def tags(words: list[str]) -> Message:
     Raises:
         Refused: a word without `=`, without a key, or with a key given before.
     """
+    from hb.protocol import casing
+
     given: Message = {}
     for word in words:
         key, separator, value = word.partition("=")
-        key = key.strip().lower()
+        key = casing.lower(key.strip())
         if not separator or not key:
             raise Refused(f"a tag is KEY=VALUE, got {word!r}")
         if key in given:
@@ -181,9 +185,7 @@ def read_module(name: str, *, limit_bytes: int) -> bytes:
     content = read(name, limit_bytes=limit_bytes, what="the module")
     if not name.endswith(".wat"):
         return content
-    from hb.wasm import module
-
-    return module.from_text(text(content, f"the module {name!r}"))
+    return hb.wat(text(content, f"the module {name!r}"))
 
 
 def text(data: bytes, what: str) -> str:
@@ -217,6 +219,4 @@ def is_file(argument: str) -> bool:
 
     It does if it has a slash, or ends as such files do, or is the path of one.
     """
-    from hb.files import opening as files
-
-    return "/" in argument or argument.endswith(files.SUFFIXES) or files.is_file(Path(argument))
+    return "/" in argument or argument.endswith(_SUFFIXES) or hb.is_history_file(argument)

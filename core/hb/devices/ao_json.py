@@ -1,8 +1,11 @@
-"""The AO interface's JSON: what a program is told of a message and of its process, and what its answer says.
+"""The AO interface's JSON: what a program is told about a message and its process, and what its answer says.
 
-All of it is a function of the assignment, the definition and the answer. What a program answers is never trusted: its
-size is its caller's matter, its shape, depth and numbers are this module's. It must never call a program, and nothing
-that a program answers may be raised beyond `results_of` and `results_of_text`.
+All of it follows from the assignment, the definition and the answer alone. A program's answer is never trusted: its
+caller limits its bytes; its shape, depth, numbers and number of values are checked here.
+
+Invariants:
+    Nothing here calls a program.
+    Whatever a program answers, `results_of` and `results_of_text` return results; they raise nothing.
 
 Source: HyperBEAM `dev_json_iface`; the AO loader (`@permaweb/ao-loader`) and compute unit, where they say more.
 """
@@ -12,13 +15,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from array import array
-from itertools import accumulate
 from typing import TYPE_CHECKING, cast
 
 from hb.errors import Refused
+from hb.protocol import bounds, casing, tabm
 from hb.protocol import definition as definitions
-from hb.protocol import tabm
 from hb.protocol.commitment import committers, message_id
 from hb.protocol.coverage import COMMITMENTS_KEY
 from hb.protocol.message import MAX_DEPTH, dumps, is_id_key, normal_key, normalise_message
@@ -30,26 +31,30 @@ if TYPE_CHECKING:
     from hb.protocol.tabm import Tabm
 
 PROGRAM, RESULT = "program", "result"
-"""The kinds of failure: the program says that it failed; its answer is not what an answer must be."""
+"""The kinds of failure: the program says that it failed; or its answer is not one."""
 
 _NOT_TAGS = frozenset({"anchor", COMMITMENTS_KEY, "data", "from", "id", "owner", "signature", "target"})
 _HOW_IT_RUNS = definitions.RESERVED - {"anchor", "data-protocol", "scheduler", "type", "variant", COMMITMENTS_KEY}
+
+MAX_MESSAGES = 100_000
+"""Maximum number of messages, and of spawns, assignments and patches, in one answer."""
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
 
 class NotJson(Exception):
-    """A message that JSON cannot hold; the text is a sentence."""
+    """JSON cannot hold the message; the text is a sentence."""
 
 
 class _MalformedError(Exception):
-    """An answer that is not what an answer must be; the text is a sentence."""
+    """The answer is not one; the text is a sentence."""
 
 
 # What a program is told
 
 
 def message_json(assignment: Message, image: str) -> bytes:
-    """The message of an assignment as the program gets it. Numbers are numbers, the rest is text.
+    """Return the message of an assignment as the program gets it. Numbers are numbers, the rest is text.
 
     Raises:
         NotJson: its data or a tag is not UTF-8.
@@ -70,10 +75,10 @@ def message_json(assignment: Message, image: str) -> bytes:
 
 
 def environment_json(definition: Message, process: str) -> bytes:
-    """The process as its program gets it: who it is, who owns it, what its definition says of it.
+    """Return the process as its program gets it: its ID, its owner, and what its definition says.
 
-    How it is run (devices, limits, initial state) is not told: every message would pay for reading it. The image stands
-    among the tags as `Module`, which is where programs look for it, unless the definition has one.
+    How it is run (devices, limits, initial state) is left out: every message would pay for reading it. The image is a
+    tag called `Module`, where programs look for it, unless the definition has one.
 
     Raises:
         NotJson: a tag is not UTF-8.
@@ -88,7 +93,7 @@ def environment_json(definition: Message, process: str) -> bytes:
 
 
 def _fields(message: Message, process: str) -> dict[str, object]:
-    """What is said of a message and of a process alike. The target of a definition is the process that it makes."""
+    """Return what is told about both a message and a process. A definition's target is the process that it makes."""
     content = tabm.encode({key: value for key, value in message.items() if key != COMMITMENTS_KEY})
     owner, signature = _signer(message)
     sender = _plain("from-process", content.get("from-process", b""))
@@ -109,7 +114,7 @@ def _fields(message: Message, process: str) -> dict[str, object]:
 
 
 def _signer(message: Message) -> tuple[str, str]:
-    """The address that a message is by, and its signature in base64url; of several the first in order of address."""
+    """Return a message's signer and the signature in base64url; of several signers, the first by address."""
     signers, commitments = committers(message), message.get(COMMITMENTS_KEY)
     if not signers or not isinstance(commitments, dict):
         return "", ""
@@ -133,17 +138,17 @@ def _plain(key: str, value: bytes | Tabm) -> object:
 
 
 def header_case(key: str) -> str:
-    """`key` as tags are spelled: each word between hyphens with a capital. IDs stay as they are."""
-    return key if is_id_key(key) else "-".join([word[:1].title() + word[1:] for word in key.split("-")])
+    """Return `key` as tags are spelled: each word between hyphens with a capital. IDs stay as they are."""
+    return key if is_id_key(key) else "-".join([casing.title(word[:1]) + word[1:] for word in key.split("-")])
 
 
 # What it answers
 
 
 def results_of_text(text: bytes, process: str, image: str) -> Message:
-    """The results that a program's answer stands for: `{"ok": true, "response": ...}`, as `results_of` has it.
+    """Return the results that a program's answer, `{"ok": true, "response": ...}`, stands for (see `results_of`).
 
-    Bytes that are not UTF-8 are replaced as a browser's decoder would, and half surrogate pairs likewise.
+    Bytes that are not UTF-8, and halves of surrogate pairs, are replaced as a browser's decoder replaces them.
     """
     try:
         answer = _lowered(_parse(text), "the program's answer")
@@ -158,7 +163,7 @@ def results_of_text(text: bytes, process: str, image: str) -> Message:
 
 
 def results_of(response: object, process: str, image: str) -> Message:
-    """The results that `response`, parsed JSON, stands for: without `gas` and `print`, which it does not know.
+    """Return the results that `response`, parsed JSON, stands for, without `gas` and `print`.
 
     `{"type": "ok"}` and, where there is any, `output`, `data`, `outbox`, `spawns`, `assignments`, `patches`; or
     `{"type": "error", "error": sentence, "kind": "program" or "result"}`.
@@ -190,12 +195,12 @@ def _failed(kind: str, sentence: str) -> Message:
 
 
 def _truthy(value: object) -> bool:
-    """Whether JavaScript, which the AO network's compute units are written in, takes `value` for true."""
+    """Whether `value` is true in JavaScript, the language of the AO network's compute units."""
     return isinstance(value, (list, dict)) or bool(value)
 
 
 def _reason(value: object) -> str:
-    """What a program gives as the reason of its failure, as text."""
+    """Return, as text, the reason that a program gives for its failure."""
     if isinstance(value, str) and value:
         return value
     if not value:
@@ -207,7 +212,7 @@ def _reason(value: object) -> str:
 
 
 def _lowered(value: object, what: str) -> dict[str, object]:
-    """A JSON object with its keys in normal form; an empty list is what Lua writes for an empty object."""
+    """Return a JSON object with its keys in normal form. Lua writes an empty object as an empty list."""
     if value == []:
         return {}
     if not isinstance(value, dict):
@@ -224,6 +229,8 @@ def _list(parts: Mapping[str, object], key: str) -> list[object]:
         return []
     if not isinstance(value, list):
         raise _MalformedError(f"{key.title()} must be a list, it is {_described(value)}")
+    if len(value) > MAX_MESSAGES:
+        raise _MalformedError(f"{key.title()} may have {MAX_MESSAGES:,} entries, it has {len(value):,}")
     return value
 
 
@@ -232,7 +239,7 @@ def _messages(parts: Mapping[str, object], key: str) -> list[dict[str, object]]:
 
 
 def _message(entry: object, what: str) -> dict[str, object]:
-    """A message of an answer, its tags as keys. Of tags of one name the last counts; its own keys come first."""
+    """Return a message of an answer with its tags as keys. The last of equal tags counts; its own keys come first."""
     fields = {key: value for key, value in _lowered(entry, what).items() if value is not None}
     tags: dict[str, object] = {}
     for tag in _list(fields, "tags"):
@@ -255,12 +262,14 @@ def _described(value: object) -> str:
     return kinds[type(value)]
 
 
-# Reading JSON. What it says of bad JSON must be the same under every version of the parser: the words are stored.
+# Reading JSON. The sentences about bad JSON are stored, so they must not depend on the version of the parser.
 
 
 def _parse(text: bytes) -> object:
-    if _nests_deep(text):
+    if bounds.nests_deeper(text, MAX_DEPTH):
         raise _MalformedError(f"the program's answer nests deeper than {MAX_DEPTH} levels")
+    if bounds.has_more_values(text, bounds.MESSAGE_VALUES):
+        raise _MalformedError(f"the program's answer may hold {bounds.MESSAGE_VALUES:,} values, it holds more")
     try:
         parsed = _READER.decode(text.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
@@ -289,21 +298,10 @@ def _no_constant(name: str) -> float:
 _READER = json.JSONDecoder(parse_float=_number, parse_int=_integer, parse_constant=_no_constant)
 
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-
-
-def _nests_deep(text: bytes) -> bool:
-    """Whether the text opens more brackets at a time than `MAX_DEPTH`; it need not be JSON."""
-    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
-        return False
-    brackets = _STRING.sub(b"", text).translate(_STEPS, _NO_BRACKETS)
-    return max(accumulate(array("b", brackets)), default=0) > MAX_DEPTH
 
 
 def _scrubbed(value: object) -> object:
-    """`value` with every half of a surrogate pair, which no UTF-8 can hold, replaced."""
+    """Return `value` with every half of a surrogate pair replaced, since UTF-8 cannot hold one."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):

@@ -9,7 +9,7 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from hb_cli import output
+from hb_cli.terminal import output
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -1,0 +1,217 @@
+"""What a home and its processes share: the context of their verbs, keys to sign with, and the world they run in.
+
+Invariants:
+    No AO logic.
+    The user's environment is not read here.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from hb.environment import Environment, system_environment
+from hb.errors import NotFound, Refused
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from hb.cancellation import Cancellation
+    from hb.compute.context import Context
+    from hb.compute.modules import Compiled
+    from hb.config import Config
+    from hb.keyring import PublicKey
+    from hb.protocol.commitment import Key
+    from hb.storage.storage import Storage
+
+Self = TypeVar("Self", bound="Scope")
+
+
+class Place(Protocol):
+    """Where a home is: in a directory (`hb.home.Home`) or in memory (`hb.memory_home.MemoryHome`)."""
+
+    @property
+    def storage(self) -> Storage:
+        """Its storage."""
+
+    @property
+    def cache(self) -> Path | None:
+        """The directory of compiled modules, if there is one."""
+
+    def settings(self) -> Config:
+        """Read its settings."""
+
+    def key(self, name: str) -> Key:
+        """Return its key of that name, ready to sign."""
+
+    def make_key(self, name: str) -> Key:
+        """Make a key of that name."""
+
+
+def wat(text: str) -> bytes:
+    """Compile WebAssembly text to a module.
+
+    >>> hb.wat("(module)").hex()
+    '0061736d01000000'
+
+    Raises:
+        Refused: the text is not well-formed; the sentence says where.
+    """
+    from hb.wasm import module
+
+    return module.from_text(text)
+
+
+class Scope:
+    """A place, and how its verbs run: how long they wait, who hears of their progress, who may cancel them."""
+
+    def __init__(self, place: Place, *, lock_timeout_s: float | None = None, compiled: Compiled | None = None) -> None:
+        self.place = place
+        self._lock_timeout_s = lock_timeout_s
+        self._compiled = compiled
+        self._making = Lock()
+        self._context: Context | None = None
+
+    @property
+    def context(self) -> Context:
+        """What verbs need of the world. It is internal to hb, and may change in any release.
+
+        All threads share one: its pool bounds the memory of all workers.
+
+        Raises:
+            Refused, HomeUnusable: the settings cannot be read.
+        """
+        with self._making:
+            if self._context is None:
+                self._context = self._make_context()
+            return self._context
+
+    def _make_context(self) -> Context:
+        from hb.compute.context import Context
+        from hb.compute.modules import Modules
+        from hb.compute.pool import Pool
+
+        settings = self.place.settings()
+        return Context(
+            storage=self.place.storage,
+            keys=self.place,
+            settings=settings,
+            modules=Modules(self.place.cache, self._compiled),
+            pool=Pool(settings.pool_limit_mb << 20),
+            timeout_s=settings.lock_timeout_s if self._lock_timeout_s is None else self._lock_timeout_s,
+            lease_timeout_s=self._lock_timeout_s,
+        )
+
+    def bound(
+        self: Self,
+        *,
+        cancellation: Cancellation | None = None,
+        on_slot: Callable[[int, int], None] | None = None,
+    ) -> Self:
+        """Return the same home or process with verbs that `cancellation` stops, and that call `on_slot(slot, last)`.
+
+        `on_slot` is called after each slot that a verb deals with; `last` is the slot where it ends.
+
+        >>> cancellation = hb.Cancellation()
+        >>> cancellation.cancel()
+        >>> try:
+        ...     home.bound(cancellation=cancellation).process("ledger").call("Supply")
+        ... except hb.Interrupted:
+        ...     print("stopped")
+        stopped
+        """
+        bound = copy(self)
+        given: dict[str, object] = {}
+        if cancellation is not None:
+            given["cancellation"] = cancellation
+        if on_slot is not None:
+            given["on_slot"] = on_slot
+        vars(bound).update(_making=Lock(), _context=replace(self.context, **given))  # type: ignore[arg-type]
+        return bound
+
+    @property
+    def settings(self) -> Config:
+        """What the home's config.toml says.
+
+        Raises:
+            Refused, HomeUnusable: it cannot be read.
+        """
+        return self.context.settings
+
+    def signer(self, signer: str | Key | None = None) -> Key:
+        """Return the key that `signer` stands for: itself, a name, or by default the one that the settings name.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        from hb.protocol.commitment import Key
+
+        if isinstance(signer, Key):
+            return signer
+        return self.place.key(signer or self.settings.sender_key)
+
+    def address(self, key: str | None = None) -> str:
+        """Return the address of a key: what messages that it signed say they are from. By default the one that signs.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        return self.signer(key).address
+
+    def public_key(self, name: str | None = None) -> PublicKey:
+        """Return what may be shown of a key, by default of the one that signs: its name, public bytes and address.
+
+        Raises:
+            NotFound, Refused, HomeUnusable: there is no such key, or its file cannot be used.
+        """
+        from hb import keyring
+
+        name = self.settings.sender_key if name is None else name
+        directory = self._key_directory()
+        if directory is None:
+            return keyring.PublicKey(name, self.place.key(name).public)
+        return keyring.public(directory, name)
+
+    def claimed_sender(self) -> str | None:
+        """Return the address that an unsigned message claims to be from; None if the home does not have that key."""
+        try:
+            return self.public_key().address
+        except NotFound:
+            return None
+
+    def _key_directory(self) -> Path | None:
+        return self._place_path("keys")
+
+    def _place_path(self, name: str) -> Path | None:
+        found = getattr(self.place, name, None)
+        return found if isinstance(found, Path) else None
+
+    def environment(self, timestamp_ms: int | None = None, block_height: int = 0) -> Environment:
+        """Return the world as the next message sees it: this machine's clock and randomness, except for what is
+        given."""
+        return system_environment(timestamp_ms=timestamp_ms, block_height=block_height)
+
+    def module(self, module: bytes | str | os.PathLike[str]) -> bytes:
+        """Return the bytes of a module: those given, or those of a .wasm or .wat file.
+
+        Raises:
+            Refused: the file cannot be read, or is not WebAssembly text.
+        """
+        if isinstance(module, bytes):
+            return module
+        path, limit = Path(module), self.settings.module_limit_bytes
+        try:
+            with path.open("rb") as file:
+                content = file.read(limit + 1)
+        except OSError as error:
+            raise Refused(f"cannot read the module {str(path)!r}: {error.strerror}") from error
+        if path.suffix != ".wat" or len(content) > limit:
+            return content
+        try:
+            return wat(content.decode())
+        except UnicodeDecodeError as error:
+            raise Refused(f"the module {str(path)!r} is not UTF-8 text") from error

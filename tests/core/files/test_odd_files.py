@@ -1,0 +1,191 @@
+"""Histories and witnesses with odd values in odd places: what comes of them is findings or a refusal, never a crash.
+
+Each file has one field altered. Assignments and definitions are signed anew, so that what is odd is reached.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from contextlib import suppress
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hb import ids
+from hb.errors import HbError
+from hb.files import archive, challenge, staging, transfer
+from hb.files import witness as witnesses
+from hb.history import fork as forks
+from hb.protocol import assignment as assignments
+from hb.protocol.commitment import message_id, sign
+from hb.protocol.message import Atom, dumps, loads_message
+from hb.protocol.packing import pack, unpack
+from hb.protocol.request import build_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from hb.files.archive import Record
+
+TIMES = int(os.environ.get("HB_ODD_FILES", "15"))
+"""How many files of each kind are tried."""
+GONE = object()
+ODD: list[Any] = [
+    GONE,
+    None,
+    True,
+    -1,
+    2**64,
+    10**400,
+    10**5000,
+    1.5,
+    float("nan"),
+    "",
+    "x",
+    "0" * 43,
+    "_" * 43,
+    "é\u0130",
+    "9" * 5000,
+    b"\xff\xfe",
+    Atom("odd"),
+    [],
+    [[]],
+    {},
+    {"a": {"b": 1}},
+    {"commitments": {}},
+]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in a message, outermost first."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        yield (*path, key)
+        yield from places(part, (*path, key))
+
+
+def altered(chance: random.Random, message: Any) -> Any:
+    """A copy of a message with an odd value somewhere, or a key too many."""
+    copy = loads_message(dumps(message))
+    path = chance.choice(list(places(copy)))
+    part: Any = copy
+    for key in path[:-1]:
+        part = part[key]
+    odd = chance.choice(ODD)
+    if odd is GONE:
+        del part[path[-1]]
+    elif chance.random() < 0.1 and isinstance(part, dict):
+        part["odd"] = odd
+    else:
+        part[path[-1]] = odd
+    return copy
+
+
+def signed(message: Any, key: Any) -> Any:
+    return pack(sign({name: value for name, value in message.items() if name != "commitments"}, key))
+
+
+def mutant(chance: random.Random, records: list[Record], key: Any) -> bytes:
+    """The file of `records`, one of which is altered."""
+    place = chance.choice([n for n, each in enumerate(records) if each.kind not in {archive.IMAGE, archive.PAGE}])
+    found = records[place]
+    message = altered(chance, loads_message(found.value))
+    if found.kind in {archive.ASSIGNMENT, archive.DEFINITION} and chance.random() < 0.8:
+        with suppress(HbError, AttributeError):
+            message = signed(unpack(message), key)
+    changed = list(records)
+    changed[place] = found._replace(value=dumps(message))
+    return b"".join(written(changed))
+
+
+def defined(chance: random.Random, records: list[Record], key: Any) -> bytes:
+    """The file of a process whose definition is odd, and whose ID, signatures and first slots are right for it."""
+    definition = next(each for each in records if each.kind == archive.DEFINITION)
+    odd = signed(altered(chance, loads_message(definition.value)), key)
+    process, changed = message_id(odd), []
+    for each in records:
+        if each.kind == archive.DEFINITION:
+            changed.append(each._replace(key=process.encode(), value=dumps(odd)))
+        elif each.kind == archive.ASSIGNMENT:
+            message = {**unpack(loads_message(each.value)), "process": process}
+            if each.key == b"\0" * 8:
+                message |= {"body": unpack(odd), "hash-chain": ids.encode(assignments.chain(b"", process))}
+            changed.append(each._replace(value=dumps(signed(message, key))))
+        else:
+            changed.append(each)
+    return b"".join(written(changed))
+
+
+def written(records: list[Record], form: str = archive.HISTORY) -> list[bytes]:
+    stream = BytesIO()
+    writer = archive.Writer(stream, form)
+    for each in records:
+        writer.put(*each)
+    writer.close()
+    return [stream.getvalue()]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, shell_at: Callable[[Path], Any]) -> dict[str, Any]:
+    """The records of a history, of a fork's history, and of a witness, and the key that signed them."""
+    directory = tmp_path_factory.mktemp("odd")
+    shell = shell_at(directory / "home")
+    process = shell.spawn("ledger.wasm")
+    shell.send_all(process, [build_message("Mint", [n, 100 * n], anchor=str(n)) for n in range(1, 4)])
+    shell.node.compute(process)
+    options = {"signer": shell.key, "environment": shell.environment, "anchor": "f"}
+    forked = forks.fork(shell.context(), process, 2, **options).process
+    shell.call(forked, "Mint", 9, 9)
+    found: dict[str, Any] = {"key": shell.key}
+    for name, each in (("history", process), ("fork", forked)):
+        transfer.export(shell.context(), each, "now", directory / name)
+    witnesses.write(witnesses.attest(witnesses.make(shell.context(), process, 2), shell.key), directory / "witness")
+    for name in ("history", "fork", "witness"):
+        found[name] = list(archive.Archive(BytesIO((directory / name).read_bytes())).records())
+    return found
+
+
+def outcome(work: Callable[[], Any]) -> str:
+    """What came of it: `clean`, `found` or `refused`. Anything but an HbError fails the test."""
+    try:
+        return "found" if work() else "clean"
+    except HbError:
+        return "refused"
+
+
+@pytest.mark.parametrize(("form", "make"), [("history", mutant), ("history", defined), ("fork", mutant)])
+def test_an_odd_history_has_findings_or_is_refused(made, make_shell, tmp_path, form: str, make: Any) -> None:
+    chance = random.Random(f"{form}{make.__name__}")
+    path, shell = tmp_path / "odd.history", make_shell("home")
+    became = []
+    for _ in range(TIMES):
+        path.write_bytes(make(chance, made[form], made["key"]))
+        found = outcome(lambda: list(staging.verify(path, staging.bare_machine, replay=True)))
+        became.append(found)
+        imported = outcome(lambda: transfer.import_history(shell.context(), path, replay=chance.random() < 0.5))
+        assert imported == "refused" or found != "refused"
+        if imported != "refused":
+            for each in shell.node.processes():
+                outcome(lambda each=each: shell.node.state(each.process))  # type: ignore[misc]
+    assert {"found", "refused"} <= set(became)
+
+
+def test_an_odd_witness_has_findings_or_is_refused(made, tmp_path) -> None:
+    chance = random.Random(5)
+    path = tmp_path / "odd.witness"
+    became = []
+    for _ in range(TIMES):
+        records = made["witness"]
+        place = chance.choice([n for n, each in enumerate(records) if each.kind not in {archive.IMAGE, archive.PAGE}])
+        message = altered(chance, loads_message(records[place].value))
+        if records[place].kind in {archive.ASSIGNMENT, archive.DEFINITION, archive.CLAIM}:
+            with suppress(HbError, AttributeError):
+                message = signed(unpack(message), made["key"])
+        changed = [*records]
+        changed[place] = records[place]._replace(value=dumps(message))
+        path.write_bytes(b"".join(written(changed, archive.WITNESS)))
+        became.append(outcome(lambda: challenge.challenge_file(path, staging.bare_machine).findings))
+    assert "found" in became
