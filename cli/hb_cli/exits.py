@@ -1,11 +1,14 @@
 """Exit codes, and which failure has which.
 
-Imports nothing but the errors; must never print and never exit.
+Invariants:
+    Only the errors are imported here.
+    Nothing is printed here, and nothing ends the program.
 """
 
 from __future__ import annotations
 
 from hb import errors
+from hb_cli import signals
 
 DONE = 0
 FAILED = 1
@@ -18,19 +21,23 @@ REFUSED = 13
 DAMAGE = 14
 PROGRAM_FAILED = 15
 BUG = 70
-INTERRUPTED = 130
+INTERRUPTED = signals.INTERRUPTED
 CLOSED_PIPE = 141
+TERMINATED = signals.TERMINATED
 
-# Kinds are what a script reads in an error's JSON form. A class stands for its children too: the first match is taken.
+# A kind is what a script reads in an error's JSON form. A class covers its children too: the first match counts.
 _KINDS: tuple[tuple[type[BaseException], int, str], ...] = (
     (errors.NoHome, NO_HOME, "no-home"),
     (errors.HomeBusy, HOME_BUSY, "home-busy"),
     (errors.NotFound, NOT_FOUND, "not-found"),
     (errors.BadSignature, REFUSED, "bad-signature"),
+    (errors.BeyondThisMachine, REFUSED, "beyond-this-machine"),
     (errors.Refused, REFUSED, "refused"),
     (errors.IntegrityError, DAMAGE, "damage"),
     (errors.HomeUnusable, FAILED, "home-unusable"),
+    (errors.OutOfMemory, FAILED, "out-of-memory"),
     (errors.Conflict, FAILED, "conflict"),
+    (errors.Unfinished, FAILED, "unfinished"),
     (errors.ProgramFailed, PROGRAM_FAILED, "program-failed"),
     (errors.Interrupted, INTERRUPTED, "interrupted"),
     (errors.HbError, FAILED, "failed"),
@@ -40,7 +47,7 @@ _KINDS: tuple[tuple[type[BaseException], int, str], ...] = (
 
 
 def of(error: BaseException) -> tuple[int, str]:
-    """The exit code of `error` and the name of its kind; what is not listed is a bug."""
+    """Return the exit code of `error` and the name of its kind. An error that is not listed is a bug."""
     for kind, code, name in _KINDS:
         if isinstance(error, kind):
             return code, name

@@ -110,10 +110,23 @@ def load(path: Path) -> Config:
         return _DEFAULTS
     except OSError as error:
         raise HomeUnusable(f"cannot read {path}: {error.strerror}") from error
-    # A file that nobody has changed needs no parser, so most programs load none.
-    if content == template():
+    if _says_the_defaults(content):
         return _DEFAULTS
     return _parse(content, path)
+
+
+def _says_the_defaults(content: bytes) -> bool:
+    """Whether a file is what this version, or one with fewer settings, writes for a new home.
+
+    Most homes have such a file. Then no parser needs to be loaded.
+    """
+    lines, of_new_home = (
+        [bare for line in text.split(b"\n") if (bare := line.partition(b"#")[0].strip())]
+        for text in (content, template())
+    )
+    remaining = iter(of_new_home)
+    tables = {line for line in of_new_home if line.startswith(b"[")}
+    return tables <= set(lines) and all(line in remaining for line in lines)
 
 
 def _parse(content: bytes, path: Path) -> Config:

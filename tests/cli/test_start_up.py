@@ -56,6 +56,14 @@ def test_a_computed_state_is_read_without_the_engine_the_signer_and_the_screen(c
     assert not loaded & _HEAVY
 
 
+def test_the_settings_of_a_home_that_an_older_version_made_are_read_as_lightly(counter: Shell) -> None:
+    counter.ok("send", "counter", "Increment", "--wait")
+    settings = counter.home / "config.toml"
+    lines = settings.read_text().splitlines(keepends=True)
+    settings.write_text("".join(line for line in lines if not line.startswith("message-limit")))
+    assert not _loaded(counter, "state", "counter")[1] & _HEAVY
+
+
 def test_a_computed_history_is_read_as_lightly(counter: Shell) -> None:
     counter.ok("send", "counter", "Increment", "--wait")
     out, loaded = _loaded(counter, "inspect", "counter")

@@ -34,6 +34,20 @@ def test_that_file_names_every_setting_with_what_it_is_for() -> None:
     assert max(map(len, config.template().decode().splitlines())) <= 100
 
 
+@pytest.mark.parametrize(
+    ("gone", "is_default"),
+    [("", True), ("pool-memory", True), ("[process]", False), ("gas-limit", True)],
+)
+def test_the_file_of_a_home_that_an_older_version_made_needs_no_parser(gone: str, is_default: bool) -> None:
+    lines = [line for line in config.template().decode().splitlines() if not gone or not line.startswith(gone)]
+    assert config._says_the_defaults("\n".join(lines).encode()) == is_default
+
+
+@pytest.mark.parametrize("line", ["gas-limit = 7", "[other]", 'sender = "me"', "[host]"])
+def test_a_file_that_says_anything_else_is_parsed(line: str) -> None:
+    assert not config._says_the_defaults(config.template() + line.encode())
+
+
 def test_without_a_file_or_with_an_empty_one_all_is_default(path: Path) -> None:
     assert config.load(path) == Config()
     path.touch()

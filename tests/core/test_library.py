@@ -6,6 +6,7 @@ import doctest
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -42,15 +43,8 @@ def test_every_example_in_its_documentation_gives_what_it_says(monkeypatch, tmp_
     runner = doctest.DocTestRunner()
     shared = {"hb": hb, "scratch": tmp_path}
     finder = doctest.DocTestFinder()
-    modules = (
-        library,
-        library.home,
-        library.process,
-        library.past,
-        library.result,
-        library.scope,
-        library.verified,
-    )
+    rooms = ("home", "process", "past", "result", "scope", "verified")
+    modules = (library, *(import_module(f"hb.library.{room}") for room in rooms))
     found = [test for module in modules for test in sorted(finder.find(module), key=lambda test: test.lineno or 0)]
     for test in found:
         test.globs = shared

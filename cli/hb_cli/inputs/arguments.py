@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 # No argument of a program can hold a NUL, so that it marks what only looks like an option.
 _MARK = "\0"
 _NOT_AN_OPTION = re.compile(r"-(?:\d[\d.eE+-]*|[A-Za-z0-9_-]{42})\Z")
-_NAMES_A_FILE = re.compile("FILE|MODULE|DIR")
+_FILE_WORDS = ("FILE", "MODULE", "DIR")
 _SUFFIXES = (".history", ".witness")
 MODULE_LIMIT_BYTES = 256 * 1024 * 1024
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?\Z", re.ASCII)
+_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 
 
 class Command(TyperCommand):
@@ -36,7 +36,7 @@ class Command(TyperCommand):
         ctx.params = {name: _unmarked(value) for name, value in ctx.params.items()}
         for param in self.params:
             # A file's name may be any bytes; all else is text that goes into messages and keys.
-            if not _NAMES_A_FILE.search(param.metavar or ""):
+            if not any(word in (param.metavar or "") for word in _FILE_WORDS):
                 _check_text(ctx.params.get(param.name), param.metavar or "an argument")
         return rest
 
@@ -82,7 +82,7 @@ def parameter(text: str) -> Value:
     """A PARAMETER: a JSON number or a JSON string is what it says, everything else is text."""
     from hb.protocol import message
 
-    if _NUMBER.match(text):
+    if re.fullmatch(_NUMBER, text):
         return message.loads(text)
     if len(text) >= 2 and text[0] == text[-1] == '"':
         try:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from hb.cancellation import NEVER, Cancellation
-from hb.compute.modules import ModuleLimits
 from hb.records import lineage
 from hb.storage.storage import Patience
 
@@ -47,7 +46,7 @@ class Keys(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Context:
     """What a verb needs of the world.
 
@@ -100,6 +99,8 @@ class Context:
         Raises:
             Refused: a given module is larger than this machine allows.
         """
+        from hb.compute.modules import ModuleLimits
+
         settings = self.settings
         limits = ModuleLimits(settings.module_limit_bytes, settings.compile_limit_s, settings.compile_limit_mb)
         machine = self.modules.machine(self.session, limits, given).under(self.cancellation)

@@ -7,8 +7,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb.errors import IntegrityError
-from hb.records import images
-from hb.schedule import intake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,6 +91,7 @@ class Modules:
             Refused: a given module is larger than this machine allows.
         """
         from hb.devices.device import Machine
+        from hb.schedule import intake
 
         added = given or {}
         for wasm in added.values():
@@ -115,6 +114,7 @@ class Modules:
     def _load(
         self, wasm: bytes | None, image: str, session: OpenStore, limits: ModuleLimits, cancellation: Cancellation
     ) -> Module:
+        from hb.records import images
         from hb.wasm import module
 
         if wasm is None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
 from threading import Condition
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -34,13 +33,13 @@ _LOOK_S = 0.05
 """How often a request that waits for room looks whether it was cancelled, in seconds."""
 
 
-@dataclass
 class _Place:
     """The place of one process: what its worker takes, how many requests are for it, and the worker if it is here."""
 
-    size_bytes: int
-    requests: int = 0
-    worker: Worker | None = None
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.requests = 0
+        self.worker: Worker | None = None
 
 
 class Pool:

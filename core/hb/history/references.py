@@ -40,6 +40,19 @@ def resolve(open_store: OpenStore, process: str, reference: str | int) -> tuple[
         return pid, history.resolve_slot(store, pid, located)
 
 
+def resolve_range(open_store: OpenStore, process: str, first: str | int, last: str | int) -> tuple[str, int, int]:
+    """Return the process ID that `process` stands for, and the slots that `first` and `last` stand for.
+
+    Raises:
+        NotFound, Refused, IntegrityError: as `resolve`.
+    """
+    located = [locate(open_store, process, reference) for reference in (first, last)]
+    with open_store() as store:
+        pid = names.resolve(store, process)
+        start, end = (history.resolve_slot(store, pid, reference) for reference in located)
+        return pid, start, end
+
+
 def locate(open_store: OpenStore, process: str, reference: str | int) -> str | int:
     """Return the slot of an assignment or message ID. Return any other reference unchanged: one read can resolve it.
 

@@ -31,10 +31,8 @@ from typing import TYPE_CHECKING
 from hb import home as homes
 from hb.errors import HomeUnusable, NoHome
 from hb.library.home import Clock, FrozenHome, Home
-from hb.library.process import Process, Sent, message
-from hb.library.result import Answer, Result
+from hb.library.process import Process, message
 from hb.library.scope import wat
-from hb.library.verified import VerifiedFile, file_form, find_file_damage, is_history_file, verify_file
 
 if TYPE_CHECKING:
     from hb.binary.info import ModuleInfo
@@ -43,25 +41,17 @@ if TYPE_CHECKING:
     from hb.memory_home import MemoryHome
 
 __all__ = [
-    "Answer",
     "Clock",
     "FrozenHome",
     "Home",
     "Process",
-    "Result",
-    "Sent",
-    "VerifiedFile",
     "create",
-    "file_form",
     "find",
-    "find_file_damage",
     "frozen",
     "inspect_module",
-    "is_history_file",
     "memory",
     "message",
     "open",
-    "verify_file",
     "wat",
 ]
 

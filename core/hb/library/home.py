@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hb import ids
-from hb.environment import Environment
 from hb.errors import NotFound, Refused
 from hb.library.process import Process
 from hb.library.scope import Place, Scope
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hb.compute.modules import Compiled
+    from hb.environment import Environment
     from hb.files.witness import Witness
     from hb.history.views import ProcessView
     from hb.library.verified import VerifiedFile
@@ -338,6 +338,8 @@ class FrozenHome(Home):
     def environment(self, timestamp_ms: int | None = None, block_height: int = 0) -> Environment:
         """Return the world as the next message sees it: the clock's time, except for what is given, and no
         randomness."""
+        from hb.environment import Environment
+
         return Environment(
             now_ms=lambda: self.clock.now_ms,
             random_bytes=self._random,

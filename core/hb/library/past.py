@@ -200,8 +200,7 @@ class Past:
         from hb.history import references, selection
 
         session = self.home.context.session
-        process, start = references.resolve(session, self.name, first)
-        end = references.resolve(session, process, last)[1]
+        process, start, end = references.resolve_range(session, self.name, first, last)
         self._id = process
         if since_ms is not None:
             start = max(start, selection.first_since(session, process, since_ms))

@@ -7,12 +7,10 @@ Invariants:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hb.errors import ProgramFailed, Unfinished
 from hb.library.past import Past
-from hb.library.result import Answer, Result
 
 if TYPE_CHECKING:
     import os
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from hb.environment import Environment
     from hb.files.transfer import Imported
     from hb.history.views import SlotView
+    from hb.library.result import Answer, Result, Sent
     from hb.library.scope import Scope
     from hb.protocol.commitment import Key
     from hb.protocol.message import Message, Value
@@ -47,28 +46,6 @@ def message(
     from hb.protocol.request import build_message
 
     return build_message(action, list(parameters), data=data, tags=dict(tags or {}), anchor=anchor)
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A message that has a slot. `fresh` is False if the schedule had it already.
-
-    `message` and `assignment` are IDs.
-    """
-
-    process: Process
-    slot: int
-    message: str
-    assignment: str
-    fresh: bool
-
-    def result(self) -> Result:
-        """Return what the program did with it. Its slot is computed if it was not.
-
-        Raises:
-            Interrupted, IntegrityError: as `Process.compute`.
-        """
-        return self.process.result(self.slot)
 
 
 class Process(Past):
@@ -159,6 +136,8 @@ class Process(Past):
         return self._sent(scheduled)
 
     def _sent(self, scheduled: Sequence[Scheduled]) -> list[Sent]:
+        from hb.library.result import Sent
+
         if scheduled:
             self._id = scheduled[0].process
         return [Sent(self, each.slot, each.message, each.assignment, each.fresh) for each in scheduled]
@@ -221,6 +200,7 @@ class Process(Past):
             NotFound, Refused, Interrupted, IntegrityError: as `call`.
         """
         from hb.history import calling
+        from hb.library.result import Answer
 
         answer = calling.call(
             self.home.context,
@@ -262,6 +242,8 @@ class Process(Past):
         Raises:
             NotFound, Interrupted, IntegrityError: as `compute`.
         """
+        from hb.library.result import Result
+
         record = self.state_view(slot).record
         return Result(record.results, record.state)
 

@@ -1,6 +1,7 @@
-"""What a program did with a message, as an object.
+"""What sending a message gives, and what a program did with it, as objects.
 
-It must never hold AO logic.
+Invariants:
+    No AO logic.
 """
 
 from __future__ import annotations
@@ -12,9 +13,32 @@ from typing import TYPE_CHECKING, Any
 from hb.protocol import outcome
 
 if TYPE_CHECKING:
+    from hb.library.process import Process
     from hb.protocol.message import Value
 
 _LONGEST_LINE = 1000
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message that has a slot. `fresh` is False if the schedule had it already.
+
+    `message` and `assignment` are IDs.
+    """
+
+    process: Process
+    slot: int
+    message: str
+    assignment: str
+    fresh: bool
+
+    def result(self) -> Result:
+        """Return what the program did with it. Its slot is computed if it was not.
+
+        Raises:
+            Interrupted, IntegrityError: as `Process.compute`.
+        """
+        return self.process.result(self.slot)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from hb.environment import Environment, system_environment
 from hb.errors import NotFound, Refused
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from hb.compute.context import Context
     from hb.compute.modules import Compiled
     from hb.config import Config
+    from hb.environment import Environment
     from hb.keyring import PublicKey
     from hb.protocol.commitment import Key
     from hb.storage.storage import Storage
@@ -193,6 +193,8 @@ class Scope:
     def environment(self, timestamp_ms: int | None = None, block_height: int = 0) -> Environment:
         """Return the world as the next message sees it: this machine's clock and randomness, except for what is
         given."""
+        from hb.environment import system_environment
+
         return system_environment(timestamp_ms=timestamp_ms, block_height=block_height)
 
     def module(self, module: bytes | str | os.PathLike[str]) -> bytes:

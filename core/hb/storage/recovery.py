@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SET_ASIDE = "set-aside"
 _CURRENT_BYTES = 4096
-_LOG = re.compile(r"([0-9]+)\.log\Z")
+_LOG = r"([0-9]+)\.log"
 
 
 class Mended(NamedTuple):
@@ -156,7 +156,7 @@ def _logs_needed(path: Path) -> list[Path]:
     """
     manifest = _manifest(path)
     needed = logs.log_number(manifest.read_bytes()) if manifest.is_file() else None
-    found = sorted((int(match[1]), file) for file in path.iterdir() if (match := _LOG.match(file.name)))
+    found = sorted((int(match[1]), file) for file in path.iterdir() if (match := re.fullmatch(_LOG, file.name)))
     there = [file for number, file in found if needed is not None and number >= needed]
     if needed is not None and not any(number == needed for number, _ in found):
         raise _lost(path, needed, manifest)
