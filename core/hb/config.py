@@ -1,9 +1,10 @@
 """config.toml: the settings of a home.
 
-Limits under `[process]` can decide an outcome: they are written into a definition at spawn, and what stands here is
-only what the next process starts with. Those under `[host]` protect this machine and decide nothing.
+Limits under `[process]` can decide an outcome. They are written into a definition at spawn, so a change here is for
+the next process only. Limits under `[host]` protect this machine and decide no outcome.
 
-This module reads settings and writes the file they start as. It must never change a file that is there.
+Invariants:
+    A file that is there is never changed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _PAGES_PER_MB = 16
 
 
 class Config(NamedTuple):
-    """The settings of a home. Each has a line in the table below that says what it is for."""
+    """The settings of a home. The table below says what each one is for."""
 
     gas_limit: int = 10_000_000_000
     memory_limit_pages: int = 16_384
@@ -84,7 +85,7 @@ _DEFAULTS = Config()
 
 
 def template() -> bytes:
-    """The file that a new home gets: every setting with its default and what it is for."""
+    """Return the file that a new home gets: every setting with its default and what it is for."""
     lines = ["# Settings of this home. A line that is missing has its default."]
     table = None
     for setting in _SETTINGS:
@@ -96,11 +97,11 @@ def template() -> bytes:
 
 
 def load(path: Path) -> Config:
-    """The settings in the file `path`; the defaults, if there is no such file.
+    """Return the settings in the file `path`, or the defaults if there is no such file.
 
     Raises:
-        Refused: not TOML, a setting that there is none of, or one of the wrong type or size.
-        HomeUnusable: the operating system would not let it be read.
+        Refused: it is not TOML, or has an unknown setting, or one of a wrong type or size.
+        HomeUnusable: the operating system does not let it be read.
     """
     try:
         with path.open("rb") as stream:
@@ -157,7 +158,7 @@ def _parse(content: bytes, path: Path) -> Config:
 def _checked(value: object, setting: _Setting, path: Path) -> int | float | str:
     wanted = (int, float) if setting.kind is float else (setting.kind,)
     size = len(value) if isinstance(value, str) else value
-    # bool is an int to Python, and not a NaN is greater than 0.
+    # To Python, a bool is an int. `0 < NaN` is false.
     if isinstance(value, bool) or not isinstance(value, wanted) or not 0 < size <= setting.most:  # type: ignore[operator]
         described = (
             f"a text of 1 to {setting.most} characters" if setting.kind is str else f"a number, 1 to {setting.most}"

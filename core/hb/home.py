@@ -7,9 +7,12 @@
     lock          the lock that a program holds while it uses the store
     lock.queue    the lock that the next one in the queue holds
     typed         what was typed at `hb repl`; may be deleted at any time
+    set-aside/    what a crash left of a store file; may be deleted
 
-This module finds, makes and opens homes. It must never make one in passing, never read the user's environment
-(what it needs is handed in), and never look into records beyond the format's version.
+Invariants:
+    No home is made in passing.
+    The user's environment is not read: what is needed is handed in.
+    No record is looked into beyond the format's version.
 """
 
 from __future__ import annotations
@@ -72,7 +75,7 @@ class Home:
         """The way into its store."""
 
         def check(store: Store) -> None:
-            formats.check(store, f"the home {self.path}")
+            formats.ensure(store, f"the home {self.path}")
 
         if not self.keep_open:
             return DirectoryStorage(self.path, check)
@@ -85,18 +88,18 @@ class Home:
         self.storage.close()
 
     def settings(self) -> Config:
-        """What its config.toml says.
+        """Return what its config.toml says.
 
         Raises:
-            Refused: that is not what settings can be.
-            HomeUnusable: the operating system would not let it be read.
+            Refused: a setting is wrong, or the file is not TOML.
+            HomeUnusable: the operating system does not let it be read.
         """
         from hb import config
 
         return config.load(self.config)
 
     def key(self, name: str) -> Key:
-        """Its key of that name, ready to sign.
+        """Return its key of that name, ready to sign.
 
         Raises:
             NotFound, Refused, HomeUnusable: as `keyring.load`.
@@ -106,7 +109,7 @@ class Home:
         return keyring.load(self.keys, name)
 
     def make_key(self, name: str) -> Key:
-        """A new key of that name.
+        """Make a key of that name.
 
         Raises:
             Refused, HomeUnusable: as `keyring.create`.
@@ -119,11 +122,11 @@ class Home:
 def find(
     start: Path, explicit: Path | None = None, env_home: str | None = None, user_data: Path | None = None
 ) -> Path | None:
-    """Where the home to use is, whether or not it is there yet.
+    """Return where the home to use is, whether or not it is there yet.
 
-    It is `explicit`, else `env_home` (what $HB_HOME says; empty counts as unset), else the nearest directory `.hb` in
-    `start` or above, else `user_data`. None, if nothing is named and nothing is near: a caller that would rather not
-    look up the user's data directory in vain leaves it out at first.
+    It is `explicit`, else `env_home` (the value of $HB_HOME; empty counts as unset), else the nearest directory `.hb`
+    in `start` or above it, else `user_data`. Without `user_data`, it can be None: so a caller finds out whether it
+    has to look up the user's data directory.
     """
     if explicit is not None:
         return explicit
@@ -136,13 +139,13 @@ def find(
 
 
 def open_home(path: Path, *, keep_open: bool = False) -> Home:
-    """The home at `path`, with its parts looked at; a session of its storage opens the store.
+    """Return the home at `path`, after a look at its parts. The store is opened by a session of its storage.
 
     Raises:
         NoHome: there is none.
         IntegrityError: a part without which it cannot be read is gone.
         Refused: a part is not what it must be (a link to somewhere else, a file for a directory).
-        HomeUnusable: the operating system would not let it be looked at.
+        HomeUnusable: the operating system does not let it be looked at.
     """
     home = Home(path, keep_open=keep_open)
     if not stat.S_ISDIR(_mode(path, follow=True)):
@@ -173,13 +176,13 @@ def open_home(path: Path, *, keep_open: bool = False) -> Home:
 def create(path: Path, *, seed: bytes | None = None) -> Home:
     """Make a home at `path`, with a key `default`, or open the one that is there.
 
-    It is made beside its place and then moved there: at no moment is there half a home, and of several that make it
-    at once one wins, and all get that one. `seed` is the seed of the key, 32 bytes; drawn from the system if None.
+    It is made beside its place and then moved there, so there is never half a home. If several programs make it at
+    once, one wins, and all get that one. `seed` is the seed of the key, 32 bytes; None draws it from the system.
 
     Raises:
         Refused: there is something else at `path`.
         IntegrityError: there is a damaged home at `path`.
-        HomeUnusable: the operating system would not let it be made.
+        HomeUnusable: the operating system does not let it be made.
     """
     # A link to another disk is fine for a home as a whole; the new home replaces what the link leads to.
     path = Path(os.path.realpath(path))
@@ -193,7 +196,7 @@ def create(path: Path, *, seed: bytes | None = None) -> Home:
 
 
 def _find_home(path: Path) -> Home | None:
-    """The home at `path`, or None if there is nothing, or an empty directory, that one can be put in place of."""
+    """Return the home at `path`, or None if there is nothing, or an empty directory that a home can replace."""
     try:
         return open_home(path)
     except NoHome as error:
@@ -249,7 +252,7 @@ def _fill(home: Home, seed: bytes | None) -> None:
 
 
 def _mode(path: Path, *, follow: bool = False) -> int:
-    """What kind of thing is at `path`, as st_mode; 0 if nothing is."""
+    """Return what kind of thing is at `path`, as st_mode, or 0 if nothing is."""
     try:
         return (os.stat if follow else os.lstat)(path).st_mode
     except (FileNotFoundError, NotADirectoryError):

@@ -1,8 +1,10 @@
 """The signing keys of a home, in one directory: one file a key, as JSON Web Keys (RFC 8037: kty OKP, crv Ed25519).
 
-`d` is the key's seed and `x` its public part, both base64url. A key file is for its owner alone; one that others can
-read is refused, as ssh does. This module must never overwrite or remove a key, and never let a seed out of here
-other than in a `Key`, or in what `secret` is asked for by name.
+`d` is the key's seed and `x` its public part, both base64url. A key file that others can read is refused, as ssh does.
+
+Invariants:
+    No key is overwritten or removed.
+    A seed leaves this module only in a `Key`, and in what `secret` returns.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from errno import ELOOP
 from typing import TYPE_CHECKING, Any
 
 from hb import ids
-from hb.errors import HomeUnusable, NotFound, Refused
+from hb.errors import HomeUnusable, NoHome, NotFound, Refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,11 +46,11 @@ class PublicKey:
 
 
 def create(directory: Path, name: str, *, seed: bytes | None = None) -> Key:
-    """Make a key and write it to keys/NAME.json. `seed`: its 32 secret bytes; drawn from the system if None.
+    """Make a key and write it to keys/NAME.json. `seed` is its 32 secret bytes; None draws them from the system.
 
     Raises:
-        Refused: not a name that a key can have, or the home has a key of that name already.
-        HomeUnusable: the operating system would not let it be written.
+        Refused: no key can have that name, or the home has a key of that name already.
+        HomeUnusable: the operating system does not let it be written.
     """
     from hb.protocol.commitment import Key
 
@@ -64,22 +66,22 @@ def create(directory: Path, name: str, *, seed: bytes | None = None) -> Key:
 
 
 def load(directory: Path, name: str) -> Key:
-    """The key `name`, ready to sign.
+    """Return the key `name`, ready to sign.
 
     Raises:
         NotFound: the home has no key of that name.
         Refused: the key file is readable to others, is not a plain file, or does not hold an Ed25519 key.
-        HomeUnusable: the operating system would not let it be read.
+        HomeUnusable: the operating system does not let it be read.
     """
     from hb.protocol.commitment import Key
 
     record = _read(directory, name)
-    # That the two belong together, the key itself sees to before it signs.
+    # Before it signs, the key makes sure that the two belong together.
     return Key(_bytes_of(record, "d", SEED_BYTES, name), _bytes_of(record, "x", PUBLIC_BYTES, name))
 
 
 def public(directory: Path, name: str) -> PublicKey:
-    """What may be shown of the key `name`, as its file says; loads no cryptography.
+    """Return what may be shown of the key `name`, as its file says. No cryptography is loaded.
 
     Raises:
         NotFound, Refused, HomeUnusable: as `load`.
@@ -88,7 +90,7 @@ def public(directory: Path, name: str) -> PublicKey:
 
 
 def secret(directory: Path, name: str) -> dict[str, str]:
-    """The whole key `name`, seed included, as the JSON Web Key that its file is: for its owner's backup.
+    """Return the whole key `name` as a JSON Web Key, with its seed: for its owner's backup.
 
     Raises:
         NotFound, Refused, HomeUnusable: as `load`.
@@ -100,10 +102,10 @@ def secret(directory: Path, name: str) -> dict[str, str]:
 
 
 def names(directory: Path) -> list[str]:
-    """The names of all keys, sorted.
+    """Return the names of all keys, sorted.
 
     Raises:
-        HomeUnusable: the operating system would not let the directory be read.
+        HomeUnusable: the operating system does not let the directory be read.
     """
     try:
         found = [file.name for file in directory.iterdir()]
@@ -116,10 +118,10 @@ def names(directory: Path) -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Whether a key can have this name.
+    """Make sure that a key can have this name.
 
     Raises:
-        Refused: it cannot; the hint says what a name is.
+        Refused: no key can. The hint says what a name is.
     """
     if not _NAME.match(name):
         raise Refused(
@@ -155,9 +157,11 @@ def _write_new(path: Path, name: str, content: bytes) -> None:
 def _read(directory: Path, name: str) -> dict[str, Any]:
     path = _path(directory, name)
     try:
-        # O_NONBLOCK: should it be a pipe, do not wait for who writes to it.
+        # O_NONBLOCK: if it is a pipe, do not wait for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not directory.parent.is_dir():
+            raise NoHome(f"no home at {directory.parent}") from error
         raise NotFound(f"no key {name!r} in {directory}", hint=f"make it: hb key new {name}") from error
     except OSError as error:
         if error.errno == ELOOP:
@@ -195,6 +199,6 @@ def _bytes_of(record: dict[str, Any], member: str, length: int, name: str) -> by
     except ValueError:
         raw = b""
     if len(raw) != length:
-        # Never show what stands there: it might be most of a secret.
+        # What stands there is never shown: it might be most of a secret.
         raise Refused(f"the key file of {name!r} is damaged: its {member} is not {length} bytes in base64url")
     return raw

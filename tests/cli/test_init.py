@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
+
+from hb import home as homes
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -81,3 +88,26 @@ def test_several_that_make_the_same_home_at_once_all_get_one(shell: Shell) -> No
         assert process.returncode == 0, err
     names = [key["name"] for key in shell.ok("key", "list", "--home", "shared").lines()]
     assert names == ["default", "k0", "k1", "k2", "k3"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try as another user")
+def test_the_home_of_another_user_is_a_sentence_and_exit_1() -> None:
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        for path in (Path(name) / "private", Path(name) / "open"):
+            homes.create(path)
+        path.chmod(0o755)
+        for each in Path(name).iterdir():
+            ran = subprocess.run(
+                [Path(sys.executable).parent / "hb", "--home", each, "init"],
+                user=65534,
+                group=65534,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if "Permission denied" in ran.stderr and ran.returncode == 126:
+                pytest.skip("another user cannot run the program")
+            assert ran.returncode == 1, ran
+            assert ran.stderr.startswith("hb: error: cannot look at ")
+            assert "Permission denied" in ran.stderr

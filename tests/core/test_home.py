@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -26,6 +27,8 @@ from hb.storage.store import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from hb.storage.store import Store
 
 NOBODY = 65_534
 SEED = bytes(range(32))
@@ -269,6 +272,50 @@ class TestSlice:
         with pytest.raises(NoHome), made.storage.session():
             pass
         assert not made.path.exists()
+
+
+def write_much(store: Store) -> None:
+    """Write more than LevelDB holds in memory: it must make a table, and read it."""
+    for part in range(4):
+        store.commit(Batch(puts={b"%d %d" % (part, number): os.urandom(1000) for number in range(10_000)}))
+
+
+@pytest.mark.parametrize("keep_open", [False, True])
+def test_every_part_of_a_home_that_went_away_is_no_home(made: Home, keep_open: bool) -> None:
+    home_ = home.open_home(made.path, keep_open=keep_open)
+    with home_.storage.session() as store:
+        shutil.rmtree(made.path)
+        with pytest.raises(NoHome):
+            write_much(store)
+    for use in (
+        lambda: home_.storage.session().__enter__(),
+        lambda: home_.storage.lease("P" * 43).__enter__(),
+        home_.storage.signal,
+        lambda: home_.key("default"),
+    ):
+        with pytest.raises(NoHome, match="no home at"):
+            use()
+    home_.storage.announce()
+    assert not made.path.exists()
+
+
+def test_an_announcement_that_fails_is_nobodys_failure(made: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the last call of a send and a spawn, and what they did is stored by then."""
+    from hb.environment import system_environment
+    from hb.protocol.request import build_message
+    from verbs import Node
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    node = Node(made)
+    key, environment = keyring.load(made.keys, "default"), system_environment()
+    image = (Path(__file__).parents[2] / "samples" / "counter.wasm").read_bytes()
+    monkeypatch.setattr(os, "utime", fail)
+    process = node.spawn(image, signer=key, environment=environment).process
+    sent = node.send(process, [build_message("Increment", [])], signer=key, environment=environment)
+    assert [each.slot for each in sent] == [1]
+    assert node.state(process).state["counter"] == 1
 
 
 def test_computes_of_one_process_take_turns_and_others_go_on(made: Home) -> None:

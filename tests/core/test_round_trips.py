@@ -98,7 +98,7 @@ def ask(**most: int) -> dict[str, int]:
 
 VERBS: dict[str, tuple[Callable[[CountingHome], object], dict[str, int]]] = {
     "state of a computed slot": (lambda home: Node(home).state("counter", 3), ask(gets=8, scans=1)),
-    "inspect 11 slots": (lambda home: list(Node(home).history("counter")), ask(sessions=2, gets=5, scans=7)),
+    "inspect 11 slots": (lambda home: list(Node(home).history("counter")), ask(sessions=3, gets=6, scans=7)),
     "list 10 processes": (lambda home: Node(home).processes(), ask(sessions=10, gets=50, scans=30)),
     "send": (lambda home: send(home, 1, "one "), ask(gets=6, get_manys=1, scans=1, commits=1)),
     "send 50": (lambda home: send(home, 50, "many "), ask(sessions=2, gets=5, get_manys=1, scans=1, commits=1)),

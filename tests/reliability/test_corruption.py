@@ -86,7 +86,7 @@ class HeldStorage(MemoryStorage):
     @contextmanager
     def session(self, patience: Patience = FOREVER) -> Iterator[MemoryStore]:
         with super().session(patience) as store:
-            formats.check(store, "the home")
+            formats.ensure(store, "the home")
             yield store
 
 

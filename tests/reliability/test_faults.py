@@ -22,8 +22,8 @@ from hb.home import Home
 from hb.records import keys
 from hb.schedule import sending
 from hb.storage.directory import DirectoryStorage
-from hb.storage.storage import FOREVER, Patience
 from hb.storage.memory import MemoryStore
+from hb.storage.storage import FOREVER, Patience
 from verbs import Node
 
 if TYPE_CHECKING:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
-from hb.errors import Conflict
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.message import Message, dumps
 from hb.records import images, keys, names
 from hb.schedule import scheduler
-from hb.storage.store import Batch
+from hb.storage.store import Batch, retrying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from hb.environment import Environment
     from hb.protocol.definition import Limits
     from hb.schedule.scheduler import Scheduled
-    from hb.storage.store import OpenStore
+    from hb.storage.store import OpenStore, Store
 
 
 class Wanted(NamedTuple):
@@ -100,15 +99,14 @@ def keep(
     process = message_id(definition)
     opened.puts[keys.definition_key(process)] = dumps(definition)
     opened.puts.update({keys.image_key(image): wasm for image, wasm in images.items()})
-    while True:
-        with session() as store:
-            already = scheduler.find_scheduled(store, process, process)
-            batch = Batch(sync=True) if already else Batch(puts={**opened.puts}, expects={**opened.expects}, sync=True)
-            if name is not None:
-                names.give(store, batch, name, process)
-            try:
-                if batch.puts:
-                    store.commit(batch)
-            except Conflict:
-                continue  # somebody else made the process, or took the name, meanwhile
+
+    def store_process(store: Store) -> Scheduled:
+        already = scheduler.find_scheduled(store, process, process)
+        batch = Batch(sync=True) if already else Batch(puts={**opened.puts}, expects={**opened.expects}, sync=True)
+        if name is not None:
+            names.give(store, batch, name, process)
+        if batch.puts:
+            store.commit(batch)
         return already or scheduled
+
+    return retrying(session, store_process)

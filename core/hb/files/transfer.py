@@ -9,12 +9,13 @@ Invariants:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.compute import comparison
 from hb.compute.worker import SMALL_PAGES
-from hb.errors import IntegrityError, Refused
+from hb.errors import Conflict, IntegrityError, Refused
 from hb.files import archive, staging
 from hb.files import opening as files
 from hb.history import references
@@ -23,10 +24,10 @@ from hb.protocol.commitment import message_id
 from hb.protocol.message import loads_message
 from hb.records import cache, images, keys, lineage, names
 from hb.schedule import scheduler
-from hb.storage.store import Batch
+from hb.storage.store import MOST_TRIES, Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hb.compute.context import Context
@@ -187,7 +188,6 @@ def import_history(context: Context, path: Path, *, name: str | None = None, rep
             taken, or cannot be one. Nothing was stored.
         BeyondThisMachine: a program needs more than this machine allows. Nothing was stored.
         IntegrityError: the file, or what is here, is damaged. Nothing was stored.
-        Conflict: the schedule went on while this was stored.
         HomeUnusable, Interrupted: as other verbs.
     """
     with staging.staged(path) as staged:
@@ -203,9 +203,10 @@ def import_history(context: Context, path: Path, *, name: str | None = None, rep
             with context.session() as store:
                 names.give(store, Batch(), name, staged.process)
         source = lineage.View(staged.store)
-        for plan in plans:
+        for at, plan, before in zip(staged.line, plans, [None, *plans[:-1]], strict=True):
+            again = partial(_plan, context.session, staged, at, before)
             with context.lease(plan.process):
-                _store(context, source, plan, name if plan.process == staged.process else None)
+                _store_again(context, source, plan, name if plan.process == staged.process else None, again)
         context.storage.announce()
     slots, records = (sum(plan.added()[part] for plan in plans) for part in (0, 1))
     is_new, newest = plans[-1].head is None, max(plans[-1].here, plans[-1].last)
@@ -306,6 +307,18 @@ def _diverged(how: str, process: str, slot: int) -> Refused:
         "nothing was stored",
         hint=f"`hb verify {process} --replay`, and `hb verify FILE --replay`, tell whether one of them is wrong",
     )
+
+
+def _store_again(
+    context: Context, source: Store, plan: _Plan, name: str | None, plan_again: Callable[[], _Plan]
+) -> None:
+    """Store what the plan says. If the schedule here went on meanwhile, plan again and store what is missing then."""
+    for _ in range(MOST_TRIES):
+        try:
+            return _store(context, source, plan, name)
+        except Conflict:
+            plan = plan_again()
+    return _store(context, source, plan, name)
 
 
 def _store(context: Context, source: Store, plan: _Plan, name: str | None) -> None:

@@ -1,6 +1,6 @@
-"""What people call processes by: names, and the beginnings of IDs.
+"""Names of processes, and prefixes of their IDs.
 
-A name stands for one process of a home; it is no part of the process, and nothing that is hashed knows of it.
+A name stands for one process of a home. It is no part of the process: nothing that is hashed depends on it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from hb.storage.store import Batch, Store
 
 PREFIX_CHARACTERS = 4
-"""So many characters of a process ID, at the least, may stand for it where no other begins with them."""
+"""Minimum characters of a process ID that may stand for it, if no other ID begins with them."""
 
 _NAME = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _HINT = "hb list shows those there are"
 
 
 def resolve(store: Store, process: str) -> str:
-    """The process ID that `process` stands for: itself, a name, or a prefix that only one ID has.
+    """Return the process ID that `process` stands for: itself, a name, or a prefix that only one ID has.
 
     Raises:
         NotFound: nothing has that name or prefix.
         Refused: several have that prefix.
-        IntegrityError: what has that name is no process that is here.
+        IntegrityError: the name stands for a process that is not here.
     """
     if ids.is_id(process) and _is_here(store, process):
         return process
@@ -53,7 +53,7 @@ def _resolve_prefix(store: Store, prefix: str) -> str:
 
 
 def read_all(store: Store) -> dict[str, str]:
-    """All names, and the process ID that each stands for.
+    """Return all names, each with the process ID that it stands for.
 
     Raises:
         IntegrityError: one stands for no process that is here.
@@ -81,15 +81,15 @@ def _decode(name: str, raw: bytes) -> str:
 
 
 def _is_here(store: Store, process: str) -> bool:
-    """Whether there is anything of a process: where there is only half of it, whoever reads on finds out."""
+    """Return whether there is anything of a process. If only a half is there, the next read tells."""
     return store.get(keys.head_key(process)) is not None or store.get(keys.definition_key(process)) is not None
 
 
 def give(store: Store, batch: Batch, name: str, process: str) -> None:
-    """Has `batch` give `process` a name, which another process must not have.
+    """Have `batch` give `process` a name that no other process has.
 
     Raises:
-        Refused: it cannot be a name, or is another process's.
+        Refused: it cannot be a name, or another process has it.
     """
     check(name)
     holder = store.get(keys.name_key(name))
@@ -100,10 +100,10 @@ def give(store: Store, batch: Batch, name: str, process: str) -> None:
 
 
 def check(name: str) -> None:
-    """Whether `name` can be a name.
+    """Make sure that `name` can be a name.
 
     Raises:
-        Refused: it cannot; says what a name is.
+        Refused: it cannot. The sentence says what a name is.
     """
     if ids.is_id(name) or not _NAME.match(name):
         raise Refused(

@@ -7,11 +7,14 @@ Invariants:
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from hb.errors import HbError, Unfinished
+from hb.errors import Conflict, HbError, Unfinished
 from hb.records import lineage, names
 from hb.schedule import intake, scheduler
+from hb.storage.store import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from hb.protocol.message import Message
     from hb.schedule.intake import Prepared
     from hb.schedule.scheduler import Scheduled
-    from hb.storage.store import OpenStore
+    from hb.storage.store import OpenStore, Store
 
 PART_MESSAGES = 1000
 """Maximum messages that are signed and synced as one batch: nobody waits longer than that takes."""
@@ -66,19 +69,24 @@ def send(
             for place, message in enumerate(messages, 1)
         ]
 
+    def schedule(store: Store, part: Sequence[Prepared]) -> list[Scheduled]:
+        return scheduler.schedule(store, target, part, key=scheduler_key, environment=environment)
+
     # One short message is signed sooner than the store is opened again. Nothing else is, while others wait.
     is_short = len(messages) == 1 and intake.is_short(messages[0])
+    prepared: list[Prepared] = []
     with session() as store:
         target = names.resolve(store, process)
         definition = lineage.get_definition(store, target)
         scheduler.check_scheduler(definition, target, scheduler_key)
         if is_short:
-            return scheduler.schedule(store, target, prepare(), key=scheduler_key, environment=environment)
+            prepared = prepare()
+            with suppress(Conflict):
+                return schedule(store, prepared)
     done: list[Scheduled] = []
-    for part in scheduler.parts(prepare(), PART_MESSAGES):
+    for part in scheduler.parts(prepared or prepare(), PART_MESSAGES):
         try:
-            with session() as store:
-                done += scheduler.schedule(store, target, part, key=scheduler_key, environment=environment)
+            done += retrying(session, partial(schedule, part=part))
         except HbError as error:
             if not done:
                 raise

@@ -53,9 +53,19 @@ class DirectoryStorage:
         """Open the store for a `with` block in which no other program has it; see `Storage.session`."""
         from hb.storage.leveldb import open_store
 
+        self.check_there()
         with lock.hold(self.lock, patience), open_store(self.store) as store:
             self.check_format(store)
             yield store
+
+    def check_there(self) -> None:
+        """Make sure that the home is not being removed: no lock file is made in what is left of it.
+
+        Raises:
+            NoHome: neither the lock file nor the store is there.
+        """
+        if _is_gone(self.lock) and _is_gone(self.store / "CURRENT"):
+            raise NoHome(f"no home at {self.path}")
 
     @contextmanager
     def lease(self, process: str, patience: Patience = FOREVER) -> Iterator[None]:
@@ -82,8 +92,6 @@ class DirectoryStorage:
         try:
             return self.lock.stat().st_mtime_ns
         except (FileNotFoundError, NotADirectoryError) as error:
-            if self.path.is_dir():
-                return 0  # nobody has used the store yet
             raise NoHome(f"no home at {self.path}") from error
         except OSError as error:
             raise HomeUnusable(f"cannot look at {self.lock}: {error.strerror}") from error
@@ -103,3 +111,13 @@ class DirectoryStorage:
         from hb.storage import scratch
 
         return scratch.store()
+
+
+def _is_gone(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False  # whoever uses it is told why not
+    return False

@@ -27,11 +27,10 @@ from hb.storage.storage import FOREVER, Patience
 from hb.storage.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from hb.storage.leveldb import LevelStore
-    from hb.storage.store import Store
 
 IDLE_S = 5.0
 """A store that no session has used for so many seconds is closed."""
@@ -56,7 +55,7 @@ class KeptStorage(DirectoryStorage):
 
     def __post_init__(self) -> None:
         """Have the store closed when the program ends, or when nobody has this storage any more."""
-        keeper = _Keeper(self.lock, self.store, self.check_format)
+        keeper = _Keeper(self)
         object.__setattr__(self, "_keeper", keeper)
         finalize(self, keeper.close_at_exit)
 
@@ -84,11 +83,13 @@ class KeptStorage(DirectoryStorage):
 class _Keeper:
     """The store while it is open, the lock that goes with it, and the thread that watches for others."""
 
-    def __init__(self, lock_file: Path, path: Path, check_format: Callable[[Store], None]) -> None:
+    def __init__(self, storage: DirectoryStorage) -> None:
         self.times_opened = 0
-        self._lock_file = lock_file
-        self._path = path
-        self._check_format = check_format
+        # Not the storage itself: it could never be collected then.
+        self._plain = DirectoryStorage(storage.path, storage.check_format)
+        self._lock_file = storage.lock
+        self._path = storage.store
+        self._check_format = storage.check_format
         self._process = os.getpid()
         self._turns = Turns()
         self._store: LevelStore | None = None
@@ -135,6 +136,7 @@ class _Keeper:
     def _open(self, patience: Patience) -> None:
         from hb.storage.leveldb import open_store
 
+        self._plain.check_there()
         descriptor = lock.acquire(self._lock_file, patience)
         try:
             store = open_store(self._path)
@@ -157,8 +159,11 @@ class _Keeper:
         if self._store.has_failed or lock.is_awaited(self._lock_file):
             self._close()
         elif not self._is_watched:
-            self._is_watched = True
-            Thread(target=self._watch, name="hb-keeper", daemon=True).start()
+            try:
+                Thread(target=self._watch, name="hb-keeper", daemon=True).start()
+                self._is_watched = True
+            except RuntimeError:  # the system has no thread for us: nobody would see who waits
+                self._close()
 
     def _close(self) -> None:
         store, self._store = self._store, None

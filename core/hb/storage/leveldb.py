@@ -1,8 +1,11 @@
 """The store on LevelDB.
 
-The only module that knows plyvel. LevelDB lets in one process at a time, so whoever opens a store here holds the
-home's lock and soon lets go. Two of LevelDB's own habits are undone: it must never make a store anew where one was
-lost, and never pass over damaged bytes in silence.
+LevelDB lets in one program at a time, so whoever opens a store here holds the home's lock.
+
+Invariants:
+    No other module knows plyvel.
+    A store is never made anew where one was lost.
+    Damaged bytes are never passed over in silence.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from threading import Lock
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from hb.errors import HomeBusy, HomeUnusable, IntegrityError
+from hb.errors import HomeBusy, HomeUnusable, IntegrityError, NoHome
 from hb.storage import recovery
 from hb.storage.store import check
 
@@ -71,11 +74,11 @@ class LevelStore:
         self._scans: set[Any] = set()
 
     def get(self, key: bytes) -> bytes | None:
-        """The value under `key`, or None if there is none.
+        """Return the value under `key`, or None if there is none.
 
         Raises:
             IntegrityError: the stored bytes are damaged.
-            HomeUnusable: the operating system would not let it be read.
+            HomeUnusable: the operating system does not let it be read.
         """
         with self._lock:
             return self._get(key)
@@ -123,7 +126,7 @@ class LevelStore:
             self._cursor = None
 
     def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values with start <= key < stop, as of now, in order, or against it if `reverse`.
+        """Return keys and values with start <= key < stop, as of now, in order, or against it if `reverse`.
 
         Raises:
             IntegrityError, HomeUnusable: as `get`; also while iterating.
@@ -146,7 +149,7 @@ class LevelStore:
         Raises:
             Conflict: an expectation of the batch does not hold; nothing was written.
             ValueError: a key is both put and deleted; nothing was written.
-            HomeUnusable: the operating system would not let it be written.
+            HomeUnusable: the operating system does not let it be written.
         """
         with self._lock:
             if self._failed:
@@ -301,7 +304,9 @@ def _open(path: Path, *, create: bool = False) -> Any:
 
 
 def _told(error: Exception, path: Path) -> HbError:
-    """What LevelDB said, as the kind of failure it is."""
+    """Return what LevelDB said as the kind of failure that it is."""
+    if not path.is_dir():
+        return NoHome(f"no home at {path.parent}")
     raw = error.args[0] if error.args else b""
     said = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
     # A table cut short is an "Invalid argument", one that is gone "No such file".

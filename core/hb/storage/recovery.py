@@ -20,7 +20,7 @@ import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from hb.errors import HomeBusy, HomeUnusable, IntegrityError, Refused
+from hb.errors import HomeBusy, HomeUnusable, IntegrityError, NoHome, Refused
 from hb.storage import logs
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def look(path: Path) -> bool:
     """Return whether a log of the store at `path` has an unfinished end. This is quick: checksums are not looked at.
 
     Raises:
+        NoHome: the directory that the store is in is gone.
         IntegrityError: the store lacks a file that LevelDB would not miss, or would make anew.
         Refused: the store leads out of its directory.
         HomeUnusable: the operating system does not let it be read.
@@ -52,6 +53,8 @@ def look(path: Path) -> bool:
     try:
         current.stat()
     except FileNotFoundError as error:
+        if not path.parent.is_dir():
+            raise NoHome(f"no home at {path.parent}") from error
         raise IntegrityError(
             f"the store {path} has lost its CURRENT file",
             hint="put it back from a copy of the home; nothing was changed",

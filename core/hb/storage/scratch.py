@@ -1,7 +1,10 @@
 """Temporary directories for what comes in files, and what killed runs left of theirs.
 
-A directory has a lock file, which is locked while its program lives: one that has such a file, and that nobody has
-locked for a while, is deleted by whoever makes the next. It is never told by its name alone: that could be a user's.
+A directory has a lock file, which is locked while its program lives. Whoever makes the next directory deletes those
+that have such a file and whose program is gone.
+
+Invariants:
+    A directory is never deleted because of its name alone: it could be a user's.
 """
 
 from __future__ import annotations
@@ -25,12 +28,12 @@ if TYPE_CHECKING:
 PREFIX = "hb-history-"
 LOCK = "hb-scratch.lock"
 ABANDONED_SECONDS = 60.0
-"""A directory that nobody has locked is left alone for so long: it may just have been made."""
+"""A directory younger than this is left alone, even if nobody has it locked: it may just have been made."""
 
 
 @contextmanager
 def directory() -> Iterator[Path]:
-    """A new directory in the system's place for such, for the length of a `with` block.
+    """Make a new temporary directory for a `with` block.
 
     Raises:
         HomeUnusable: it cannot be made.

@@ -11,14 +11,17 @@ Invariants:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from hb.errors import Conflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -75,6 +78,25 @@ class Store(Protocol):
 
 OpenStore: TypeAlias = "Callable[[], AbstractContextManager[Store]]"
 """Opens the store for a few reads and at most one batch."""
+
+
+MOST_TRIES = 100
+"""How often work is done again after a conflict. Each time, somebody else got on with theirs."""
+
+
+def retrying(session: OpenStore, work: Callable[[Store], Result]) -> Result:
+    """Return what `work(store)` returns, in a session of its own. After a `Conflict`, do it again in a new one.
+
+    `work` reads, and commits at most one batch that states in `expects` what it has read.
+
+    Raises:
+        Conflict: there was one each time.
+    """
+    for _ in range(MOST_TRIES - 1):
+        with suppress(Conflict), session() as store:
+            return work(store)
+    with session() as store:
+        return work(store)
 
 
 def check(batch: Batch, get: Callable[[bytes], bytes | None]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hb import ids
-from hb.errors import Conflict, HbError, IntegrityError, NotFound, Refused
+from hb.errors import HbError, IntegrityError, NotFound, Refused
 from hb.files import archive, staging, transfer
 from hb.history import fork
 from hb.protocol.commitment import Key, sign
@@ -242,7 +242,7 @@ def test_a_schedule_that_goes_on_meanwhile_is_left_alone(counter, other, tmp_pat
         store(*arguments)
 
     monkeypatch.setattr(transfer, "_store", late)
-    with pytest.raises(Conflict):
+    with pytest.raises(Refused, match="slot 2 is the first that differs"):
         take(other, counter.path)
     assert other.node.state(counter.process).state["counter"] == 6
     assert findings(other, counter.process) == []
