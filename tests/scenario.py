@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hb import keyring
 from hb.environment import Environment
+from hb.errors import Unfinished
 from hb.protocol.request import build_message
 from verbs import Node
 
@@ -43,8 +44,12 @@ def message(call: tuple[str | int, ...], anchor: str) -> Message:
 
 def run(home: Home, answers: list[Scheduled]) -> None:
     """Run the whole scenario, each step with a new `Node`. Append what is acknowledged to `answers`."""
-    for batch in steps(home):
-        answers += batch
+    try:
+        for batch in steps(home):
+            answers += batch
+    except Unfinished as error:
+        answers += error.done
+        raise
 
 
 def steps(home: Home) -> Iterator[list[Scheduled]]:
