@@ -199,7 +199,7 @@ class Talk:
     """A program on a terminal: type keys, and read what it shows."""
 
     def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._process = process
         self._raw = b""
         self._seen = 0
@@ -210,8 +210,12 @@ class Talk:
         return _ESCAPES.sub("", self._raw.decode("utf-8", "replace")).replace("\r", "")
 
     def type(self, keys: str) -> None:
-        """Type keys."""
-        os.write(self._descriptor, keys.encode())
+        """Presses keys."""
+        os.write(self.descriptor, keys.encode())
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program."""
+        self._process.send_signal(number)
 
     def wait_for(self, pattern: str) -> str:
         """Wait until the text after the last match contains `pattern`. Return the match."""
@@ -238,11 +242,11 @@ class Talk:
         return self._process.wait(TIMEOUT_S)
 
     def _read(self) -> bool:
-        """Read what the program shows, for a moment. Return False if the terminal is closed."""
-        if not select.select([self._descriptor], [], [], 0.2)[0]:
+        """Takes in what is there to be shown, for a moment; False when there is nobody left to show it."""
+        if not select.select([self.descriptor], [], [], 0.2)[0]:
             return self._process.poll() is None
         try:
-            part = os.read(self._descriptor, 65536)
+            part = os.read(self.descriptor, 65536)
         except OSError as error:
             # Linux says so when the other end is closed.
             if error.errno == errno.EIO:
@@ -250,6 +254,6 @@ class Talk:
             raise
         if b"\x1b[6n" in part:
             # A terminal that is asked where its cursor is says so: in the last line.
-            os.write(self._descriptor, b"\x1b[40;1R")
+            os.write(self.descriptor, b"\x1b[40;1R")
         self._raw += part
         return bool(part)

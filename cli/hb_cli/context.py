@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import hb
 from hb.errors import HbError, HomeUnusable, NoHome
+from hb_cli.signals import Signals
 from hb_cli.terminal import output
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Session:
         self.json = False
         self.home: str | None = None
         self.lock_timeout_s: float | None = None
+        self.signals = Signals()
 
     @property
     def for_person(self) -> bool:

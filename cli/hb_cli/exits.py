@@ -8,6 +8,7 @@ Invariants:
 from __future__ import annotations
 
 from hb import errors
+from hb_cli import signals
 
 DONE = 0
 FAILED = 1
@@ -20,8 +21,9 @@ REFUSED = 13
 DAMAGE = 14
 PROGRAM_FAILED = 15
 BUG = 70
-INTERRUPTED = 130
+INTERRUPTED = signals.INTERRUPTED
 CLOSED_PIPE = 141
+TERMINATED = signals.TERMINATED
 
 # A kind is what a script reads in an error's JSON form. A class covers its children too: the first match counts.
 _KINDS: tuple[tuple[type[BaseException], int, str], ...] = (

@@ -27,6 +27,7 @@ def report(error: BaseException, session: Session, arguments: list[str]) -> int:
 
         output.say("".join(traceback.format_exception(error)).rstrip())
     code, kind = exits.of(error)
+    code = session.signals.exit_code(code)
     message, hint = _sentences(error, code)
     _tell(session, code=code, kind=kind, message=message, hint=hint, more=_whereabouts(error), as_json=session.json)
     return code
@@ -57,8 +58,8 @@ def _asks_for_json(arguments: list[str]) -> bool:
 def _sentences(error: BaseException, code: int) -> tuple[str, str | None]:
     if isinstance(error, HbError):
         return error.message, error.hint
-    if code == exits.INTERRUPTED:
-        return "interrupted", None
+    if code in (exits.INTERRUPTED, exits.TERMINATED):
+        return "interrupted" if code == exits.INTERRUPTED else "terminated", None
     if isinstance(error, MemoryError):
         return "out of memory", None
     first_line = (str(error).splitlines() or [""])[0]

@@ -7,7 +7,6 @@ import os
 import pty
 import shutil
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from hb.home import open_home
 from hb.records import keys
 from hb.storage.store import Batch
+from watching import children, is_locked, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -73,13 +73,17 @@ def test_several_programs_stop_at_what_one_of_them_cannot_compute(home: Shell) -
     assert pids[1] in outcome.err
 
 
-@pytest.mark.parametrize("delay_s", [0.05, 0.4, 1.2])
-def test_ctrl_c_stops_several_programs(home: Shell, delay_s: float) -> None:
+@pytest.mark.parametrize("moment", ["they start", "they compute"])
+def test_ctrl_c_stops_several_programs(home: Shell, moment: str) -> None:
     for name in ("one", "two", "three"):
         home.ok("spawn", home.samples / "loop.wasm", "--name", name, "--gas-limit", "4000000000000")
         home.ok("send", name, "Loop")
     process = home.start("compute", "--all", "--jobs", "2", start_new_session=True)
-    time.sleep(delay_s)
+    if moment == "they start":
+        wait_until(lambda: children(process.pid), "the first of them has started")
+    else:
+        locks = home.home / "cache"
+        wait_until(lambda: sum(map(is_locked, locks.glob("computing-*.lock"))) == 2, "two programs compute")
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, b"")

@@ -111,11 +111,13 @@ def _converse(talk: _Talk, name: str) -> int:
     assert talk.home.typed is not None
     ask = prompt.Prompt(talk.home.typed)
     shown = _prompt_at_start(talk) or f"{name}>"
+    talk.session.signals.listen(once=False)
     talk.session.note(f"{talk.process.id}; .help says what the keys do, Ctrl-D ends")
     while True:
         try:
             line = ask.line(output.coloured(shown) + " ")
         except KeyboardInterrupt:
+            _go_on(talk)
             continue
         except EOFError:
             return exits.DONE
@@ -146,4 +148,15 @@ def _answer(talk: _Talk, line: str) -> Message | None:
             return talk.say(arguments.encoded(line, "the line")).result.raw
     except (Refused, Interrupted, HomeBusy, KeyboardInterrupt) as error:
         failure.report(error, talk.session, [])
+        _go_on(talk)
     return None
+
+
+def _go_on(talk: _Talk) -> None:
+    """Make sure that it was Ctrl-C after which the talk goes on.
+
+    Raises:
+        KeyboardInterrupt: it was SIGTERM, which ends it.
+    """
+    if talk.session.signals.is_terminated:
+        raise KeyboardInterrupt

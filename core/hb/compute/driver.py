@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from hb import ids
 from hb.cancellation import NEVER
-from hb.compute import comparison, opening
+from hb.compute import opening
 from hb.errors import IntegrityError, Interrupted
 from hb.records import cache, keys, lineage
 from hb.schedule import scheduler
@@ -272,6 +272,8 @@ def _compute(context: Context, live: Worker, run: _Run, last: int) -> Iterator[C
 
 def _known_out_of_gas(run: _Run, live: Worker) -> Message | None:
     """Return the stored results of the next slot if another engine ran out of gas there: this one might not."""
+    from hb.compute import comparison
+
     stored = run.known.get(live.slot + 1)
     return None if stored is None else comparison.foreign_out_of_gas(stored, live.engine)
 
@@ -294,6 +296,8 @@ def _keep(run: _Run, live: Worker, computed: Computed) -> None:
 
 def _check_same(known: bytes, computed: Computed, process: str) -> None:
     """Make sure that a stored record of another engine says what was computed here, apart from gas."""
+    from hb.compute import comparison
+
     stored = cache.parse(known, "slot record", process, computed.slot)
     again = cache.parse(computed.record, "slot record", process, computed.slot)
     if stored.get("engine") == again["engine"]:

@@ -120,7 +120,8 @@ def _signer(message: Message) -> tuple[str, str]:
         return "", ""
     for entry in commitments.values():
         if isinstance(entry, dict) and entry.get("committer") == signers[0]:
-            encoded = str(entry.get("signature", "")).partition("=:")[2].rstrip(":")
+            signature = entry.get("signature")
+            encoded = signature.partition("=:")[2].rstrip(":") if isinstance(signature, str) else ""
             return signers[0], encoded.translate(_TO_BASE64URL).rstrip("=")
     raise AssertionError("a committer without a commitment")
 

@@ -250,7 +250,10 @@ class _Reader:
     def _code(self) -> Code:
         taken = self._take(archive.DEFINITION)
         process = _id(taken.key)
-        image = definitions.runs({"image": "", **cache.parse(taken.value, "definition", process, None)})
+        definition = cache.parse(taken.value, "definition", process, None)
+        image = definition.get("converted-image", definition.get("image"))
+        if not isinstance(image, str):
+            raise IntegrityError("its definition names no image", process=process)
         if image not in self._images:
             wasm = self._take(archive.IMAGE)
             if wasm.key != image.encode():

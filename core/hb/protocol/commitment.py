@@ -200,7 +200,8 @@ def message_id(message: Message, which: Which = "all") -> str:
 
 def committers(message: Message) -> list[str]:
     """Return the addresses that `message`'s commitments claim, each once, sorted. Nothing is verified."""
-    return sorted({str(entry["committer"]) for _, entry in _entries(message) if "committer" in entry})
+    claimed = (entry.get("committer") for _, entry in _entries(message))
+    return sorted({address for address in claimed if isinstance(address, str)})
 
 
 def _names(message: Message, *, signed_only: bool) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aowat import echo_module
 from hb import ids
 from hb.errors import HbError
 from hb.files import archive, challenge, staging, transfer
@@ -139,11 +140,15 @@ def made(tmp_path_factory: pytest.TempPathFactory, shell_at: Callable[[Path], An
     options = {"signer": shell.key, "environment": shell.environment, "anchor": "f"}
     forked = forks.fork(shell.context(), process, 2, **options).process
     shell.call(forked, "Mint", 9, 9)
+    # A program that is told of every field of a message and of its assignment.
+    echo = shell.spawn_text(echo_module())
+    shell.send_all(echo, [build_message("Echo", anchor=str(n), data="x") for n in range(2)])
+    shell.node.compute(echo)
     found: dict[str, Any] = {"key": shell.key}
-    for name, each in (("history", process), ("fork", forked)):
+    for name, each in (("history", process), ("fork", forked), ("ao", echo)):
         transfer.export(shell.context(), each, "now", directory / name)
     witnesses.write(witnesses.attest(witnesses.make(shell.context(), process, 2), shell.key), directory / "witness")
-    for name in ("history", "fork", "witness"):
+    for name in ("history", "fork", "ao", "witness"):
         found[name] = list(archive.Archive(BytesIO((directory / name).read_bytes())).records())
     return found
 
@@ -156,7 +161,9 @@ def outcome(work: Callable[[], Any]) -> str:
         return "refused"
 
 
-@pytest.mark.parametrize(("form", "make"), [("history", mutant), ("history", defined), ("fork", mutant)])
+@pytest.mark.parametrize(
+    ("form", "make"), [("history", mutant), ("history", defined), ("fork", mutant), ("ao", mutant)]
+)
 def test_an_odd_history_has_findings_or_is_refused(made, make_shell, tmp_path, form: str, make: Any) -> None:
     chance = random.Random(f"{form}{make.__name__}")
     path, shell = tmp_path / "odd.history", make_shell("home")
@@ -171,6 +178,28 @@ def test_an_odd_history_has_findings_or_is_refused(made, make_shell, tmp_path, f
             for each in shell.node.processes():
                 outcome(lambda each=each: shell.node.state(each.process))  # type: ignore[misc]
     assert {"found", "refused"} <= set(became)
+
+
+@pytest.mark.parametrize("odd", [10**5000, 5, None, ["x"]], ids=["long", "number", "null", "list"])
+def test_what_is_no_text_where_a_text_is_expected_is_told(made, tmp_path, odd: Any) -> None:
+    """A committer, and the image of a witness's definition, are read before their types are checked."""
+    path, changed = tmp_path / "odd", list(made["history"])
+    place = next(n for n, each in enumerate(changed) if each.kind == archive.ASSIGNMENT and each.key[-1] == 1)
+    assignment = unpack(loads_message(changed[place].value))
+    body: Any = assignment["body"]
+    commitments = {name: {**entry, "committer": odd} for name, entry in body["commitments"].items()}
+    changed[place] = changed[place]._replace(
+        value=dumps(signed({**assignment, "body": {**body, "commitments": commitments}}, made["key"]))
+    )
+    path.write_bytes(b"".join(written(changed)))
+    found = list(staging.verify(path, staging.bare_machine, replay=True))
+    assert "assignment's message" in [finding.what for finding in found]
+    for key in ("image", "converted-image"):
+        changed = list(made["witness"])
+        changed[0] = changed[0]._replace(value=dumps({**loads_message(changed[0].value), key: odd}))
+        path.write_bytes(b"".join(written(changed, archive.WITNESS)))
+        [finding] = challenge.challenge_file(path, staging.bare_machine).findings
+        assert "names no image" in finding.what
 
 
 def test_an_odd_witness_has_findings_or_is_refused(made, tmp_path) -> None:
