@@ -1,7 +1,9 @@
 """The Typer app: global options, the table of commands, and how one command line is run.
 
-A command's module is imported when the command is named, not before: what `hb state` does not need is not loaded.
-Must hold no AO logic.
+A command's module is imported only when the command is named, so that `hb state` loads nothing that it does not need.
+
+Invariants:
+    No AO logic.
 """
 
 from __future__ import annotations
@@ -45,15 +47,15 @@ COMMANDS = (
     "completion",
 )
 
-# Where a command's name cannot be a module's.
+# Commands whose name cannot be the name of a module.
 _MODULES = {"import": "import_"}
 
-# What Typer raises for a command line that it cannot parse; the version at hand keeps it here or there.
+# What Typer raises for a command line that it cannot parse. Its versions keep it in different places.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 class _LazyCommands(MutableMapping[str, Any]):
-    """The commands by name; each is imported and built when it is asked for."""
+    """The commands by name. Each is imported and built when it is first asked for."""
 
     def __init__(self) -> None:
         self._built: dict[str, Any] = {}
@@ -89,7 +91,7 @@ class _LazyCommands(MutableMapping[str, Any]):
 
 
 class _Commands(TyperGroup):
-    """A group whose commands are lazy, and which all take the global options that the group itself takes."""
+    """A group of lazy commands. Each takes the global options of the group too."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -152,7 +154,7 @@ def hb(
         bool,
         typer.Option(
             "--json",
-            help="Print JSON: one object, or one a line; errors too.",
+            help="Print JSON: one object, or one per line. Errors too.",
             callback=_remember_json,
             expose_value=False,
             show_default=False,
@@ -165,7 +167,7 @@ def hb(
             metavar="SECONDS",
             min=0,
             max=1_000_000,
-            help="Give up (exit 11) when another hb holds the home this long.",
+            help="Give up (exit 11) if another hb holds the home for longer.",
             callback=_remember_lock_timeout,
             expose_value=False,
         ),
@@ -182,7 +184,7 @@ def hb(
         ),
     ] = False,
 ) -> None:
-    """Run AO processes on this machine: spawn, send, compute, and look at any state they ever had.
+    """Run AO processes on this machine: spawn, send, compute, and look at any state a process ever had.
 
     \b
     Examples:
@@ -193,8 +195,8 @@ def hb(
       hb inspect counter
 
     \b
-    PROCESS is a name, a process ID, or its first 4 characters or more.
-    A slot is a number, `now`, `now~1` (the one before), or the ID of its message or its assignment.
+    PROCESS is a name, a process ID, or the first 4 or more characters of an ID.
+    A slot (REF) is a number, `now`, `now~1` (the one before), or the ID of its message or assignment.
     """
     if ctx.invoked_subcommand is None:
         from hb_cli.terminal import output
@@ -204,10 +206,10 @@ def hb(
 
 
 def run(arguments: list[str], session: Session) -> int:
-    """Parses and runs one command line; returns its exit code.
+    """Parse and run one command line. Return its exit code.
 
     Raises:
-        HbError: the command failed; `failure.report` says it. Whatever else it raises is a bug.
+        HbError: the command failed; `failure.report` prints it. Anything else that it raises is a bug.
     """
     command = typer.main.get_command(app)
     if "_HB_COMPLETE" in os.environ:

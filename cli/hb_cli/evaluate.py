@@ -1,6 +1,9 @@
-"""One piece of code, evaluated by a process: a signed message with the action `Eval`, computed, and what came of it.
+"""Have a process evaluate a piece of code: send it as a signed message with the action `Eval`, and compute its slot.
 
-What `hb eval` and `hb repl` have in common. Must hold no AO logic beyond that message's form.
+This is what `hb eval` and `hb repl` share.
+
+Invariants:
+    No AO logic, except the form of that message.
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
-"""Says what went wrong: one `hb: error:` line and, where there is something to do, one `hint:` line, on stderr.
+"""Print what went wrong on stderr: an `hb: error:` line and, if there is something to do, a `hint:` line.
 
-With --json it is one JSON object instead. Must never raise, and never show a traceback unless HB_DEBUG asks for it.
+With --json it is one JSON object instead.
+
+Invariants:
+    Nothing here raises.
+    No traceback is shown unless HB_DEBUG asks for it.
 """
 
 from __future__ import annotations
@@ -19,7 +23,10 @@ _BUG_HINT = "run it again with HB_DEBUG=1 and report what it prints, with the ou
 
 
 def report(error: BaseException, session: Session, arguments: list[str]) -> int:
-    """Reports `error` on stderr and returns its exit code. `arguments` tell whether --json was meant, if unparsed."""
+    """Print `error` on stderr and return its exit code.
+
+    If the command line was not parsed yet, `arguments` show whether --json was meant.
+    """
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else exits.FAILED
     if session.environ.get("HB_DEBUG"):
@@ -34,7 +41,7 @@ def report(error: BaseException, session: Session, arguments: list[str]) -> int:
 
 
 def report_usage(error: Exception, session: Session, arguments: list[str]) -> int:
-    """Reports a command line that could not be parsed; `error` is Typer's exception. Returns exit code 2."""
+    """Print why a command line could not be parsed; `error` is Typer's exception. Return exit code 2."""
     as_json = session.json or _asks_for_json(arguments)
     if type(error).__name__ == "NoArgsIsHelpError" and not as_json:
         output.say(str(error).rstrip())

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+
+from hb import home as homes
+from hb.records import keys
+from hb.storage.store import Batch
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -17,6 +22,10 @@ def _tab(shell: Shell, *words: str) -> list[str]:
     outcome = shell.ok(env=env)
     assert outcome.err == ""
     return outcome.out.split()
+
+
+def _ids(shell: Shell) -> list[str]:
+    return [line["process"] for line in shell.hb("list").lines()]
 
 
 def test_commands(shell: Shell) -> None:
@@ -36,6 +45,20 @@ def test_processes_by_name_and_id(counter: Shell) -> None:
     if not pid.startswith("-"):
         assert _tab(counter, "inspect", pid[:5]) == [pid]
     assert set(_tab(counter, "compute", "")) >= {"counter", pid}
+
+
+def test_a_damaged_process_hides_no_other(counter: Shell) -> None:
+    other = counter.ok("spawn", counter.counter_wasm, "--name", "other").out.strip()
+    with homes.open_home(counter.home).storage.session() as store:
+        store.commit(Batch(puts={keys.head_key(other): b"{}"}))
+    assert _tab(counter, "state", "") == sorted(["counter", "other"]) + sorted(_ids(counter))
+
+
+def test_a_home_in_use_is_waited_for_only_shortly(counter: Shell) -> None:
+    with homes.open_home(counter.home).storage.session():
+        began = time.monotonic()
+        assert _tab(counter, "state", "cou") == []
+        assert time.monotonic() - began < 10  # of the 30 s that a command waits
 
 
 def test_keys(counter: Shell) -> None:

@@ -1,4 +1,4 @@
-"""`hb attest`: signs what a witness claims, once it was run again and is right."""
+"""`hb attest`: sign what a witness claims, after running it again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def attest(
         str, typer.Argument(metavar="PROCESS|FILE", help="A process, or a witness in a file.", show_default=False)
     ],
     slot: Annotated[
-        str | None, typer.Option("--slot", metavar="REF", help="Which slot of the process.", show_default=False)
+        str | None, typer.Option("--slot", metavar="REF", help="The slot of the process.", show_default=False)
     ] = None,
     file: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="The file to write.", show_default=False)
@@ -31,12 +31,12 @@ def attest(
 ) -> None:
     """Sign what a witness claims.
 
-    The slot is run again first, and nothing is signed unless all of it comes out as the witness says. What is signed
-    names the process, the slot, its hashpath, and the digests of the records and the memories before and after it. It
-    goes into the witness; several can attest the same one. `hb verify FILE` says who does.
+    The slot is run again first. Nothing is signed unless everything comes out as the witness says. The signed claim
+    names the process, the slot, its hashpath, and the digests of the records and memories before and after it. It is
+    added to the witness. Several keys can attest the same witness; `hb verify FILE` shows which do.
 
     With PROCESS and --slot, the witness is made first, and written to -o. With FILE, the signature is added to that
-    file, or to a copy of it where -o names one.
+    file, or to a copy if -o names one.
 
     \b
     Examples:
@@ -46,7 +46,7 @@ def attest(
     session = context.session_of(ctx)
     is_file = slot is None
     if not is_file and file is None:
-        raise arguments.misuse("give -o FILE: where the witness of the slot is to be written")
+        raise arguments.misuse("give -o FILE, to write the witness of the slot to")
     if is_file and not arguments.is_file(target):
         raise arguments.misuse("give a FILE that `hb export --witness` wrote, or --slot and -o FILE")
     path = Path(file or target)

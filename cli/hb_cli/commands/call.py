@@ -1,4 +1,4 @@
-"""`hb call`: what would a process answer? The message takes no slot, and changes nothing."""
+"""`hb call`: ask what a process would answer. The message takes no slot and changes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Signed = Annotated[
     typer.Option(
         "--as",
         metavar="KEY",
-        help="The key that signs. Default: none; the message says that it is from the key called `default`.",
+        help="The key that signs. Default: none; the message only claims to be from the sender in the settings.",
         autocompletion=options.completion.keys,
         show_default=False,
     ),
@@ -32,7 +32,7 @@ _At = Annotated[
         "--timestamp",
         metavar="MS",
         min=0,
-        help="What the assignment would say the time is. Default: the slot's own; at the newest slot the clock's.",
+        help="The time of the assignment. Default: that of the slot; at the newest slot, the clock's.",
     ),
 ]
 
@@ -56,8 +56,8 @@ def call(
 ) -> int:
     """Ask what a process would answer, at any slot.
 
-    The message takes no slot, and nothing is stored: slots up to REF that are not computed are computed in memory, each
-    time (`hb compute` does it once). Nobody signs the message unless --as does. If the outcome is an error, the exit
+    The message takes no slot, and nothing is stored. Slots up to REF that are not computed are computed in memory each
+    time; `hb compute` does that once. The message is not signed, except with --as. If the outcome is an error, the exit
     code is 15.
 
     \b

@@ -1,4 +1,4 @@
-"""`hb completion`: prints the script that makes a shell complete `hb`."""
+"""`hb completion`: print the script that makes a shell complete `hb`."""
 
 from __future__ import annotations
 

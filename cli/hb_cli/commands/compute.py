@@ -1,4 +1,4 @@
-"""`hb compute`: computes what is scheduled, and may keep doing so."""
+"""`hb compute`: compute what is scheduled, now or as it comes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 CREW_SLOTS = 1000
-"""Where no more are pending than this, they are computed before a second program has started."""
+"""With fewer pending slots than this, one program is done before a second has started."""
 
 
 @app.command(cls=arguments.Command)
@@ -28,20 +28,20 @@ def compute(
     all_processes: Annotated[bool, typer.Option("--all", help="All processes of the home.")] = False,
     slot: options.Slot = "now",
     follow: Annotated[
-        bool, typer.Option("--follow", help="Keep the process live and compute what is sent to it, until Ctrl-C.")
+        bool, typer.Option("--follow", help="Keep the process live, and compute what is sent to it until Ctrl-C.")
     ] = False,
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", min=1, max=256, help="Programs that compute at once. Default: one a core.", show_default=False
+            "--jobs", min=1, max=256, help="Programs that compute at once. Default: one per core.", show_default=False
         ),
     ] = None,
 ) -> int:
     """Compute processes up to a slot.
 
-    `hb state` and `hb send --wait` compute what they need by themselves; this does it ahead of them.
+    `hb state` and `hb send --wait` compute what they need by themselves. This does it in advance.
 
-    What is computed is stored, also when it is interrupted: the next compute goes on from there.
+    What is computed is stored, even if this is interrupted. The next compute goes on from there.
 
     \b
     Examples:
@@ -59,7 +59,7 @@ def compute(
         return _follow(session, (process or [""])[0])
     bar = progress.Bar()
     home = context.existing_home(session, bar.advance)
-    # Names are looked up before anything is computed: a wrong one stops the command, not half of it.
+    # All names are looked up before anything is computed, so that a wrong one does not stop the command halfway.
     named = (home.process(name, look_up=False) for name in process or [])
     views = home.process_views() if all_processes else [found.view() for found in named]
     targets = list(dict.fromkeys(view.process for view in views))
@@ -84,7 +84,7 @@ def compute(
 
 
 def _cores() -> int:
-    """The processor cores that this program may use."""
+    """Return the number of processor cores that this program may use."""
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

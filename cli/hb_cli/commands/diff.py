@@ -1,4 +1,4 @@
-"""`hb diff`: in what the state of a process differs from slot to slot."""
+"""`hb diff`: show how two states of a process differ."""
 
 from __future__ import annotations
 
@@ -20,17 +20,15 @@ def diff(
     process: options.Process,
     before: Annotated[
         str,
-        typer.Argument(
-            metavar="REF", help="A slot: a number, `now`, `now~1`, or the ID of its message or its assignment."
-        ),
+        typer.Argument(metavar="REF", help="A slot: a number, `now`, `now~1`, or the ID of its message or assignment."),
     ],
     after: Annotated[str, typer.Argument(metavar="REF", help="The slot to compare it with.")] = "now",
-    stat: Annotated[bool, typer.Option("--stat", help="How much differs, and not what.")] = False,
+    stat: Annotated[bool, typer.Option("--stat", help="Show only how much differs.")] = False,
 ) -> None:
-    """Show in what two states of a process differ.
+    """Show how two states of a process differ.
 
-    That is: public keys, globals and memory, down to the bytes, and the results and the gas of the two slots' messages.
-    Nothing is stored: slots that are not computed are computed in memory.
+    This compares public keys, globals, and memory to the byte, and the results and gas of the two slots' messages.
+    Nothing is stored. Slots that are not computed are computed in memory.
 
     \b
     Examples:

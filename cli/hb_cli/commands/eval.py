@@ -1,4 +1,4 @@
-"""`hb eval`: has a process evaluate code, and prints what it answers."""
+"""`hb eval`: have a process evaluate code, and print what it answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Code = Annotated[
     str | None,
     typer.Argument(
         metavar="CODE|@FILE|-",
-        help="The code, a file that has it, or - for standard input. Default: standard input.",
+        help="The code, a file that contains it, or - for standard input. Default: standard input.",
         show_default=False,
     ),
 ]
@@ -37,8 +37,8 @@ def eval_code(
 ) -> int:
     """Have a process evaluate code, and print what it answers.
 
-    It is a message like any other, with the action Eval and the code as its data: it is signed, it has a slot, and
-    what it changes stays changed. What the program printed comes first. If the outcome is an error, that is said on
+    This sends a message like any other, with the action Eval and the code as its data. It is signed, it has a slot, and
+    what it changes stays changed. What the program printed is shown first. If the outcome is an error, it is shown on
     stderr, and the exit code is 15.
 
     \b
@@ -50,7 +50,7 @@ def eval_code(
     """
     session = context.session_of(ctx)
     if code is None and output.is_terminal(sys.stdin):
-        raise arguments.misuse("give CODE, @FILE, or - for standard input; `hb repl` asks for one line after the other")
+        raise arguments.misuse("give CODE, @FILE, or - for standard input; `hb repl` has a prompt")
     with progress.Bar() as bar:
         home = context.existing_home(session, bar.advance)
         tags = arguments.tags(tag or [])

@@ -1,4 +1,4 @@
-"""`hb export`: a process's history, or a witness of one slot, in a file."""
+"""`hb export`: write the history of a process, or a witness of one slot, to a file."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def export(
     slot: Annotated[
         str | None,
         typer.Option(
-            "--slot", "--to", metavar="REF", help="The last slot, or the one of a witness. Default: the newest."
+            "--slot", "--to", metavar="REF", help="The last slot, or the slot of a witness. Default: the newest."
         ),
     ] = None,
     witness: Annotated[
-        bool, typer.Option("--witness", help="One slot alone, with all that it takes to run it again.")
+        bool, typer.Option("--witness", help="Write one slot, with everything that it takes to run it again.")
     ] = False,
     images: Annotated[
-        bool, typer.Option("--images", help="All memory images there are, not only those that are needed.")
+        bool, typer.Option("--images", help="Include all memory images, not only those that are needed.")
     ] = False,
 ) -> None:
-    """Write a process's history to a file, or a witness of one slot.
+    """Write the history of a process, or a witness of one slot, to a file.
 
     A history has the definition, the module, every assignment up to --to, and the records of the slots that are
-    computed. It has the memory images that a home cannot be without and the newest; with --images, all. Another home
-    takes it in with `hb import`, and goes on from there. Of a fork it has what that shares, too.
+    computed. It has the newest memory image and those that every home needs; with --images, all. Another home takes it
+    in with `hb import` and goes on from there. The history of a fork includes the slots that it shares.
 
-    A witness has the state before one slot with its memory, the message, and what came of it: enough for `hb verify` to
-    run that slot again anywhere, without a home.
+    A witness has the state and memory before one slot, the message, and the outcome. That is enough for `hb verify` to
+    run the slot again anywhere, without a home.
 
-    Neither has a key or a name in it. A file that is there is written over.
+    Neither contains a signing key or a name. An existing file is replaced.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`hb fork`: a new process that shares another's history up to a slot."""
+"""`hb fork`: make a process that shares another's history up to a slot."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fork(
         typer.Option(
             "--module",
             metavar="NEW.wasm",
-            help="Go on with other code: a .wasm file, a .wat file, or - for standard input.",
+            help="Continue with other code: a .wasm file, a .wat file, or - for standard input.",
             show_default=False,
         ),
     ] = None,
@@ -42,13 +42,13 @@ def fork(
 ) -> None:
     """Make a process that shares another's history up to a slot.
 
-    Its ID is printed alone. It goes its own way from there; nothing is copied, and the other process is left as it is.
-    Slots up to --slot are computed first.
+    Its ID is printed. After that slot it has a history of its own. Nothing is copied, and the other process does not
+    change. Slots up to --slot are computed first.
 
     The fork's definition is the message in its first own slot, the one after --slot, and changes nothing.
 
-    With --module the fork goes on with other code, on the memory and the globals that there are: it is refused if they
-    do not fit.
+    With --module, the fork continues with other code on the same memory and globals. It is refused if the code does not
+    fit them.
 
     \b
     Examples:

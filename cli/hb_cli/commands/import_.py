@@ -1,4 +1,4 @@
-"""`hb import`: a process's history taken in from a file."""
+"""`hb import`: import a process history from a file."""
 
 from __future__ import annotations
 
@@ -27,20 +27,19 @@ def import_(
         bool,
         typer.Option(
             "--replay/--no-replay",
-            help="Run every message again, from the definition on, and compare; or believe what is said of that.",
+            help="Run every message again and compare, or trust the outcomes in the file.",
         ),
     ] = True,
 ) -> None:
-    """Take in a process's history from a file.
+    """Import a process history.
 
-    Everything is verified before a byte is stored: IDs, signatures, slots, chains, hashpaths, records, memory; and
-    every message is run again, as nobody signs what computing gave. The process's ID is printed alone.
+    Everything is verified before anything is stored: IDs, signatures, slots, chains, hashpaths, records, memory. Every
+    message is run again, because nobody signs outcomes. The process ID is printed.
 
-    Of a process that is here already, what is not here is added, if all that both have is equal; else the first slot
-    that differs is named, and nothing is stored.
+    If the process is here already, what is missing is added, provided that everything both have is equal. Otherwise the
+    first slot that differs is named, and nothing is stored.
 
-    Only the home that has the scheduler's key can send to the process. It can be computed, inspected, called and forked
-    anywhere.
+    Only the home that has the scheduler's key can send to the process. Any home can compute, inspect, call and fork it.
 
     \b
     Examples:

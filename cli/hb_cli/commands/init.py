@@ -1,4 +1,4 @@
-"""`hb init`: makes a home."""
+"""`hb init`: make a home."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def init(
 ) -> None:
     """Make a home: a store, a key, settings.
 
-    The key is called `default`. Where there is a home already, nothing is changed.
+    The key is called `default`. If there is a home already, nothing is changed.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`hb inspect`: the history of a process: who asked what, what came of it, and what it cost."""
+"""`hb inspect`: show the history of a process: who asked what, the outcome, and what it cost."""
 
 from __future__ import annotations
 
@@ -22,29 +22,34 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _Since = Annotated[
     str | None,
-    typer.Option("--since", metavar="WHEN", help="Assigned since then: a date, a date and time, or 10m, 2h, 3d ago."),
+    typer.Option(
+        "--since",
+        metavar="WHEN",
+        help="Only slots assigned since then: a date, a date and time, or how long ago (10m, 2h, 3d).",
+    ),
 ]
 _Senders = Annotated[
     list[str] | None,
     typer.Option(
         "--sender",
         metavar="WHO",
-        help="Sent by a key, by its name, or by an address or what it begins with; may be repeated.",
+        help="Only messages of this sender: a key of this home, an address, or its beginning. May be repeated.",
         autocompletion=options.completion.keys,
     ),
 ]
 _Actions = Annotated[
-    list[str] | None, typer.Option("--action", metavar="ACTION", help="With this action; may be repeated.")
+    list[str] | None,
+    typer.Option("--action", metavar="ACTION", help="Only messages with this action. May be repeated."),
 ]
 _Error = Annotated[
-    bool | None, typer.Option("--error/--no-error", help="Computed, and the outcome is an error, or is none.")
+    bool | None, typer.Option("--error/--no-error", help="Only computed slots whose outcome is, or is not, an error.")
 ]
-_Most = Annotated[int | None, typer.Option("-n", metavar="N", min=1, help="So many slots at the most.")]
-_Follow = Annotated[bool, typer.Option("--follow", help="Slots as others compute them, until Ctrl-C.")]
+_Most = Annotated[int | None, typer.Option("-n", metavar="N", min=1, help="At most N slots.")]
+_Follow = Annotated[bool, typer.Option("--follow", help="Show slots as others compute them, until Ctrl-C.")]
 
 
 class _Chosen(NamedTuple):
-    """Which slots are wanted: references, when they begin (ms since 1970), and the rest of the command line."""
+    """Which slots are wanted: the first and last as references, the earliest time (ms since 1970), and filters."""
 
     first: str | None
     last: str | None
@@ -61,7 +66,7 @@ def inspect(
     process: options.Process,
     slot: Annotated[
         str | None,
-        typer.Option("--slot", metavar="REF", help="This slot alone, in full."),
+        typer.Option("--slot", metavar="REF", help="Show only this slot, in full."),
     ] = None,
     first: Annotated[
         str | None, typer.Option("--from", metavar="REF", help="The first slot. Default: 0.", show_default=False)
@@ -73,17 +78,17 @@ def inspect(
     sender: _Senders = None,
     action: _Actions = None,
     error: _Error = None,
-    reverse: Annotated[bool, typer.Option("--reverse", help="The newest first.")] = False,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Show the newest first.")] = False,
     most: _Most = None,
     follow: _Follow = False,
     definition: Annotated[
-        bool, typer.Option("--definition", help="The definition as TOML, for `hb spawn --definition`.")
+        bool, typer.Option("--definition", help="Show the definition as TOML, for `hb spawn --definition`.")
     ] = False,
 ) -> int:
-    """Show the history of a process, slot by slot. It only looks: slots that are not computed yet are pending.
+    """Show the history of a process, slot by slot. Nothing is computed: slots that are not computed are pending.
 
-    Of several --sender or --action, one must fit. --follow shows the slots that others compute from now on, or from
-    --from or --since on, until Ctrl-C.
+    If --sender or --action is repeated, one of them must match. --follow shows the slots that others compute from now
+    on (or from --from or --since on) until Ctrl-C.
 
     \b
     Examples:
@@ -100,7 +105,7 @@ def inspect(
     chooses = any((since, sender, action, error is not None, reverse, most, follow))
     _check(slot, [ref for ref in (first, last) if ref is not None], definition=definition, chooses=chooses)
     if follow and (reverse or last is not None):
-        raise arguments.misuse("--follow goes on with what comes: no --reverse and no --to beside it")
+        raise arguments.misuse("--follow shows what comes next: it takes no --reverse and no --to")
     home = context.existing_home(session, keep_open=follow)
     found = home.process(process, look_up=False)
     if definition:
@@ -121,11 +126,11 @@ def inspect(
 
 
 def _check(slot: str | None, bounds: list[str], *, definition: bool, chooses: bool) -> None:
-    """Whether the options go together."""
+    """Raise if the options do not go together."""
     if definition and (slot is not None or bounds or chooses):
-        raise arguments.misuse("--definition takes no slot: a process has one definition at all of them")
+        raise arguments.misuse("--definition takes no slot: a process has one definition")
     if slot is not None and (bounds or chooses):
-        raise arguments.misuse("give --slot for one slot, or --from, --to and what chooses among several")
+        raise arguments.misuse("give --slot for one slot, or --from, --to and filters for several")
 
 
 def _since_ms(since: str | None) -> int | None:
@@ -200,7 +205,7 @@ def _show(home: hb.Home, process: hb.Process, slots: Iterator[hb.SlotView], *, i
 
 
 def _sender_names(home: hb.Home) -> Callable[[str | None], str]:
-    """What to call who sent a message: the name of a key of this home, or the first of an address."""
+    """Return a function that names a sender: the name of a key of this home, or the beginning of the address."""
     from hb_cli.views import render
 
     names = context.addresses(home)

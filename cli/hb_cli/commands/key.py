@@ -1,4 +1,4 @@
-"""`hb key`: makes and shows the keys that sign."""
+"""`hb key`: make and show the keys that sign."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ app = typer.Typer(
 @app.command("new", cls=arguments.Command)
 def new(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call the key.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the key.", show_default=False)],
 ) -> None:
     """Make a key and print its address.
 
@@ -77,10 +77,10 @@ def show(
     ],
     *,
     secret: Annotated[
-        bool, typer.Option("--secret", help="Print the whole key, which signs for whoever has it, as a JSON Web Key.")
+        bool, typer.Option("--secret", help="Print the whole key as a JSON Web Key. Whoever has it can sign with it.")
     ] = False,
 ) -> None:
-    """Show a key's public part: address and keyid. The secret is only shown with --secret.
+    """Show the public part of a key: address and keyid. The secret is shown only with --secret.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`hb list`: the processes of the home."""
+"""`hb list`: list the processes of the home."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command("list", cls=arguments.Command)
 def list_processes(ctx: typer.Context) -> None:
-    """List the processes of the home. Slots that are not computed yet stay so.
+    """List the processes of the home. Nothing is computed.
 
-    A damaged process is listed with its trouble, and the exit code is 14.
+    A damaged process is listed with what is wrong, and the exit code is 14.
 
     \b
     Examples:

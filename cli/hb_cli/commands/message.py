@@ -1,4 +1,4 @@
-"""`hb message`: IDs, signatures and stored messages."""
+"""`hb message`: show and make IDs and signatures of messages, and show stored ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="""Work with messages on their own: their IDs, their signatures.
+    help="""Work with single messages: IDs, signatures, stored messages.
 
     \b
     Examples:
@@ -39,7 +39,7 @@ def message_id(
         typer.Option(
             "--which",
             metavar="all|every|none",
-            help="Of which commitments: the signed ones, every one, or none (an unsigned ID over all keys).",
+            help="The commitments that the ID covers: signed ones, every one, or none (an unsigned ID over all keys).",
         ),
     ] = "all",
 ) -> None:
@@ -64,7 +64,7 @@ def message_id(
 
 @app.command("verify", cls=arguments.Command)
 def verify(ctx: typer.Context, file: options.File) -> None:
-    """Check every signature of a message and print the addresses of its signers.
+    """Check every signature of a message, and print the addresses of the signers.
 
     \b
     Example:
@@ -85,9 +85,9 @@ def verify(ctx: typer.Context, file: options.File) -> None:
 
 @app.command("sign", cls=arguments.Command)
 def sign(ctx: typer.Context, file: options.File, as_key: options.AsKey = None) -> None:
-    """Sign a message given as JSON and print it with its commitments.
+    """Sign a message given as JSON, and print it with its commitments.
 
-    To be sent as it is, it needs a `target`: the ID of the process.
+    To send it as it is, give it a `target`: the ID of the process.
 
     \b
     Examples:
@@ -103,9 +103,9 @@ def sign(ctx: typer.Context, file: options.File, as_key: options.AsKey = None) -
 @app.command("show", cls=arguments.Command)
 def show(
     ctx: typer.Context,
-    identifier: Annotated[str, typer.Argument(metavar="ID", help="A message's ID.", show_default=False)],
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="The ID of a message.", show_default=False)],
 ) -> None:
-    """Show a message that a schedule of this home has.
+    """Show a message from a schedule of this home.
 
     \b
     Example:

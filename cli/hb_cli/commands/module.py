@@ -1,4 +1,4 @@
-"""`hb module`: looks at wasm modules."""
+"""`hb module`: look at wasm modules."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def module() -> None:
 def inspect(ctx: typer.Context, file: options.File) -> None:
     """Show what a module imports, exports and keeps, and whether it runs here: the verdict.
 
-    A module that does not run is shown all the same, and the exit code is 0: it was looked at. The memory that it may
-    have is what the home's settings say, or would say.
+    The exit code is 0 even if the module does not run. The memory limit is that of the home's settings, or of a new
+    home if there is none.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def inspect(ctx: typer.Context, file: options.File) -> None:
 
 
 def _verdict_fields(verdict: hb.Verdict) -> Message:
-    """The JSON form of a verdict; what does not apply is null or empty."""
+    """Return the JSON form of a verdict. What does not apply is null or empty."""
     return {
         "runs": verdict.runs_as is not None,
         "device": verdict.runs_as,
@@ -70,7 +70,7 @@ def _verdict_fields(verdict: hb.Verdict) -> Message:
 
 
 def _fields(info: hb.ModuleInfo) -> Message:
-    """The JSON form of what a module is; a function's type is written as `(i32, i64) -> (i32)`."""
+    """Return the JSON form of what a module is. A function's type is written as `(i32, i64) -> (i32)`."""
     memory = info.memory
     return {
         "abi": info.abi,

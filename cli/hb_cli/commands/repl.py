@@ -1,4 +1,4 @@
-"""`hb repl`: a prompt at a process. What is asked of it is a message, and has a slot."""
+"""`hb repl`: talk to a process at a prompt. Each line is a message and has a slot."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _HELP = """Every line is a signed message with the action Eval: it has a slot, and what it changes stays changed.
-Enter sends it; where Lua is begun and not ended, it begins a new line, and an empty line sends it all the same.
-Alt-Enter begins a new line anywhere. Up and Down walk through what was sent before, Ctrl-R searches it.
+Enter sends the line. If its Lua is not complete, Enter begins a new line; an empty line sends it anyway.
+Alt-Enter always begins a new line. Up and Down show what was sent before, Ctrl-R searches it.
 Ctrl-C drops the line, or stops what runs. Ctrl-D ends.
 .load FILE  sends a file        .help  this        .exit  ends"""
 
@@ -33,11 +33,11 @@ Ctrl-C drops the line, or stops what runs. Ctrl-D ends.
 def repl(ctx: typer.Context, process: options.Process, as_key: options.AsKey = None) -> int:
     """Talk to a process: every line is a message, and has a slot.
 
-    A line is signed, sent and evaluated as `hb eval` does it. Lua that is not complete goes on on the next line.
-    Ctrl-C drops a line or stops what runs, Ctrl-D ends. What was typed is kept in the home.
+    A line is signed, sent and evaluated as by `hb eval`. Lua that is not complete continues on the next line. Ctrl-C
+    drops a line or stops what runs, Ctrl-D ends. What was typed is kept in the home.
 
-    Where standard input is no terminal, it is read line by line to its end, and what comes of it is printed; if one of
-    the outcomes is an error, the exit code is 15.
+    If standard input is not a terminal, it is read line by line to its end, and the answers are printed. If an outcome
+    is an error, the exit code is 15.
 
     \b
     Examples:
@@ -54,7 +54,7 @@ def repl(ctx: typer.Context, process: options.Process, as_key: options.AsKey = N
 
 
 class _Talk:
-    """What stays the same from line to line, and the bar of the line at hand."""
+    """What stays the same from line to line, and the progress bar of the current line."""
 
     def __init__(self, session: Session, process: str, key_name: str | None) -> None:
         self.session = session
@@ -68,7 +68,7 @@ class _Talk:
         self._bar.advance(slot, target)
 
     def say(self, code: bytes) -> evaluate.Evaluated:
-        """Has `code` evaluated, and shows what comes of it."""
+        """Have `code` evaluated, and show the answer."""
         self._bar = progress.Bar()
         with self._bar:
             evaluated = evaluate.evaluate(self.process, code, signer=self.signer)
@@ -85,7 +85,7 @@ def _read_to_the_end(talk: _Talk) -> int:
 
 
 def _pieces(limit_bytes: int) -> Iterator[bytes]:
-    """Standard input, a line at a time; as many lines as belong together, where Lua is begun and not ended."""
+    """Yield standard input line by line. Lines of Lua that belong together are one piece."""
     lines: list[str] = []
     piece, size, number = lua.Piece(), 0, 0
     stream = sys.stdin.buffer if sys.stdin is not None else None
@@ -105,7 +105,7 @@ def _pieces(limit_bytes: int) -> Iterator[bytes]:
 
 
 def _converse(talk: _Talk, name: str) -> int:
-    """Asks and answers until Ctrl-D: that is how it ends, and no error."""
+    """Ask and answer until Ctrl-D. That is how it ends: it is not an error."""
     from hb_cli.terminal import prompt
 
     assert talk.home.typed is not None
@@ -135,7 +135,7 @@ def _prompt_at_start(talk: _Talk) -> str | None:
 
 
 def _answer(talk: _Talk, line: str) -> Message | None:
-    """Answers one line, whatever comes of it, unless the home itself is at fault; gives the results, if there are."""
+    """Answer one line; return the results, if there are any. Only an error of the home itself ends the conversation."""
     from hb_cli import failure
 
     try:

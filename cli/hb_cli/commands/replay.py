@@ -1,4 +1,4 @@
-"""`hb replay`: the whole schedule of a process run against other code: what would have come out otherwise?"""
+"""`hb replay`: run the schedule of a process against other code, and show what would differ."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def replay(
     ],
     last: Annotated[str, typer.Option("--to", metavar="REF", help="The last slot.")] = "now",
     every: Annotated[
-        bool, typer.Option("--all", help="Go on after the first slot that differs, and name each one.")
+        bool, typer.Option("--all", help="Continue after the first slot that differs, and name each one.")
     ] = False,
 ) -> int:
-    """Run a process's whole schedule against other code.
+    """Run the schedule of a process against other code.
 
-    It names the first slot whose state or results come out otherwise, with what they were and what they would be. Gas
-    is no difference; its sums are told. Nothing is stored, and the process stays as it is. Where slots are not computed
-    yet, the old code runs too, each time: `hb compute` first spares that.
+    This names the first slot with another state or other results, and shows what they were and what they would be. Gas
+    does not count as a difference; its sums are shown. Nothing is stored, and the process does not change. If slots are
+    not computed yet, the old code runs too, each time; run `hb compute` first to avoid that.
 
     The exit code is 0 if no slot differs, and 1 if one does.
 

@@ -1,4 +1,4 @@
-"""`hb result`: what a process did with the message of one slot."""
+"""`hb result`: show what a process did with the message of one slot."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def result(
         str,
         typer.Argument(
             metavar="REF",
-            help="A slot: its number, `now`, `now~1`, or the ID of its message or its assignment.",
+            help="The slot: a number, `now`, `now~1`, or the ID of its message or assignment.",
         ),
     ] = "now",
 ) -> int:
     """Show the results of one slot.
 
-    That is what the program did with its message. A slot that is not computed yet is computed first. If the outcome is
-    an error, the exit code is 15.
+    They say what the program did with the slot's message. A slot that is not computed yet is computed first. If the
+    outcome is an error, the exit code is 15.
 
     \b
     Examples:

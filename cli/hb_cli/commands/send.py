@@ -1,4 +1,4 @@
-"""`hb send`: gives a process a message, or a batch of them, and prints the slots."""
+"""`hb send`: give a process a message, or a batch of messages, and print their slots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 _Wait = Annotated[bool, typer.Option("--wait", help="Compute the slot, and print its results too.")]
 _Batch = Annotated[
     str | None,
-    typer.Option("--batch", metavar="FILE|-", help="Take the messages from a file, as JSON, one a line."),
+    typer.Option("--batch", metavar="FILE|-", help="Take the messages from a file: JSON, one per line."),
 ]
 
 
@@ -43,10 +43,10 @@ def send(
     timestamp: options.Timestamp = None,
     block_height: options.BlockHeight = 0,
 ) -> int:
-    """Send a message to a process, and print its slot alone.
+    """Send a message to a process, and print its slot.
 
-    The slot is on disk when it is printed. With --wait the slot is computed, and its results are printed too; if they
-    are an error, the exit code is 15.
+    The message is on disk when its slot is printed. With --wait, the slot is computed and its results are printed too;
+    if the outcome is an error, the exit code is 15.
 
     \b
     Examples:
@@ -56,13 +56,13 @@ def send(
       hb send counter --batch messages.ndjson
 
     \b
-    A line of a batch (all keys are optional; a message with `commitments` is taken as it is signed):
+    A line of a batch (all keys are optional; a message with `commitments` is sent as it is):
       {"action": "Add", "parameters": [5], "data": "...", "tags": {"Subject": "Hello"}, "anchor": "..."}
     """
     session = context.session_of(ctx)
     if batch is not None and (action is not None or data is not None or tag or anchor is not None):
         raise arguments.misuse(
-            "--batch takes the messages from its file alone: no ACTION, --data, --tag or --anchor beside it"
+            "--batch takes all messages from its file: it goes with no ACTION, --data, --tag or --anchor"
         )
     bar = progress.Bar()
     home = context.existing_home(session, bar.advance)
@@ -112,12 +112,12 @@ def _print_slots(session: Session, sent: list[hb.Sent]) -> None:
 
 
 def _wait(session: Session, process: hb.Process, sent: list[hb.Sent], bar: progress.Bar) -> int:
-    """Computes what was sent and prints the results; returns the exit code that they call for."""
+    """Compute what was sent, and print the results. Return the exit code for them."""
     if not sent:
         return exits.DONE
     slots = [each.slot for each in sent]
     if not session.json and len(sent) == 1:
-        # Known before the compute begins, so that an interrupt leaves it on the screen.
+        # Printed before the compute begins, so that it is on the screen if that is interrupted.
         _print_slots(session, sent)
     try:
         with bar:

@@ -1,4 +1,4 @@
-"""`hb spawn`: makes a process from an image and a definition."""
+"""`hb spawn`: make a process from an image and a definition."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _Module = Annotated[
     str | None,
     typer.Argument(
         metavar="MODULE",
-        help="A .wasm file, a .wat file (compiled on the spot), or - for standard input.",
+        help="A .wasm file, a .wat file (compiled first), or - for standard input.",
         show_default=False,
     ),
 ]
@@ -42,28 +42,28 @@ _Devices = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help="An execution device; several make a stack. Default: wasm64@1.0.",
+        help="An execution device. Several make a stack. Default: what the module asks for.",
         show_default=False,
     ),
 ]
 _Definition = Annotated[
     str | None,
-    typer.Option("--definition", metavar="FILE.toml", help="A file that says all this; options go over it."),
+    typer.Option("--definition", metavar="FILE.toml", help="A file with these settings. Options override it."),
 ]
-_Gas = Annotated[int | None, typer.Option("--gas-limit", metavar="N", min=1, help="Gas that a message may use.")]
+_Gas = Annotated[int | None, typer.Option("--gas-limit", metavar="N", min=1, help="Maximum gas of one message.")]
 _Memory = Annotated[
     int | None,
-    typer.Option("--memory-limit", metavar="PAGES", min=1, help="64 KiB pages that the program may have."),
+    typer.Option("--memory-limit", metavar="PAGES", min=1, help="Maximum memory of the program, in pages of 64 KiB."),
 ]
 _Results = Annotated[
     int | None,
-    typer.Option("--result-limit", metavar="BYTES", min=1, help="Bytes that a slot's results may have."),
+    typer.Option("--result-limit", metavar="BYTES", min=1, help="Maximum bytes of the results of one slot."),
 ]
 
 
 @dataclass
 class _Request:
-    """What is asked for. An image is bytes, or the ID of a stored one; limits are by the names of `Limits`."""
+    """What is asked for. The image is its bytes, or the ID of a stored one. Limits have the names of `Limits`."""
 
     image: bytes | str | None = None
     name: str | None = None
@@ -92,7 +92,7 @@ def spawn(
     timestamp: options.Timestamp = None,
     block_height: options.BlockHeight = 0,
 ) -> None:
-    """Make a process, and print its ID alone.
+    """Make a process, and print its ID.
 
     \b
     Examples:
@@ -111,7 +111,7 @@ def spawn(
     session = context.session_of(ctx)
     if module is None and definition is None:
         raise arguments.misuse("give a MODULE, or a --definition that names an image")
-    # All that can be refused without a home is looked at before one is made.
+    # No home is made for what can be refused without one.
     table = {} if definition is None else _read_definition(definition)
     given_tags = arguments.tags(tag or [])
     home = context.writable_home(session)
@@ -176,7 +176,7 @@ def _read_definition(name: str) -> dict[str, Any]:
 
 
 def _from_table(table: dict[str, Any], directory: Path, settings: hb.Config, *, wants_image: bool) -> _Request:
-    """What a definition's TOML asks for; its image is a file beside it, or the ID of an image that is stored."""
+    """Return what the TOML of a definition asks for. Its image is a file beside it, or the ID of a stored image."""
     from hb.protocol import definition as definitions
 
     given = definitions.from_table(table)

@@ -1,4 +1,4 @@
-"""`hb state`: the state of a process at any slot."""
+"""`hb state`: show the state of a process at any slot."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ def state(
     process: options.Process,
     path: Annotated[
         str | None,
-        typer.Argument(metavar="PATH", help="A key, or keys joined by /: that value alone.", show_default=False),
+        typer.Argument(
+            metavar="PATH", help="A key, or keys joined by /. Only this value is shown.", show_default=False
+        ),
     ] = None,
     slot: options.Slot = "now",
 ) -> None:
     """Show the state of a process at any slot.
 
-    That is: its public keys, and the results of that slot.
+    The state has the public keys, and the results of that slot. A slot that is not computed yet is computed first.
 
-    A slot that is not computed yet is computed first. With PATH the value is printed alone: text as it is, all else
-    as JSON.
+    With PATH, only that value is printed: text as it is, anything else as JSON.
 
     \b
     Examples:
@@ -57,10 +58,10 @@ def state(
 
 
 def find(state: Message, path: str, view: hb.StateView) -> Value:
-    """The value at `path` in `state`: keys joined by `/`; the elements of a list are 1, 2, ...
+    """Return the value at `path` in `state`: keys joined by `/`. The elements of a list are 1, 2, ...
 
     Raises:
-        NotFound: there is none; says where the path ends, and what there is.
+        NotFound: there is none; the sentence says where the path ends, the hint what there is.
     """
     at: Value = {**state, "hashpath": view.hashpath}
     walked: list[str] = []
@@ -77,7 +78,7 @@ def find(state: Message, path: str, view: hb.StateView) -> Value:
 
 
 def enumerate_elements(values: list[Value]) -> list[tuple[str, Value]]:
-    """The elements of a list under the keys that AO gives them: 1, 2, ..."""
+    """Return the elements of a list with the keys that AO gives them: 1, 2, ..."""
     return [(str(position), value) for position, value in enumerate(values, 1)]
 
 

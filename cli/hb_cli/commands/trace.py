@@ -1,4 +1,4 @@
-"""`hb trace`: one slot executed again, with what happened inside."""
+"""`hb trace`: execute one slot again, and show what happens inside."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _Reference = Annotated[
     str,
-    typer.Argument(
-        metavar="REF", help="A slot: its number, `now`, `now~1`, or the ID of its message or its assignment."
-    ),
+    typer.Argument(metavar="REF", help="The slot: a number, `now`, `now~1`, or the ID of its message or assignment."),
 ]
 _HostCalls = Annotated[
     int,
@@ -25,7 +23,7 @@ _HostCalls = Annotated[
         metavar="N",
         min=0,
         max=1_000_000,
-        help="Show the first N host calls of each call; the rest is counted.",
+        help="Show the first N host calls of each call, and count the rest.",
     ),
 ]
 
@@ -38,12 +36,12 @@ def trace(
     reference: _Reference = "now",
     host_calls: _HostCalls = 20,
 ) -> int:
-    """Execute one slot again, and show what happened inside. Nothing is stored.
+    """Execute one slot again, and show what happens inside. Nothing is stored.
 
-    That is: which functions were called, with what; what they asked of their host; what was printed; gas by call; the
-    public keys, globals and pages of memory that changed; and where a trap was, function by function.
+    This shows the functions that are called, their arguments, their host calls, what they print, and the gas of each
+    call. It also shows the public keys, globals and pages of memory that change, and where a trap is.
 
-    What comes out is held against what is stored: if it differs, that is damage, and the exit code is 14.
+    The outcome is compared with what is stored. If it differs, that is damage, and the exit code is 14.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`hb verify`: whether what is stored, or in a file, is what it must be, and mending what can be made again."""
+"""`hb verify`: check stored data and files for damage, and repair what can be computed again."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def verify(
     ctx: typer.Context,
     process: options.ProcessesOrFiles = None,
-    all_processes: Annotated[bool, typer.Option("--all", help="All processes of the home, and its names.")] = False,
-    replay: Annotated[
-        bool, typer.Option("--replay", help="Run every message again, from the definition on, and compare.")
+    all_processes: Annotated[
+        bool, typer.Option("--all", help="Check all processes of the home, and its names.")
     ] = False,
+    replay: Annotated[bool, typer.Option("--replay", help="Run every message again, and compare.")] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Make again what follows from an intact schedule; see below.")
+        bool, typer.Option("--repair", help="Compute again what follows from an intact schedule; see below.")
     ] = False,
 ) -> int:
-    """Check that what is stored is what it must be.
+    """Check stored data for damage.
 
-    All that can be derived is derived again: IDs, signatures, slots, chains, hashpaths, records, memory. It only reads.
+    IDs, signatures, slots, chains, hashpaths, records and memory are derived again and compared. Nothing is changed.
 
-    Each finding says which process and slot it is about, what is not as it must be, what was expected
-    and what is there; then the exit code is 14.
+    Each finding names the process, the slot and what is damaged, and says what was expected and what was found. With
+    findings, the exit code is 14.
 
-    With --all, the slots that a fork shares are checked where they are: with the process that has them.
+    With --all, the slots that a fork shares are checked once, with the process that owns them.
 
-    --replay needs no trust in what was computed: it names the first slot whose results, state or memory come out
-    otherwise.
+    --replay also checks what was computed: it runs every message again, and names the first slot whose results, state
+    or memory differ.
 
-    FILE is a history or a witness that `hb export` wrote, and needs no home. What has a slash, or ends in .history or
-    .witness, is a FILE, and so is the name of one; all else is a PROCESS. A witness is run again, and who attests it is
-    told.
+    FILE is a history or a witness that `hb export` wrote; it needs no home. An argument is a FILE if it has a slash,
+    ends in .history or .witness, or is the path of such a file. Otherwise it is a PROCESS. A witness is run again, and
+    the addresses that attest it are shown.
 
-    --repair deletes what is damaged of the slot records, memory images, index entries and names, and computes it
-    again. It says what it did, and checks once more. Schedules are never altered: where one is damaged, or a
-    definition or an image, nothing is mended. A store that is damaged in its log is brought to where it can be opened:
-    every whole record of the log is kept, and the damaged file is set aside in the home.
+    --repair deletes damaged slot records, memory images, index entries and names, and computes them again. It prints
+    what it did, and checks again. Schedules are never changed: if a schedule, a definition or an image is damaged,
+    nothing is repaired. If the log of the store is damaged, the store is brought to where it can be opened: every whole
+    record of the log is kept, and the damaged file is set aside in the home.
 
     \b
     Examples:
@@ -134,7 +134,7 @@ class _Check:
         except NotFound as error:
             if not Path(target).is_file():
                 raise
-            raise Refused(f"{error.message}, and the file {target} is no history and no witness") from error
+            raise Refused(f"{error.message}, and the file {target} is not a history or a witness") from error
 
     def _file(self, path: Path) -> None:
         home = self._home_if_any()
@@ -185,7 +185,7 @@ class _Check:
         self._tell_done(None, self.home.repair_store())
 
     def mend(self, targets: Iterable[str], *, names: bool) -> bool:
-        """Mends what can be mended, and says what was done, or why nothing was; whether anything was done."""
+        """Repair what can be repaired. Print what was done, or why nothing was; return whether anything was done."""
         mended = False
         for target in targets:
             try:
@@ -203,7 +203,7 @@ class _Check:
         return mended
 
     def sum_up(self, processes: int) -> None:
-        """Prints the last line."""
+        """Print the last line."""
         if self.session.for_person:
             found = f"{self.found} findings" if self.found != 1 else "1 finding"
             how = ", replayed" if self.replay else ""

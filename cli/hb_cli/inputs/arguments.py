@@ -1,6 +1,9 @@
-"""What words on a command line mean: PROCESS, parameters, tags, JSON, files.
+"""What words on a command line mean: parameters, tags, JSON, files.
 
-Turns text into values of the protocol and refuses what it cannot read. Must never write, and never open a home.
+This turns text into values of the protocol, and refuses what it cannot read.
+
+Invariants:
+    Nothing is written here, and no home is opened.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from hb.errors import Refused
 if TYPE_CHECKING:
     from hb.protocol.message import Message, Value
 
-# No argument of a program can hold a NUL, so that it marks what only looks like an option.
+# Marks what only looks like an option. No argument of a program can contain a NUL.
 _MARK = "\0"
 _NOT_AN_OPTION = re.compile(r"-(?:\d[\d.eE+-]*|[A-Za-z0-9_-]{42})\Z")
 _FILE_WORDS = ("FILE", "MODULE", "DIR")
@@ -28,20 +31,20 @@ _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 
 
 class Command(TyperCommand):
-    """A command to which `-5` and an ID that begins with `-` are arguments, not options."""
+    """A command that takes `-5`, and IDs that begin with `-`, as arguments and not as options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As click's, but negative numbers and IDs are taken as they are."""
+        """Do what Typer does, except that negative numbers and IDs are arguments."""
         rest = super().parse_args(ctx, self._mark(args))
         ctx.params = {name: _unmarked(value) for name, value in ctx.params.items()}
         for param in self.params:
-            # A file's name may be any bytes; all else is text that goes into messages and keys.
+            # A file's name may be any bytes. Everything else is text that goes into messages and keys.
             if not any(word in (param.metavar or "") for word in _FILE_WORDS):
                 _check_text(ctx.params.get(param.name), param.metavar or "an argument")
         return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """As Typer's, but without its braces around what is required."""
+        """Return what Typer does, without its braces around what is required."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     def _mark(self, args: list[str]) -> list[str]:
@@ -63,7 +66,7 @@ def _check_text(value: object, what: str) -> None:
 
 
 def misuse(message: str) -> Exception:
-    """The exception to raise for a command line that makes no sense: exit code 2."""
+    """Return the exception to raise for a command line that makes no sense: exit code 2."""
     import typer
 
     error: Exception = typer.BadParameter.__mro__[1](message)
@@ -79,7 +82,7 @@ def _unmarked(value: object) -> object:
 
 
 def parameter(text: str) -> Value:
-    """A PARAMETER: a JSON number or a JSON string is what it says, everything else is text."""
+    """Return the value of a PARAMETER: a JSON number or string is read as JSON, anything else is text."""
     from hb.protocol import message
 
     if re.fullmatch(_NUMBER, text):
@@ -93,10 +96,10 @@ def parameter(text: str) -> Value:
 
 
 def tags(words: list[str]) -> Message:
-    """The tags that `K=V` words give; values are text.
+    """Return the tags that `K=V` words give. Their values are text.
 
     Raises:
-        Refused: a word without `=`, without a key, or with a key given before.
+        Refused: a word has no `=` or no key, or a key is given twice.
     """
     from hb.protocol import casing
 
@@ -113,10 +116,10 @@ def tags(words: list[str]) -> Message:
 
 
 def address_prefix(word: str) -> str:
-    """`word` as an address, or as the beginning of one.
+    """Return `word` if it is an address, or the first 4 or more characters of one.
 
     Raises:
-        Refused: no address begins so.
+        Refused: it is not.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]{4,43}", word):
         raise Refused(f"a sender is a key of this home, an address, or its first 4 characters or more, got {word!r}")
@@ -124,7 +127,7 @@ def address_prefix(word: str) -> str:
 
 
 def text_or_file(word: str, *, limit_bytes: int, what: str) -> bytes:
-    """The bytes that `word` gives: TEXT itself, `@FILE` for a file's content, `-` for standard input."""
+    """Return the bytes that `word` stands for: TEXT is itself, `@FILE` is the file's content, `-` is standard input."""
     if word == "-":
         return read(word, limit_bytes=limit_bytes, what=what)
     if word.startswith("@"):
@@ -133,10 +136,10 @@ def text_or_file(word: str, *, limit_bytes: int, what: str) -> bytes:
 
 
 def encoded(word: str, what: str) -> bytes:
-    """`word` as UTF-8.
+    """Return `word` as UTF-8.
 
     Raises:
-        Refused: `word` came in as bytes that are not UTF-8.
+        Refused: the bytes on the command line are not UTF-8.
     """
     try:
         return word.encode()
@@ -145,7 +148,7 @@ def encoded(word: str, what: str) -> bytes:
 
 
 def binary(data: bytes) -> str | bytes:
-    """`data` as a value: text where it is UTF-8, else the bytes."""
+    """Return `data` as a value: text if it is UTF-8, else the bytes."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -153,10 +156,10 @@ def binary(data: bytes) -> str | bytes:
 
 
 def read(name: str, *, limit_bytes: int, what: str) -> bytes:
-    """The content of the file `name`, or of standard input for `-`, of at most `limit_bytes`.
+    """Return the content of the file `name`, or of standard input if that is `-`. `what` names it in errors.
 
     Raises:
-        Refused: it cannot be read, or is larger. `what` names it in the sentence.
+        Refused: it cannot be read, or is larger than `limit_bytes`.
     """
     try:
         if name == "-":
@@ -177,10 +180,10 @@ def read(name: str, *, limit_bytes: int, what: str) -> bytes:
 
 
 def read_module(name: str, *, limit_bytes: int) -> bytes:
-    """The wasm module in the file `name` (`-`: standard input); a `.wat` file is compiled on the spot.
+    """Return the wasm module in the file `name`, or in standard input if that is `-`. A `.wat` file is compiled.
 
     Raises:
-        Refused: it cannot be read, or is no WebAssembly text.
+        Refused: it cannot be read, or is not WebAssembly text.
     """
     content = read(name, limit_bytes=limit_bytes, what="the module")
     if not name.endswith(".wat"):
@@ -189,7 +192,7 @@ def read_module(name: str, *, limit_bytes: int) -> bytes:
 
 
 def text(data: bytes, what: str) -> str:
-    """`data` as text.
+    """Return `data` as text. `what` names it in errors.
 
     Raises:
         Refused: it is not UTF-8.
@@ -201,10 +204,10 @@ def text(data: bytes, what: str) -> str:
 
 
 def json_message(data: bytes, what: str) -> Message:
-    """The message that the JSON text `data` gives.
+    """Return the message in the JSON text `data`. `what` names it in errors.
 
     Raises:
-        Refused: not JSON, or not an object. `what` names it in the sentence.
+        Refused: it is not JSON, or not an object.
     """
     from hb.protocol import message
 
@@ -215,8 +218,8 @@ def json_message(data: bytes, what: str) -> Message:
 
 
 def is_file(argument: str) -> bool:
-    """Whether an argument that can be a process or a file of hb means a file.
+    """Whether an argument that can be a process or a file is a file.
 
-    It does if it has a slash, or ends as such files do, or is the path of one.
+    It is if it has a slash, or ends in .history or .witness, or if a history or a witness has that path.
     """
     return "/" in argument or argument.endswith(_SUFFIXES) or hb.is_history_file(argument)

@@ -1,6 +1,8 @@
 """What a shell offers when Tab is pressed: commands, options, and the names in the home.
 
-A completion never fails aloud: where nothing can be known, nothing is offered. Must never create or change a home.
+Invariants:
+    A completion never fails aloud: if nothing can be read, nothing is offered.
+    No home is made or changed.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ if TYPE_CHECKING:
 COMPLETE_VARIABLE = "_HB_COMPLETE"
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 _WAIT_S = 0.5
+"""How long Tab waits for others who use the home, in seconds."""
 
 
 def answer(command: Any, session: Session) -> int:
-    """Prints the candidates that a shell's completion script asks for in the environment; returns the exit code."""
+    """Print the candidates that a shell's completion script asks for in the environment. Return the exit code."""
     from typer._completion_classes import completion_init
     from typer.completion import shell_complete
 
@@ -28,29 +31,26 @@ def answer(command: Any, session: Session) -> int:
 
 
 def script(shell: str) -> str:
-    """The script that makes `shell` (one of SHELLS) complete `hb`."""
+    """Return the script that makes `shell` (one of SHELLS) complete `hb`."""
     from typer._completion_shared import get_completion_script
 
     return get_completion_script(prog_name="hb", complete_var=COMPLETE_VARIABLE, shell=shell)
 
 
 def processes(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names and process IDs of the home that begin with `incomplete`."""
+    """Return the names and process IDs of the home that begin with `incomplete`."""
     from hb_cli import context
 
     try:
         session = context.session_of(ctx)
         session.lock_timeout_s = _WAIT_S
-        found = context.existing_home(session).process_views()
-        names = [name for process in found for name in process.names]
-        candidates = names + [process.process for process in found]
+        return context.existing_home(session).beginning_with(incomplete)
     except Exception:  # a Tab must never answer with a traceback
         return []
-    return [name for name in candidates if name.startswith(incomplete)]
 
 
 def keys(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of the home's keys that begin with `incomplete`."""
+    """Return the names of the home's keys that begin with `incomplete`."""
     from hb_cli import context
 
     try:

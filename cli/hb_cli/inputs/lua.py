@@ -1,7 +1,9 @@
-"""Whether a piece of Lua is open: whether its author must be about to write more of it.
+"""Tell whether a piece of Lua is open: begun and not ended, so that more must follow.
 
-It counts what opens and closes, and is no parser: what is wrong but not open is for the program to refuse. Must never
-run anything.
+This counts what opens and what closes. It is not a parser: the program refuses Lua that is wrong.
+
+Invariants:
+    Nothing runs here.
 
 Source: Lua 5.3 manual, section 3.
 """
@@ -23,7 +25,7 @@ _WANTS_MORE = frozenset({"=", ",", "..", "and", "or", "not", "+", "-", "*", "/",
 
 
 class Piece:
-    """Lua that is read line by line; lines end with LF."""
+    """Lua that is read line by line. Lines end with LF."""
 
     def __init__(self) -> None:
         self._depth = 0
@@ -33,11 +35,11 @@ class Piece:
 
     @property
     def is_open(self) -> bool:
-        """Whether a block, a bracket, a long text or an expression is begun and not ended."""
+        """Whether a block, bracket, long text or expression is begun and not ended."""
         return self._depth > 0 or self._long is not None or self._last in _WANTS_MORE
 
     def add(self, lines: str) -> None:
-        """Reads on."""
+        """Read more lines."""
         position = 0
         while position < len(lines):
             if self._long is not None:
@@ -61,7 +63,7 @@ class Piece:
         return end + len(closer)
 
     def _count(self, token: str) -> None:
-        # A loop's `do` is part of what its `for` or `while` began.
+        # The `do` of a loop belongs to its `for` or `while`.
         if token in _OPENS or token in _LOOPS or (token == "do" and not self._loops):  # noqa: S105  no password
             self._depth += 1
         elif token in _CLOSES:
@@ -74,7 +76,7 @@ class Piece:
 
 
 def is_open(text: str) -> bool:
-    """Whether more of `text` must be coming."""
+    """Whether `text` is open."""
     piece = Piece()
     piece.add(text)
     return piece.is_open

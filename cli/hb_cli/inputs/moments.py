@@ -1,6 +1,7 @@
 """What words on a command line mean as a time: a date, a date and time, or how long ago.
 
-Must never tell the time by itself.
+Invariants:
+    The time of now comes from the caller.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def since(word: str, now_ms: int) -> int:
-    """The time that `word` means, in milliseconds since 1970: as ISO 8601, or as a time before `now_ms` (`10m`, `3d`).
+    """Return the time that `word` means, in milliseconds since 1970.
 
-    A time without a zone is the local one, and a date is when it begins.
+    `word` is a date or a date and time as in ISO 8601, or a time before `now_ms`, as `10m` or `3d`. A time without a
+    zone is local. A date means its first moment.
 
     Raises:
         Refused: it is none of these.

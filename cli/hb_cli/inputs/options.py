@@ -1,6 +1,7 @@
-"""The arguments and options that several commands share, each with its help and its completion, said once.
+"""The arguments and options that several commands share, each with its help and its completion.
 
-Must hold declarations only.
+Invariants:
+    Declarations only.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Process = Annotated[
     str,
     typer.Argument(
         metavar="PROCESS",
-        help="A name, a process ID, or its first characters (4 or more).",
+        help="A name, a process ID, or the first 4 or more characters of an ID.",
         autocompletion=completion.processes,
         show_default=False,
     ),
@@ -24,7 +25,7 @@ Processes = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PROCESS...",
-        help="Names, process IDs, or their first characters (4 or more).",
+        help="Names, process IDs, or the first 4 or more characters of IDs.",
         autocompletion=completion.processes,
         show_default=False,
     ),
@@ -33,7 +34,7 @@ ProcessesOrFiles = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PROCESS|FILE...",
-        help="Names, process IDs, or their first characters (4 or more); or files that `hb export` wrote.",
+        help="Processes (names, IDs, or the first 4 or more characters of IDs), or files that `hb export` wrote.",
         autocompletion=completion.processes,
         show_default=False,
     ),
@@ -43,46 +44,49 @@ Slot = Annotated[
     typer.Option(
         "--slot",
         metavar="REF",
-        help="A slot: its number, `now`, `now~1`, or the ID of its message or its assignment.",
+        help="The slot: a number, `now`, `now~1`, or the ID of its message or assignment.",
     ),
 ]
-Action = Annotated[str | None, typer.Argument(metavar="ACTION", help="What to do.", show_default=False)]
+Action = Annotated[str | None, typer.Argument(metavar="ACTION", help="The action of the message.", show_default=False)]
 Parameters = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PARAMETER...",
-        help="With what: JSON numbers and strings are what they say; all else is text.",
+        help="Parameters of the action. A JSON number or string is taken as JSON, anything else as text.",
         show_default=False,
     ),
 ]
-Data = Annotated[str | None, typer.Option("--data", metavar="TEXT|@FILE|-", help="The message's data.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data", metavar="TEXT|@FILE|-", help="The data of the message: TEXT, a file's content, or standard input."
+    ),
+]
 AsKey = Annotated[
     str | None,
     typer.Option(
         "--as",
         metavar="KEY",
-        help="The key that signs. Default: the one called `default`.",
+        help="The key that signs. Default: the sender in the settings.",
         autocompletion=completion.keys,
         show_default=False,
     ),
 ]
 Tags = Annotated[
     list[str] | None,
-    typer.Option("--tag", metavar="K=V", help="A tag of the message; may be repeated.", show_default=False),
+    typer.Option("--tag", metavar="K=V", help="A tag of the message. May be repeated.", show_default=False),
 ]
 Anchor = Annotated[
     str | None,
-    typer.Option("--anchor", metavar="TEXT", help="The anchor, in place of a random one."),
+    typer.Option("--anchor", metavar="TEXT", help="The anchor. Default: a random one."),
 ]
 Timestamp = Annotated[
     int | None,
-    typer.Option(
-        "--timestamp", metavar="MS", min=0, help="What the assignment says the time is, in place of the clock."
-    ),
+    typer.Option("--timestamp", metavar="MS", min=0, help="The time of the assignment. Default: the clock's."),
 ]
 BlockHeight = Annotated[
     int,
-    typer.Option("--block-height", metavar="N", min=0, help="What the assignment says the block height is."),
+    typer.Option("--block-height", metavar="N", min=0, help="The block height of the assignment."),
 ]
 File = Annotated[
     str,

@@ -1,7 +1,11 @@
-"""Data on stdout, talk on stderr: bytes, JSON, colour, and readers that go away.
+"""Write results to stdout and messages for people to stderr.
 
-All that hb prints passes here (Rich views get their console here), so that nothing a stranger wrote reaches a
-terminal as a control sequence. Must never read a home, and never decide what a command says.
+Everything that hb prints passes here; Rich views get their console here. So nothing that a stranger wrote reaches a
+terminal as a control sequence.
+
+Invariants:
+    No home is read here.
+    Nothing here decides what a command prints.
 """
 
 from __future__ import annotations
@@ -19,26 +23,26 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-# Joiners that scripts and emoji are made of; every other invisible character is shown as its escape.
+# Invisible characters that scripts and emoji need. All others are shown as escapes.
 _HARMLESS = frozenset("\u200c\u200d")
-# As JSON and TOML write them, so that their text stays what it is.
+# The escapes of JSON and TOML, so that such text keeps its meaning.
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
-# What a program may do to the look of its own text: colours, bold, faint, italic, underline. Not: move, erase, hide.
+# How a program may style its own text: colours, bold, faint, italic, underline. It may not move, erase or hide.
 _COLOUR = r"(?:0?[0-4]?|2[2-4]|3[0-79]|9[0-7]|38;5;\d{1,3}|38;2;\d{1,3};\d{1,3};\d{1,3})"
-# Texts, not patterns: few commands need them, and compiling takes a millisecond.
+# Texts and not compiled patterns: compiling takes a millisecond, and few commands need them.
 _COLOURS = rf"(\x1b\[{_COLOUR}(?:;{_COLOUR})*m)"
 _SETS_LOOK = r"\x1b\[[0-9;]*m"
 _BLOCK_LINES = 1000
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person looks at `stream`."""
+    """Whether `stream` is a terminal."""
     return stream is not None and stream.isatty()
 
 
 def has_colour(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
-    """Whether `stream` gets colour: NO_COLOR, FORCE_COLOR and isatty decide, in that order."""
+    """Whether `stream` gets colour. NO_COLOR, FORCE_COLOR and isatty decide, in that order."""
     if environ.get("NO_COLOR"):
         return False
     if environ.get("FORCE_COLOR"):
@@ -47,7 +51,7 @@ def has_colour(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """`text` with every character that is not plainly visible written as an escape, except those in `keep`."""
+    """Return `text` with every character that is not visible written as an escape, except those in `keep`."""
     if text.isprintable():
         return text
     return "".join(
@@ -62,15 +66,15 @@ def _escape(character: str) -> str:
         return _SHORT_ESCAPES[character]
     if code < 0x10000:
         return f"\\u{code:04x}"
-    # Two halves, as JSON has it.
+    # Two halves, as in JSON.
     return f"\\u{0xD800 + ((code - 0x10000) >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
 def write(data: bytes) -> None:
-    """Writes `data` to stdout as it is, and flushes.
+    """Write `data` to stdout as it is, and flush.
 
     Raises:
-        BrokenPipeError: the reader went away.
+        BrokenPipeError: the reader is gone.
         HbError: stdout is closed or full.
     """
     stream = sys.stdout
@@ -87,7 +91,7 @@ def write(data: bytes) -> None:
 
 
 def abandon_stdout() -> None:
-    """Points stdout at nothing, so that the interpreter's last flush does not fail once more on what was not taken."""
+    """Point stdout at nothing, so that the interpreter's last flush does not fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
@@ -99,26 +103,26 @@ def _unwritable(error: OSError) -> HbError:
 
 
 def line(text: str) -> None:
-    """Writes one line to stdout: raw into a pipe, its control characters escaped (but LF and TAB) on a terminal."""
+    """Write one line to stdout. On a terminal, control characters except LF and TAB are escaped."""
     if is_terminal(sys.stdout):
         text = printable(text, keep="\n\t")
     write(text.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def plain(text: str, *, keep: str = "") -> str:
-    """`text` as `printable` has it, without what only sets colours."""
+    """Return `text` as `printable` does, without the sequences that only set colours."""
     return printable(re.sub(_SETS_LOOK, "", text), keep=keep)
 
 
 def coloured(text: str, *, keep: str = "") -> str:
-    """`text` as `plain` has it, but with its colours, which end where it does."""
+    """Return `text` as `plain` does, but with its colours, which end where it ends."""
     pieces = re.split(_COLOURS, text)
     shown = "".join(piece if place % 2 else plain(piece, keep=keep) for place, piece in enumerate(pieces))
     return shown + "\x1b[0m" if len(pieces) > 1 else shown
 
 
 def program_text(text: str, environ: Mapping[str, str]) -> None:
-    """Writes what a program said to stdout, as lines: raw into a pipe; on a terminal only its colours pass."""
+    """Write a program's text to stdout, as lines. On a terminal, of its control sequences only colours pass."""
     if not is_terminal(sys.stdout):
         shown = text
     elif has_colour(sys.stdout, environ):
@@ -129,9 +133,9 @@ def program_text(text: str, environ: Mapping[str, str]) -> None:
 
 
 def json_line(value: object) -> None:
-    """Writes `value` (a message, or a list or scalar of one) to stdout as canonical JSON on one line.
+    """Write `value` (a message, or anything that one can hold) to stdout as canonical JSON on one line.
 
-    On a terminal, characters that would steer it are written as JSON escapes: the value is the same.
+    On a terminal, control characters are written as JSON escapes. The value is the same.
     """
     from hb.protocol import message
 
@@ -142,7 +146,7 @@ def json_line(value: object) -> None:
 
 
 def json_lines(values: Iterable[object]) -> None:
-    """Writes each of `values`, all of them at hand, as `json_line` does: many lines at a time."""
+    """Write each of `values` as `json_line` does, many lines at a time. For values that need not be waited for."""
     from hb.protocol import message
 
     lines = (message.dumps(value).decode() for value in values)  # type: ignore[arg-type]
@@ -152,12 +156,12 @@ def json_lines(values: Iterable[object]) -> None:
 
 
 def note(text: str) -> None:
-    """Says `text` on stderr, one line, for a person. A stderr that cannot be written is nobody's failure."""
+    """Print `text` on stderr, as one line for a person. If stderr cannot be written, nothing happens."""
     say(printable(f"hb: {text}"))
 
 
 def say(text: str) -> None:
-    """Writes `text` and a line end to stderr as it is."""
+    """Write `text` and a line end to stderr as it is."""
     stream = sys.stderr
     if stream is None:
         return
@@ -169,7 +173,7 @@ def say(text: str) -> None:
 
 
 def console(stream: TextIO, environ: Mapping[str, str] | None = None) -> Console:
-    """A Rich console on `stream` that takes text as it is: no markup, no emoji names, no highlighting."""
+    """Return a Rich console on `stream` that takes text as it is: no markup, no emoji names, no highlighting."""
     from rich.console import Console
 
     environ = os.environ if environ is None else environ
@@ -187,17 +191,17 @@ def console(stream: TextIO, environ: Mapping[str, str] | None = None) -> Console
 
 
 def screen_width() -> int:
-    """The width of the terminal that stdout is, in columns."""
+    """Return the width of the terminal on stdout, in columns."""
     return console(sys.stdout).width
 
 
 def show(view: RenderableType) -> None:
-    """Prints a Rich view on stdout, which is a terminal."""
+    """Print a Rich view on stdout, which is a terminal."""
     show_each([view])
 
 
 def show_each(views: Iterable[RenderableType]) -> None:
-    """Prints Rich views on stdout, which is a terminal, one after the other as they come.
+    """Print Rich views on stdout, which is a terminal, one after the other as they come.
 
     Raises:
         HbError: the terminal is gone.

@@ -1,6 +1,8 @@
-"""A progress bar on stderr, where stderr is a terminal: slots done, slots a second, time left.
+"""A progress bar on stderr, if that is a terminal: slots done, slots per second, time left.
 
-Must never write to stdout, and never load Rich for work that is done at once.
+Invariants:
+    Nothing is written to stdout.
+    Rich is not loaded for work that is done at once.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ _REDRAW_S = 0.1
 
 
 class Bar:
-    """Hears of each slot that is computed, and shows a bar when that takes longer than half a second."""
+    """A bar that appears when work takes longer than half a second. Call `advance` after each slot."""
 
     def __init__(self) -> None:
         self._is_wanted = output.is_terminal(sys.stderr)
@@ -40,7 +42,7 @@ class Bar:
             self._shown = None
 
     def advance(self, slot: int, target: int) -> None:
-        """`slot` is computed, on the way to `target`."""
+        """Show that `slot` is done. The work ends at `target`."""
         if not self._is_wanted:
             return
         now = monotonic()

@@ -1,6 +1,8 @@
-"""The prompt of `hb repl` on a terminal: a line editor with a history and several lines.
+"""The prompt of `hb repl` on a terminal: a line editor for several lines, with a history.
 
-The only module that loads prompt_toolkit, which takes a fifth of a second. Must never send anything.
+Invariants:
+    Only this module loads prompt_toolkit, which takes a fifth of a second.
+    Nothing is sent here.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ _INDENT = "  "
 
 
 class Prompt:
-    """Asks for one message after the other; what was typed is kept in the file `typed`, for its owner alone."""
+    """Asks for one message after the other. Keeps what was typed in the file `typed`, which only its owner can read."""
 
     def __init__(self, typed: Path) -> None:
         self._session: PromptSession[str] = PromptSession(
@@ -38,11 +40,11 @@ class Prompt:
         )
 
     def line(self, prompt: str) -> str:
-        """What the user types at `prompt`, of one line or several; the prompt may have colours.
+        """Return what the user types at `prompt`: one line or several. The prompt may have colours.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C: the user drops it.
-            EOFError: Ctrl-D at an empty prompt: the user is done.
+            KeyboardInterrupt: the user pressed Ctrl-C to drop it.
+            EOFError: the user pressed Ctrl-D at an empty prompt to end.
         """
         return self._session.prompt(ANSI(prompt))
 
@@ -68,13 +70,13 @@ def _keys() -> KeyBindings:
 
 
 def _indent(line: str) -> str:
-    """The spaces that the line after `line` begins with: as many as it, and more where it opens something."""
+    """Return the spaces to begin the next line with: those of `line`, and two more if it opens something."""
     spaces = line[: len(line) - len(line.lstrip())]
     return spaces + (_INDENT if lua.is_open(line) else "")
 
 
 def _history(typed: Path) -> History:
-    """The history in a file that is its owner's alone; one of this session where there can be no such file."""
+    """Return the history in a file that only its owner can read, or one in memory if there can be no such file."""
     try:
         descriptor = os.open(typed, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError:

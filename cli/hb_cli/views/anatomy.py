@@ -1,6 +1,8 @@
-"""What a module is made of, as a person sees it: the view of `hb module inspect`.
+"""What a person sees of `hb module inspect`: the verdict on a module, and what the module is made of.
 
-All text of the module goes through `output.printable`. Must never print, and never look at bytes.
+Invariants:
+    All text of the module goes through `output.printable`.
+    Nothing is printed here, and no bytes of a module are read.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ _ABIS = {"ao": "AO: handle and malloc are exported", "function": "functions: a m
 
 
 def view(name: str, length: int, info: hb.ModuleInfo | None, verdict: hb.Verdict) -> RenderableType:
-    """The panel of a module called `name`, of `length` bytes: the verdict first, then what it is made of, if known."""
+    """Return the panel of a module called `name`, of `length` bytes: the verdict, then what it is made of, if known."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style=_KEY, no_wrap=True)
     grid.add_column(overflow="fold")
@@ -45,7 +47,7 @@ def view(name: str, length: int, info: hb.ModuleInfo | None, verdict: hb.Verdict
 
 
 def size(count: int) -> str:
-    """A number of bytes in the unit that suits it; exact where that is as short."""
+    """Return a number of bytes in the unit that suits it."""
     for unit, least in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if count >= least:
             return f"{count / least:.1f}".removesuffix(".0") + f" {unit}"
@@ -96,7 +98,7 @@ def _pages(count: int) -> str:
 
 
 def _imports(info: hb.ModuleInfo) -> list[Text]:
-    """The imports by the module that they name; where there are few, with their types."""
+    """Return the imports by the module that they name; with their types if there are few."""
     with_types = len(info.imports) <= _MOST_TYPED_IMPORTS
     groups: dict[str, list[str]] = {}
     for wanted in info.imports:
@@ -110,7 +112,7 @@ def _imports(info: hb.ModuleInfo) -> list[Text]:
 
 
 def _functions(info: hb.ModuleInfo) -> Text:
-    """The exported functions: those of an AO module are its runtime's, and named only, but for `handle`."""
+    """Return the exported functions. Of an AO module, which exports its runtime, only `handle` has its type."""
     if not info.functions:
         return Text("none", _DIM)
     if info.abi == "ao":

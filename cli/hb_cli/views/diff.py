@@ -1,6 +1,8 @@
-"""What a person sees of `hb diff`: in what two states differ. Rich is loaded with this module and not before.
+"""What a person sees of `hb diff`: how two states differ. Rich is loaded with this module.
 
-All text of strangers goes through `output.printable`. Must never print, and never compare states.
+Invariants:
+    All text of strangers goes through `output.printable`.
+    Nothing is printed here, and no states are compared.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ _LEAST_TEXT = 4
 
 
 def panel(found: hb.Difference, name: str, *, is_short: bool) -> RenderableType:
-    """In what two states differ, or, if `is_short`, in how much."""
+    """Return how two states differ, or, if `is_short`, only how much."""
     before, after = found.before.slot, found.after.slot
     title = Text.assemble(
         (printable(name), "bold magenta"), " from slot ", (str(before), _NUMBER), " to slot ", (str(after), _NUMBER)
@@ -105,7 +107,7 @@ def _has_lines(value: Value) -> bool:
 
 
 def _lines(before: str, after: str) -> Iterator[Text]:
-    """Text that has several lines, line by line; where it is the same, no more than what is around."""
+    """Return how two texts of several lines differ, line by line, with one line of context."""
     lines = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1)
     compared = [line for line in list(lines)[2:] if not line.startswith("@@")]
     for line in compared[:_MOST_LINES]:
@@ -160,7 +162,7 @@ def _hex(content: bytes, size: int) -> str:
 
 
 def _texts(each: hb.MemoryRange) -> list[str | tuple[str, str]]:
-    """Both contents as text, where at least one is mostly that."""
+    """Return both contents as text, if at least one is mostly text."""
     texts = ["".join(chr(byte) if 32 <= byte < 127 else "·" for byte in side) for side in (each.before, each.after)]
     if not any(len(text) >= _LEAST_TEXT and text.count("·") <= len(text) // 4 for text in texts):
         return []

@@ -1,6 +1,8 @@
-"""The JSON form of what the node shows: the field names that scripts rely on. They do not change their meaning.
+"""The JSON form of what commands show: the field names that scripts rely on.
 
-Must never load Rich.
+Invariants:
+    A field never changes its meaning.
+    Rich is not loaded.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def sent_fields(sent: hb.Sent) -> Message:
-    """A message that has a slot. `fresh` is false if the schedule had it before."""
+    """Return a message that has a slot. `fresh` is false if the schedule had it before."""
     return {
         "process": sent.process.id,
         "slot": sent.slot,
@@ -25,7 +27,7 @@ def sent_fields(sent: hb.Sent) -> Message:
 
 
 def finding_fields(finding: hb.Finding) -> Message:
-    """Something that is not what it must be."""
+    """Return something that is not what it must be."""
     return {
         "process": finding.process,
         "slot": finding.slot,
@@ -36,7 +38,7 @@ def finding_fields(finding: hb.Finding) -> Message:
 
 
 def made_fields(made: hb.Scheduled, name: str | None, origin: Origin | None = None) -> Message:
-    """A process that was made: by its first slot, and the name that it was given."""
+    """Return a process that was made: its first slot, and the name that it was given."""
     fields: Message = {
         "process": made.process,
         "slot": made.slot,
@@ -48,14 +50,14 @@ def made_fields(made: hb.Scheduled, name: str | None, origin: Origin | None = No
 
 
 def origin_fields(origin: Origin | None) -> Message:
-    """Where a fork left another process; nothing of what is none."""
+    """Return where a fork left another process. A process that is not a fork has no such fields."""
     return {} if origin is None else {"fork-of": origin.process, "fork-slot": origin.slot}
 
 
 def slot_fields(view: hb.SlotView) -> Message:
-    """One slot of a history. `timestamp` is milliseconds since 1970; what is not computed yet is null.
+    """Return one slot of a history. `timestamp` is milliseconds since 1970. What is not computed yet is null.
 
-    The slot whose message made a fork says where that left, too.
+    The slot whose message made a fork also says where the fork left the other process.
     """
     return {
         "process": view.process,
@@ -78,11 +80,11 @@ def slot_fields(view: hb.SlotView) -> Message:
 
 
 MOST_PAGES = 1000
-"""So many changed pages of memory are listed one by one; all are counted."""
+"""Maximum changed pages of memory that are listed. All are counted."""
 
 
 def trace_fields(trace: hb.Trace) -> Message:
-    """What happened in one slot. `same-as-stored` is null where the slot is not computed."""
+    """Return what happened in one slot. `same-as-stored` is null if the slot is not computed."""
     from hb.protocol.commitment import message_id
 
     return {
@@ -109,9 +111,9 @@ def trace_fields(trace: hb.Trace) -> Message:
 
 
 def difference_fields(found: hb.Difference) -> Message:
-    """In what two states differ. Of a change, `before` or `after` is missing where the value was or is not there.
+    """Return how two states differ. A change has no `before` if the value was not there, and no `after` if it is gone.
 
-    The bytes of a range are in hex, the first of them if there are many; `size` says how many there are.
+    The bytes of a range are in hex. If there are many, only the first are given; `size` says how many there are.
     """
     memory: Message = {
         **_memory_counts(found.memory),
@@ -136,7 +138,7 @@ def difference_fields(found: hb.Difference) -> Message:
 
 
 def difference_counts(found: hb.Difference) -> Message:
-    """As `difference_fields`, with how many there are in place of what they are."""
+    """Return what `difference_fields` does, with numbers of changes in place of the changes."""
     counts = {"keys": len(found.keys), "results": len(found.results), "globals": len(found.globals)}
     return {**_sides(found), **counts, "memory": _memory_counts(found.memory)}
 

@@ -1,6 +1,8 @@
-"""The history of a process as a table on a terminal, written as it comes in, fitted to the terminal's width.
+"""The history of a process as a table that fits the width of a terminal, in chunks.
 
-Must never print, and never hold more of a history than the rows of one chunk.
+Invariants:
+    Nothing is printed here.
+    Only the rows of one chunk are held at a time.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _CHUNK_ROWS = 200
 _GAP = 3
 _LEGEND = "= the slot changed nothing · --slot N shows one slot in full"
 
-# The widths that a column may take, each with the least width of terminal that it is for; below all, it is not shown.
+# The widths of a column, each with the least terminal width that it is for. On a narrower terminal it is not shown.
 _FIXED = {
     "when": ((19, 126), (8, 96)),
     "sender": ((10, 96), (8, 56)),
@@ -33,16 +35,16 @@ _FIXED = {
     "hashpath": ((13, 76),),
 }
 _TIME_ONLY = 8
-# What is left is shared by these, in these proportions: a program's answer is short where its state is in public keys.
+# These share what is left, in these proportions. A program with public keys gives short answers.
 _FLEXIBLE = {"message": 4, "result": 3, "state": 5}
 _FLEXIBLE_AO = {"message": 4, "result": 4, "state": 2}
 _RIGHT = frozenset({"slot", "gas"})
 
 
 def layout(terminal_width: int, last_slot: int, devices: Sequence[str] = ()) -> dict[str, int]:
-    """The columns to show on a terminal of `terminal_width`, in order, and the width of each.
+    """Return the columns to show on a terminal of `terminal_width`, in order, with the width of each.
 
-    `devices` are those of the process: one of the AO ABI answers at length, and has few public keys.
+    `devices` are those of the process. A process of the AO ABI gives long answers and has few public keys.
     """
     flexible = _FLEXIBLE_AO if "json-iface@1.0" in devices else _FLEXIBLE
     widths = {"slot": max(4, len(str(last_slot)))}
@@ -58,14 +60,14 @@ def layout(terminal_width: int, last_slot: int, devices: Sequence[str] = ()) -> 
 
 
 def legend() -> Text:
-    """What the signs in the table mean."""
+    """Return what the signs in the table mean."""
     return Text(_LEGEND, "dim")
 
 
 def tables(
     slots: Iterable[hb.SlotView], widths: Mapping[str, int], sender_name: Callable[[str | None], str]
 ) -> Iterator[Table]:
-    """The history in tables of a few hundred rows; only the first has a header, so that they read as one."""
+    """Yield the history in tables of a few hundred rows. Only the first has a header, so that they look like one."""
     rows = iter(slots)
     is_first = True
     while chunk := list(islice(rows, _CHUNK_ROWS)):
@@ -116,7 +118,7 @@ def _state(slot: hb.SlotView) -> Text:
 
 
 def _short_hashpath(hashpath: str | None) -> str:
-    """The first characters of both halves: what came before, and the assignment that was added to it."""
+    """Return the first characters of both halves of a hashpath."""
     if hashpath is None:
         return ""
     before, slash, added = hashpath.partition("/")
@@ -124,7 +126,7 @@ def _short_hashpath(hashpath: str | None) -> str:
 
 
 def _gas(gas: int | None, width: int) -> str:
-    """Exact where it fits the column, else in thousands, millions or billions."""
+    """Return the gas exactly if that fits the column, else in thousands, millions or billions."""
     if gas is None:
         return ""
     exact = f"{gas:,}"

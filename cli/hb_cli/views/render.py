@@ -1,6 +1,8 @@
-"""What a person sees on a terminal: state, history, tables. Rich is loaded with this module and not before.
+"""What a person sees on a terminal: states, slots, results, tables. Rich is loaded with this module.
 
-All text of strangers goes through `output.printable`. Must never print, and never compute anything.
+Invariants:
+    All text of strangers goes through `output.printable`.
+    Nothing is printed here, and nothing is computed.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ _LONGEST_VALUE = 2_000
 _TREE_DEPTH = 6
 _MOST_ENTRIES = 20
 _LINE_ENDS = re.compile(r"\s*\n\s*")
-# What every message of a program has, or what is told in its own place.
+# Keys that every message of a program has, or that are shown in a place of their own.
 _TOLD_ELSEWHERE = frozenset(
     {
         "target",
@@ -52,24 +54,24 @@ _KEY, _DIM, _GOOD, _BAD, _WAIT, _NUMBER, _NAME = "cyan", "dim", "green", "red", 
 
 
 def short(identifier: str | None) -> str:
-    """The first characters of an ID, as git shortens a hash: enough to tell it, and to type it."""
+    """Return the first characters of an ID, as git shortens a hash."""
     return "" if identifier is None else printable(identifier)[:SHORT_ID]
 
 
 def compact(value: Value, limit: int = _LONGEST_VALUE) -> str:
-    """A value on one line, safe for a terminal, cut at `limit` characters: text as it is, the rest as JSON."""
+    """Return a value on one line, cut at `limit` characters: text as it is, anything else as JSON."""
     text = value if isinstance(value, str) else messages.dumps(value).decode()
     text = printable(text[: limit + 1])
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def pairs(message: Message) -> str:
-    """A message on one line: `key=value key=value`."""
+    """Return a message on one line: `key=value key=value`."""
     return " ".join(f"{printable(key)}={compact(value, 200)}" for key, value in sorted(message.items()))
 
 
 def moment(timestamp_ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """A time in milliseconds since 1970 as a local date and time; the number itself where no calendar reaches."""
+    """Return a time in milliseconds since 1970 as a local date and time, or as the number if no calendar has it."""
     try:
         return datetime.fromtimestamp(timestamp_ms / 1000, UTC).astimezone().strftime(form)
     except (OverflowError, ValueError, OSError):
@@ -77,7 +79,7 @@ def moment(timestamp_ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
 
 
 def outcome(found: Message | None, limit: int = _LONGEST_VALUE) -> Text:
-    """What a slot's results say, on one line: the error, or the answer and how much else there is."""
+    """Return what a slot's results say, on one line: the error, or the answer and how much else there is."""
     if found is None:
         return Text("pending", _WAIT)
     if results.failed(found):
@@ -85,7 +87,7 @@ def outcome(found: Message | None, limit: int = _LONGEST_VALUE) -> Text:
     if not found:
         return Text("")
     answer = results.answer(found)
-    # A function's values stand side by side.
+    # The values of a function are shown side by side.
     values = answer if isinstance(answer, list) and "data" not in found else [] if answer is None else [answer]
     said = ", ".join(_one_line(results.text_of(value), limit) for value in values)
     text = Text.assemble(("→ " + said if said else "", _GOOD))
@@ -95,7 +97,7 @@ def outcome(found: Message | None, limit: int = _LONGEST_VALUE) -> Text:
 
 
 def request(slot: hb.SlotView, *, with_data: bool = True) -> Text:
-    """What a slot's message asked for, on one line: its action, its parameters, and its data."""
+    """Return what a slot's message asked for, on one line: its action, parameters and data."""
     if slot.slot == 0:
         return Text("spawn", _DIM)
     if slot.origin is not None:
@@ -109,19 +111,19 @@ def request(slot: hb.SlotView, *, with_data: bool = True) -> Text:
 
 
 def executed_by(devices: Sequence[str]) -> str:
-    """The devices of a process in a few words: of those that an AO program runs beside, the one that has its ABI."""
+    """Return the devices of a process in a few words. For an AO program, that is the one of its ABI and a number."""
     if "json-iface@1.0" in devices and len(devices) > 2:
         return f"json-iface@1.0 + {len(devices) - 1}"
     return printable(", ".join(devices))
 
 
 def fields(values: Mapping[str, object], *, title: str) -> Panel:
-    """A panel of names and values."""
+    """Return a panel of names and values."""
     return Panel(_grid(values), title=Text(title, _NAME), title_align="left", expand=False, box=box.ROUNDED)
 
 
 def keys(names: Sequence[tuple[str, str]]) -> Table:
-    """The table of (name, address) pairs."""
+    """Return a table of (name, address) pairs."""
     table = _table()
     table.add_column("key", style=_NAME, overflow="fold")
     table.add_column("address", overflow="fold")
@@ -131,7 +133,7 @@ def keys(names: Sequence[tuple[str, str]]) -> Table:
 
 
 def processes(views: Sequence[hb.ProcessView], width: int) -> RenderableType:
-    """The table of the home's processes, fitted to a terminal of `width` columns."""
+    """Return a table of the home's processes for a terminal of `width` columns."""
     if not views:
         return Text("no processes yet; hb spawn makes one", _DIM)
     forks = width >= 80 and any(view.origin is not None for view in views)
@@ -175,7 +177,7 @@ def _process_cells(view: hb.ProcessView, called: Mapping[str, str]) -> dict[str,
 
 
 def replayed_slot(change: hb.Change, most: int) -> RenderableType:
-    """A slot that other code makes another of: path by path, what it was and what it would be; `most` of them."""
+    """Return how a slot differs with other code, path by path. At most `most` paths are shown."""
     grid = Table.grid(padding=(0, 2))
     for difference in change.differences[:most]:
         before, after = (Text(_or_nothing(value)) for value in (difference.before, difference.after))
@@ -193,7 +195,7 @@ def _or_nothing(value: Value) -> str:
 
 
 def process_line(view: hb.ProcessView) -> Text:
-    """A process on one line: its names, its ID in full, its devices; on another, where it left, if it is a fork."""
+    """Return a process on one line: names, ID, devices. A fork has a second line: where it left."""
     names = printable(", ".join(view.names)) + ("  " if view.names else "")
     line = Text.assemble((names, _NAME), (printable(view.process), _KEY), ("  " + executed_by(view.devices), _DIM))
     if view.origin is not None:
@@ -202,7 +204,7 @@ def process_line(view: hb.ProcessView) -> Text:
 
 
 def slot_line(view: hb.SlotView) -> Text:
-    """A slot on one line, as a follower sees it go by."""
+    """Return a slot on one line, as a follower sees it."""
     line = Text.assemble((f"{view.slot:>6}", _NUMBER), "  ", (moment(view.timestamp_ms, "%H:%M:%S"), _DIM), "  ")
     line += request(view) + Text("  ") + outcome(view.results, 200)
     if view.state:
@@ -212,7 +214,7 @@ def slot_line(view: hb.SlotView) -> Text:
 
 
 def state(view: hb.StateView, name: str) -> RenderableType:
-    """The state of a process at a slot: its public keys, the slot's results, and what it follows from."""
+    """Return the state of a process at a slot: its public keys, the slot's results, and its hashpath."""
     public, found = view.record.state, view.record.results
     body: list[RenderableType] = [_tree(public)] if public else [Text("no public keys", _DIM)]
     if found:
@@ -225,7 +227,7 @@ def state(view: hb.StateView, name: str) -> RenderableType:
 
 
 def value(content: Value) -> RenderableType:
-    """A value on its own: a message or a list as a tree, all else on one line."""
+    """Return a value on its own: a message or a list as a tree, anything else on one line."""
     if isinstance(content, dict):
         return _tree(content) if content else Text("{}", _DIM)
     if isinstance(content, list):
@@ -234,7 +236,7 @@ def value(content: Value) -> RenderableType:
 
 
 def results_panel(slot: int, found: Message, *, title: str = "slot") -> Panel:
-    """A slot's results, as `hb send --wait` shows them."""
+    """Return a slot's results, as `hb send --wait` shows them."""
     rows = results_rows(found)
     label = Text.assemble(f"{title} ", (str(slot), _NUMBER))
     style = _BAD if results.failed(found) else _GOOD
@@ -245,14 +247,14 @@ def results_panel(slot: int, found: Message, *, title: str = "slot") -> Panel:
 
 
 def error_panel(slot: int, found: Message) -> Panel:
-    """What went wrong at a slot, as `hb eval` shows it."""
+    """Return what went wrong at a slot, as `hb eval` shows it."""
     kind, error = results.text_of(found.get("kind")), results.text_of(found.get("error"))
     title = Text.assemble("slot ", (str(slot), _NUMBER), f" · {printable(kind)}")
     return Panel(_lines(error, _BAD), title=title, title_align="left", expand=False, border_style=_BAD)
 
 
 def results_rows(found: Message | None) -> dict[str, RenderableType]:
-    """What a slot's results hold, each part under its name; `result`, the answer or the error, is always there."""
+    """Return the parts of a slot's results by name. `result`, the answer or the error, is always there."""
     rows: dict[str, RenderableType] = {"result": outcome(found)}
     if not found:
         return rows
@@ -274,7 +276,7 @@ def results_rows(found: Message | None) -> dict[str, RenderableType]:
 
 
 def _entry(number: str, entry: Value) -> Text:
-    """A message that a program sent, on one line: to whom, what for, and with which tags and data."""
+    """Return a message that a program sent, on one line: target, action, tags and data."""
     line = Text.assemble((f"{printable(number)} ", _DIM))
     if not isinstance(entry, dict):
         return line.append(compact(entry, 200))
@@ -291,13 +293,13 @@ def _entry(number: str, entry: Value) -> Text:
 
 
 def _one_line(text: str, limit: int) -> str:
-    """What a program said, its lines joined to one, cut at `limit` characters."""
+    """Return a program's text as one line, cut at `limit` characters."""
     shown = plain(_LINE_ENDS.sub(" ", text[: 2 * limit].strip()))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def _lines(text: str, style: str, mark: str = "") -> Text:
-    """What a program said, line by line, cut at the longest that a panel shows."""
+    """Return a program's text line by line, cut at the longest that a panel shows."""
     shown = plain(text[:_LONGEST_VALUE], keep="\n\t").strip("\n")
     body = Text.assemble((mark + shown, style), overflow="fold")
     if len(text) > _LONGEST_VALUE:
@@ -306,7 +308,7 @@ def _lines(text: str, style: str, mark: str = "") -> Text:
 
 
 def slot_panel(view: hb.SlotView, sender: str) -> RenderableType:
-    """All that is known of one slot."""
+    """Return all that is known of one slot."""
     values: dict[str, object] = {
         "when": moment(view.timestamp_ms),
         "sender": f"{sender} ({view.sender})" if view.sender and sender != short(view.sender) else view.sender or "",

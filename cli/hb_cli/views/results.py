@@ -1,6 +1,7 @@
-"""What a slot's results say, in words: the text of an answer, and how much else there is beside it.
+"""What a slot's results say, in words: the text of the answer, and how much else there is.
 
-Must never load Rich, and never print.
+Invariants:
+    Rich is not loaded, and nothing is printed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["answer", "counts", "failed", "parts", "printed", "prompt", "text_of"]
 
 _LONGEST_PROMPT = 200
-# What results hold beside an answer, in the order in which it is told; singular, plural.
+# What else results can hold, in the order in which it is told: singular and plural.
 _COUNTED = {
     "outbox": ("message", "messages"),
     "spawns": ("spawn", "spawns"),
@@ -25,7 +26,7 @@ _COUNTED = {
 
 
 def text_of(value: Value) -> str:
-    """A value as a person reads it: text as it is, a list's only element likewise, all else as JSON; None is empty."""
+    """Return a value as a person reads it: text as it is, a list of one element as that, None as nothing, else JSON."""
     from hb.protocol import message
 
     if value is None:
@@ -38,18 +39,18 @@ def text_of(value: Value) -> str:
 
 
 def printed(results: Message) -> str:
-    """What the program printed while it answered."""
+    """Return what the program printed while it answered."""
     return text_of(results.get("print"))
 
 
 def counts(results: Message) -> str:
-    """What there is beside the answer: `2 messages, 1 spawn`; empty where there is nothing."""
+    """Return what there is besides the answer, as `2 messages, 1 spawn`; empty if there is nothing."""
     numbers = {name: len(parts(results.get(name))) for name in _COUNTED}
     return ", ".join(f"{number:,} {_COUNTED[name][number != 1]}" for name, number in numbers.items() if number)
 
 
 def prompt(results: Message | None) -> str | None:
-    """The prompt that a program wants to be shown before the next line, on one line; None if it wants none."""
+    """Return the prompt that a program wants before the next line, as one line, or None."""
     output = (results or {}).get("output")
     wanted = output.get("prompt") if isinstance(output, dict) else None
     if not isinstance(wanted, str) or not wanted.strip():

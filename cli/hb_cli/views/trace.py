@@ -1,6 +1,8 @@
-"""What a person sees of `hb trace`: one slot from the inside. Rich is loaded with this module and not before.
+"""What a person sees of `hb trace`: one slot from the inside. Rich is loaded with this module.
 
-All text of strangers goes through `output.printable`. Must never print, and never compute anything.
+Invariants:
+    All text of strangers goes through `output.printable`.
+    Nothing is printed here, and nothing is computed.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ _MOST_RANGES = 12
 
 
 def panel(trace: hb.Trace, name: str) -> RenderableType:
-    """All that happened in one slot."""
+    """Return everything that happened in one slot."""
     title = Text.assemble(
         (printable(name), "bold magenta"), " at slot ", (str(trace.slot), _NUMBER), ", from the inside"
     )
@@ -111,7 +113,7 @@ def _failure(failure: hb.Failure) -> Text:
 
 
 def _backtrace(frames: Sequence[hb.Frame]) -> Iterable[Text]:
-    """The functions from the innermost out; one that calls itself stands once."""
+    """Yield the functions from the innermost out. Calls of one function in a row are one line."""
     for (name, index), same in groupby(frames, key=lambda frame: (frame.function, frame.index)):
         group = list(same)
         line = Text(f"in {printable(name)}" if name else f"in function {index}")
@@ -146,7 +148,7 @@ def _memory(trace: hb.Trace) -> Text:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Numbers in order, those in a row as `first-last`."""
+    """Return numbers in order, with consecutive ones as `first-last`."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and runs[-1][-1] == number - 1:

@@ -151,6 +151,16 @@ class Home(Scope):
             found = names.read_all(store)
         return {name: Process(self, process) for name, process in found.items()}
 
+    def beginning_with(self, prefix: str, most: int = 1000) -> list[str]:
+        """Return the names, and then the process IDs, that begin with `prefix`: at most `most` of each.
+
+        This reads little, and nothing of what the processes are: for what a shell offers when Tab is pressed.
+        """
+        from hb.records import names
+
+        with self.context.session() as store:
+            return names.beginning_with(store, prefix, most)
+
     def message(self, name: str) -> Message:
         """Return the scheduled message with the ID `name`. The message of slot 0 is the definition.
 

@@ -5,6 +5,7 @@ A name stands for one process of a home. It is no part of the process: nothing t
 
 from __future__ import annotations
 
+from itertools import islice
 from re import compile as pattern
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,12 @@ def read_all(store: Store) -> dict[str, str]:
         IntegrityError: one stands for no process that is here.
     """
     return {name: _process_of(store, name, raw) for name, raw in _stored(store)}
+
+
+def beginning_with(store: Store, prefix: str, most: int) -> list[str]:
+    """Return the names, and then the process IDs, that begin with `prefix`: at most `most` of each."""
+    spans = (keys.names(prefix), keys.definitions(prefix))
+    return [keys.text_of(key) for span in spans for key, _ in islice(store.scan(*span), most)]
 
 
 def _stored(store: Store) -> Iterator[tuple[str, bytes]]:
