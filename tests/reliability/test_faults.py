@@ -126,7 +126,7 @@ def test_whichever_write_fails_nothing_is_lost_and_going_on_ends_in_the_same_byt
         home = copy(fresh, root / f"{lost_answer}-{fail_at}")
         faults = FaultyStore(MemoryStore(), fail_at=fail_at, lost_answer=lost_answer)
         acknowledged: list[Scheduled] = []
-        with pytest.raises((HomeUnusable, Unfinished), match=f"commit {fail_at}, told to fail"):
+        with pytest.raises((HomeUnusable, Unfinished), match=rf"told to fail at {fail_at}\)"):
             scenario.run(FaultyHome(home.path, faults), acknowledged)
         check_whole(home, acknowledged)
         again: list[Scheduled] = []
