@@ -1,6 +1,6 @@
-"""All that a schedule takes from the world: the time, randomness, and the block that an assignment names.
+"""What a schedule takes from the world: the time, randomness, and the block that an assignment names.
 
-It enters through one value, so that everything below is a function of what it is given.
+It comes in as one value, so that everything below depends only on its arguments.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NO_BLOCK = "A" * 43
-"""The block hash of assignments made where there are no blocks: 32 zero bytes."""
+"""The block hash of assignments that know no block: 32 zero bytes."""
 
 
 class Environment(NamedTuple):
     """The world as a schedule sees it.
 
-    `now_ms` gives milliseconds since 1970; `random_bytes(n)` gives n bytes that it never gave before: an
-    anchor made of them is taken to be new. `timestamp_ms`, where it is set, is what assignments say in place of the
-    clock.
+    `now_ms()` returns milliseconds since 1970. `random_bytes(n)` returns n bytes that it never returned before: an
+    anchor made of them is taken as new. `timestamp_ms`, if it is set, is the time of assignments in place of the clock.
     """
 
     now_ms: Callable[[], int]
@@ -30,7 +29,7 @@ class Environment(NamedTuple):
 
 
 def system_environment(*, timestamp_ms: int | None = None, block_height: int = 0) -> Environment:
-    """The environment of this machine: its clock and its random source."""
+    """Return the environment of this machine: its clock and its random source."""
     from os import urandom
     from time import time_ns
 

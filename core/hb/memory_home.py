@@ -1,6 +1,7 @@
-"""A home that lives and dies with its object: what a node needs of a home, without a directory.
+"""A home in memory: it is gone when nothing refers to it.
 
-It must never write a file; compiled modules may be kept in a directory that it is handed.
+Invariants:
+    No file is written, except compiled modules, if the caller gives a directory for them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class MemoryHome:
     """A home in memory. `cache` is a directory for compiled modules, or None.
 
-    It has a key of every name that a key can have, made from the name and `seed`: equal seeds are equal keys.
+    It has a key of every name that a key can have, made from the name and `seed`. Equal seeds give equal keys.
     """
 
     def __init__(self, seed: bytes, *, cache: Path | None = None) -> None:
@@ -30,11 +31,11 @@ class MemoryHome:
         self.storage = MemoryStorage()
 
     def settings(self) -> Config:
-        """The settings that a new home has."""
+        """Return the settings of a new home."""
         return Config()
 
     def key(self, name: str) -> Key:
-        """The key of that name.
+        """Return the key of that name.
 
         Raises:
             Refused: no key can have that name.
@@ -45,7 +46,7 @@ class MemoryHome:
         return Key(sha256(b"hb memory home key\0" + self._seed + b"\0" + name.encode()).digest())
 
     def make_key(self, name: str) -> Key:
-        """The key of that name: it is there already.
+        """Return the key of that name. It is there already.
 
         Raises:
             Refused: no key can have that name.

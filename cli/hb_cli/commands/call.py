@@ -72,7 +72,8 @@ def call(
     with progress.Bar() as bar:
         home = context.existing_home(session, bar.advance)
         message = messages.build(action, parameter or [], anchor=anchor, tags=arguments.tags(tag or []))
-        found = home.process(process)  # a wrong name is told before standard input is waited for
+        # A wrong name is told before the data is read, which may wait for standard input.
+        found = home.process(process, look_up=data is not None)
         if data is not None:
             message["data"] = messages.data(data, home.settings)
         answer = found.ask(message, slot, signer=as_key, environment=home.environment(timestamp, block_height))

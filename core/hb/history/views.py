@@ -202,8 +202,8 @@ def list_processes(session: OpenStore) -> list[ProcessView]:
     """
     with session() as store:
         named, processes = names.read_all(store), scheduler.processes(store)
-    found = []
-    for first in range(0, len(processes), LISTED_AT_ONCE):
+        found = [listed(store, process, named) for process in processes[:LISTED_AT_ONCE]]
+    for first in range(LISTED_AT_ONCE, len(processes), LISTED_AT_ONCE):
         with session() as store:
             found += [listed(store, process, named) for process in processes[first : first + LISTED_AT_ONCE]]
     return sorted(found, key=lambda view: (view.trouble is not None, view.spawned_ms, view.process))
