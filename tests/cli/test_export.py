@@ -209,7 +209,7 @@ def test_a_process_and_a_file_of_one_name_are_told_apart(counted: Shell) -> None
     counted.write("other", "no file of hb")
     outcome = counted.hb("verify", "other")
     assert outcome.code == 13
-    assert "the file other is no history and no witness" in outcome.err
+    assert "the file other is not a history or a witness" in outcome.err
     assert counted.hb("verify", "no.witness").code == 12
 
 

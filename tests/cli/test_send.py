@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hb_cli.commands import send
+from hb_cli.inputs import messages
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -217,7 +217,7 @@ def test_nobody_sends_as_a_process_that_no_authority_speaks_for(counter: Shell) 
 
 def test_a_signed_line_is_left_to_the_one_who_schedules_it_to_verify() -> None:
     forged = {"action": "Increment", "commitments": {"x": {"alg": "ed25519"}}}
-    assert send._line_message(json.dumps(forged).encode()) == forged
+    assert messages._line_message(json.dumps(forged).encode()) == forged
 
 
 def test_a_signed_message_is_taken_as_it_is(counter: Shell) -> None:

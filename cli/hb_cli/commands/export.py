@@ -36,7 +36,7 @@ def export(
         bool, typer.Option("--images", help="Include all memory images, not only those that are needed.")
     ] = False,
 ) -> None:
-    """Write the history of a process, or a witness of one slot, to a file.
+    """Export a process history, or a witness of one slot.
 
     A history has the definition, the module, every assignment up to --to, and the records of the slots that are
     computed. It has the newest memory image and those that every home needs; with --images, all. Another home takes it
