@@ -16,8 +16,8 @@ ID_CHARACTERS = 43
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
-_ID = re.compile(r"[A-Za-z0-9_-]{43}\Z")
-_DIGEST = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")  # the last character has four bits
+ID = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+DIGEST = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")  # the last character has four bits
 
 
 def encode(raw: bytes) -> str:
@@ -47,9 +47,9 @@ def digest(raw: bytes) -> str:
 
 def is_id(text: str) -> bool:
     """Whether `text` has the shape of an ID: 43 base64url characters."""
-    return _ID.match(text) is not None
+    return ID.match(text) is not None
 
 
 def is_digest(text: str) -> bool:
     """Whether `text` is what `encode` writes for 32 bytes, so that `decode` takes it."""
-    return _DIGEST.match(text) is not None
+    return DIGEST.match(text) is not None

@@ -264,7 +264,8 @@ def _compute(context: Context, live: Worker, run: _Run, last: int) -> Iterator[C
         if context.cancellation.is_cancelled:
             raise Interrupted(f"interrupted at slot {live.slot}; all slots up to it are computed")
         results = _known_out_of_gas(run, live) if run.known else None
-        yield live.compute_next(assignment) if results is None else live.take_out_of_gas(assignment, results)
+        request = assignment.message
+        yield live.compute_next(request) if results is None else live.take_out_of_gas(request, results)
         context.on_slot(live.slot, last)
         if run.is_full():
             break

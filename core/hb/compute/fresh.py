@@ -50,7 +50,7 @@ def run(
     for at in line:
         with open_store() as store:
             definition = adapt(lineage.get_definition(store, at.process))
-            first = scheduler.get_assignment(store, at.process, at.first)
+            first = scheduler.get_assignment(store, at.process, at.first).message
         if live is None:
             live, computed = worker.begin(at.process, definition, first, machine)
         else:
@@ -63,7 +63,7 @@ def run(
             for assignment in scheduler.read_stretch(at.process, start, following):
                 if machine.cancellation.is_cancelled:
                     raise Interrupted(f"interrupted at slot {live.slot} of {last}")
-                computed = live.compute_next(assignment)
+                computed = live.compute_next(assignment.message)
                 yield live, computed
         if live.slot >= last:
             return

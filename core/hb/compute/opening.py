@@ -45,7 +45,7 @@ def find(store: Store, at: lineage.Segment, limit: int, machine: Machine) -> Fou
     definition = lineage.get_definition(store, at.process)
     slot = cache.latest(store, at.process, first=at.first, limit=limit, required="image")
     if slot is None:
-        first = scheduler.get_assignment(store, at.process, at.first)
+        first = scheduler.get_assignment(store, at.process, at.first).message
         return Found(definition, None, first, cache.read_bytes(store, at.process, at.first))
     links.read(store, at.process, slot)
     record = cache.read_bytes(store, at.process, slot)

@@ -159,7 +159,7 @@ def _at_findings(code: Code, at: At) -> Iterator[Finding]:
     assignment = unpack(packed)
     yield from _assignment_findings(code, assignment, slot)
     try:
-        scheduler.head_after(assignment)
+        scheduler.parse_assignment(assignment)
         cache.parse_record(at.record, process, slot)
         image = cache.parse_image(at.memory, process, slot)
     except IntegrityError as error:
@@ -211,7 +211,7 @@ def _step_findings(witness: Witness) -> Iterator[Finding]:
     origin = definitions.origin(definition)
     if witness.base is not None:
         record, before = loads_message(witness.base.record), loads_message(witness.base.assignment)
-        _, chain, since_ms = scheduler.head_after(before)
+        _, chain, since_ms = scheduler.head_after(scheduler.parse_assignment(before))
         hashpath, previous = str(record.get("hashpath")), ids.digest(witness.base.record)
         if witness.origin is not None:
             wanted = (witness.origin.process, slot - 1, hashpath)

@@ -291,10 +291,8 @@ class _Stage:
         slot = self._slot + 1
         self._check_slot(key, slot, {archive.DEFINITION, archive.IMAGE, *_IN_SLOT})
         assignment = cache.parse(value, "assignment", self.process, slot)
-        self._head = scheduler.head_after(assignment)
-        body = assignment.get("body")
-        if not isinstance(body, dict):
-            raise self._wrong("an assignment has no message")
+        parsed = scheduler.parse_assignment(assignment, self.process, slot)
+        self._head, body = scheduler.head_after(parsed), parsed.body
         self._slot = slot
         self.line[-1] = self.line[-1]._replace(last=slot)
         self._put(keys.assignment_key(self.process, slot), value)

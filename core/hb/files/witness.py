@@ -142,7 +142,7 @@ def _code(context: Context, process: str) -> Code:
 
 def _assignment(context: Context, process: str, slot: int) -> Message:
     with context.session() as store:
-        return scheduler.get_assignment(store, process, slot)
+        return scheduler.get_assignment(store, process, slot).message
 
 
 def _at(context: Context, process: str, slot: int, memory: bytes) -> At:

@@ -23,6 +23,7 @@ from hb.schedule import intake, scheduler
 if TYPE_CHECKING:
     from hb.compute.context import Context
     from hb.environment import Environment
+    from hb.protocol.assignment import Assignment
     from hb.protocol.commitment import Key
 
 
@@ -91,7 +92,7 @@ def _asked(message: Message, process: str, signer: Key | None, sender: str | Non
 
 
 def _assignment(
-    message: Message, process: str, before: Message, environment: Environment, *, is_newest: bool
+    message: Message, process: str, before: Assignment, environment: Environment, *, is_newest: bool
 ) -> Message:
     """Return the unsigned assignment that the message would have after `before`."""
     head = scheduler.head_after(before)

@@ -115,8 +115,7 @@ def first_since(open_store: OpenStore, process: str, since_ms: int) -> int:
         low, high = 0, scheduler.get_head(store, process).slot + 1
         while low < high:
             middle = (low + high) // 2
-            timestamp_ms = scheduler.get_assignment(store, process, middle)["timestamp"]
-            assert isinstance(timestamp_ms, int)
+            timestamp_ms = scheduler.get_assignment(store, process, middle).timestamp_ms
             low, high = (middle + 1, high) if timestamp_ms < since_ms else (low, middle)
         return low
 

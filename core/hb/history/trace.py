@@ -19,6 +19,7 @@ from hb.compute.comparison import without_gas
 from hb.compute.standing import worker_at
 from hb.history import references, views
 from hb.protocol import outcome
+from hb.protocol.assignment import Assignment
 from hb.protocol.message import dumps
 from hb.records import cache, lineage
 from hb.schedule import scheduler
@@ -82,7 +83,7 @@ class Trace:
     @property
     def asked(self) -> SlotView:
         """The slot as a history shows it before it is computed: who asked what."""
-        return views.view(self.process, self.assignment, None, image=False)
+        return views.view(self.process, Assignment.parse(self.assignment), None, image=False)
 
 
 class _Ran(NamedTuple):
@@ -115,7 +116,7 @@ def _trace(context: Context, process: str, slot: int, recorder: Recorder) -> Tra
     with context.session() as store:
         definition = lineage.get_definition(store, lineage.owner(store, process, slot))
         is_fork = slot > 0 and slot == lineage.first_slot(store, process)
-        assignment = scheduler.get_assignment(store, process, slot)
+        assignment = scheduler.get_assignment(store, process, slot).message
     machine = replace(context.machine(), make_instance=recorder.make_instance)
     reach = partial(worker_at, context, process, machine=machine)
     if slot == 0:

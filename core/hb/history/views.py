@@ -20,6 +20,7 @@ from hb.schedule import scheduler
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hb.protocol.assignment import Assignment
     from hb.protocol.definition import Origin
     from hb.protocol.message import Message, Value
     from hb.records.cache import SlotRecord
@@ -150,40 +151,34 @@ def slot_views(store: Store, process: str, first: int, last: int) -> Iterator[Sl
     records = {record.slot: record for record in links.records(store, process, first, last)}
     images = {keys.slot_of(key) for key, _ in store.scan(*keys.memory_images(process, first, last))}
     for assignment in scheduler.assignments(store, process, first, last):
-        slot = assignment["slot"]
-        assert isinstance(slot, int)
-        yield view(process, assignment, records.get(slot), image=slot in images)
+        yield view(process, assignment, records.get(assignment.slot), image=assignment.slot in images)
 
 
-def view(process: str, assignment: Message, record: SlotRecord | None, *, image: bool) -> SlotView:
+def view(process: str, assignment: Assignment, record: SlotRecord | None, *, image: bool) -> SlotView:
     """Return the view of a slot from its assignment and, if it is computed, its record.
 
     Raises:
         IntegrityError: the record belongs to another assignment.
     """
-    message = assignment["body"]
-    slot, timestamp_ms = assignment["slot"], assignment["timestamp"]
-    assert isinstance(message, dict)
-    assert isinstance(slot, int)
-    assert isinstance(timestamp_ms, int)
+    message, slot = assignment.body, assignment.slot
     senders = committers(message)
     action = message.get("action", message.get("function"))
     parameters = message.get("parameters", [])
     seen = SlotView(
         process=process,
         slot=slot,
-        timestamp_ms=timestamp_ms,
+        timestamp_ms=assignment.timestamp_ms,
         sender=senders[0] if senders else None,
         message=message_id(message),
-        assignment=message_id(assignment),
+        assignment=message_id(assignment.message),
         action=action if isinstance(action, str) else None,
         parameters=parameters if isinstance(parameters, list) else [parameters],
         data=message.get("data"),
-        origin=definitions.origin(message) if slot and message_id(message) == assignment["process"] else None,
+        origin=definitions.origin(message) if slot and message_id(message) == assignment.process else None,
     )
     if record is None:
         return seen
-    links.check_assignment(record, seen.assignment, message_id(assignment, "every"), process)
+    links.check_assignment(record, seen.assignment, message_id(assignment.message, "every"), process)
     return seen._replace(
         computed=True,
         hashpath=record.hashpath,
@@ -230,8 +225,7 @@ def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessVi
     """
     definition = lineage.get_definition(store, process)
     head = scheduler.get_head(store, process)
-    spawned = scheduler.get_assignment(store, process, lineage.first_slot(store, process))["timestamp"]
-    assert isinstance(spawned, int)
+    spawned = scheduler.get_assignment(store, process, lineage.first_slot(store, process)).timestamp_ms
     return ProcessView(
         process=process,
         names=_names_of(process, named),

@@ -11,12 +11,13 @@ Source: HyperBEAM's `dev_scheduler`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from hb import ids
 from hb.errors import IntegrityError, NotFound, Refused
 from hb.protocol import assignment as assignments_
 from hb.protocol import bounds
+from hb.protocol.assignment import Assignment
 from hb.protocol.commitment import Encoded, Key, encoded, message_id, sign_around
 from hb.protocol.message import Message, dumps
 from hb.protocol.packing import pack, unpack
@@ -63,29 +64,22 @@ class Scheduled(NamedTuple):
     fresh: bool = True
 
 
-def head_after(assignment: Message) -> Head:
-    """Return the head of a schedule whose newest assignment is `assignment`.
+def head_after(assignment: Assignment) -> Head:
+    """Return the head of a schedule whose newest assignment is `assignment`."""
+    return Head(assignment.slot, ids.decode(assignment.hash_chain), assignment.timestamp_ms)
+
+
+def parse_assignment(message: Message, process: str | None = None, slot: int | None = None) -> Assignment:
+    """Return the assignment that a stored message is. `process` and `slot` say in the error where it was stored.
 
     Raises:
-        IntegrityError: a field of the assignment is missing, has another type, or is out of range.
+        IntegrityError: a field is missing, of another type, or beyond its range.
     """
-    check_assignment(assignment)
-    slot, chain, timestamp_ms = (assignment[key] for key in ("slot", "hash-chain", "timestamp"))
-    return Head(cast("int", slot), ids.decode(cast("str", chain)), cast("int", timestamp_ms))
-
-
-def check_assignment(assignment: Message, process: str | None = None, slot: int | None = None) -> None:
-    """Make sure that every field of an assignment has its type and is in its range.
-
-    `process` and `slot` go into the error, if they are known.
-
-    Raises:
-        IntegrityError: a field is not.
-    """
-    flaw = assignments_.find_flaw(assignment)
+    flaw = assignments_.find_flaw(message)
     if flaw is not None:
         what = f"the assignment's {flaw.key} is not what it must be"
         raise IntegrityError(what, process=process, slot=slot, expected=flaw.expected, got=flaw.got)
+    return Assignment.checked(message)
 
 
 def find_head(store: Store, process: str) -> tuple[Head, bytes] | None:
@@ -234,7 +228,7 @@ def find_message(store: Store, name: str) -> Message | None:
         IntegrityError: the index names a slot that has another message, or does not exist.
     """
     for key, raw in store.scan(*keys.message_slots(name)):
-        return cast("Message", indexed(store, keys.process_of(key), name, raw)[1]["body"])
+        return indexed(store, keys.process_of(key), name, raw).body
     return None
 
 
@@ -257,12 +251,12 @@ def find_scheduled(store: Store, process: str, name: str) -> Scheduled | None:
     raw = store.get(keys.message_slot_key(name, process))
     if raw is None:
         return None
-    slot, assignment = indexed(store, process, name, raw)
-    return Scheduled(process, slot, name, message_id(assignment), fresh=False)
+    assignment = indexed(store, process, name, raw)
+    return Scheduled(process, assignment.slot, name, message_id(assignment.message), fresh=False)
 
 
-def indexed(store: Store, process: str, name: str, raw: bytes) -> tuple[int, Message]:
-    """Return the slot in the index entry `raw` of the message with the ID `name`, and that slot's assignment.
+def indexed(store: Store, process: str, name: str, raw: bytes) -> Assignment:
+    """Return the assignment that the index entry `raw` of the message with the ID `name` leads to.
 
     Raises:
         IntegrityError: the slot does not exist, or it has another message.
@@ -272,13 +266,13 @@ def indexed(store: Store, process: str, name: str, raw: bytes) -> tuple[int, Mes
     except ValueError as error:
         raise IntegrityError(f"the slot of message {name} is not readable ({error})", process=process) from error
     assignment = get_assignment(store, process, slot)
-    has = message_id(cast("Message", assignment["body"]))
+    has = message_id(assignment.body)
     if has != name:
         raise IntegrityError("this slot is another message's", process=process, slot=slot, expected=name, got=has)
-    return slot, assignment
+    return assignment
 
 
-def get_assignment(store: Store, process: str, slot: int) -> Message:
+def get_assignment(store: Store, process: str, slot: int) -> Assignment:
     """Return the assignment of `slot`.
 
     Raises:
@@ -287,10 +281,11 @@ def get_assignment(store: Store, process: str, slot: int) -> Message:
     raw = store.get(keys.assignment_key(process, slot))
     if raw is None:
         raise IntegrityError("an assignment is gone from the schedule", process=process, slot=slot)
-    return unpack(_parse_assignment(raw, process, slot, lineage.segments(store, process)))
+    stored = _parse_assignment(raw, process, slot, lineage.segments(store, process))
+    return Assignment.checked(unpack(stored.message))
 
 
-def assignments(store: Store, process: str, first: int, last: int) -> Iterator[Message]:
+def assignments(store: Store, process: str, first: int, last: int) -> Iterator[Assignment]:
     """Yield the assignments of slots `first` to `last`, both included, in order. Check that they are chained.
 
     They have their stored form; `unpack` restores the full one. IDs and signed commitments are the same in both.
@@ -317,7 +312,7 @@ def stretch(store: Store, process: str, first: int, last: int, most_bytes: int) 
     return raws
 
 
-def read_stretch(process: str, first: int, raws: Iterable[bytes], line: lineage.Lineage = ()) -> Iterator[Message]:
+def read_stretch(process: str, first: int, raws: Iterable[bytes], line: lineage.Lineage = ()) -> Iterator[Assignment]:
     """Yield what `assignments` yields, from the stored bytes `raws` of the slots from `first` on.
 
     `line` is the process's lineage. It is needed if some of the slots are not its own.
@@ -329,10 +324,10 @@ def read_stretch(process: str, first: int, raws: Iterable[bytes], line: lineage.
     for slot, raw in enumerate(raws, first):
         assignment = _parse_assignment(raw, process, slot, line)
         if chain:
-            chain = assignments_.chain(chain, message_id(cast("Message", assignment["body"])))
+            chain = assignments_.chain(chain, message_id(assignment.body))
             _check_chain(assignment, ids.encode(chain), process, slot)
         else:
-            chain = ids.decode(cast("str", assignment["hash-chain"]))
+            chain = ids.decode(assignment.hash_chain)
         yield assignment
 
 
@@ -348,23 +343,26 @@ def _scan_stored(store: Store, process: str, first: int, last: int) -> Iterator[
         raise IntegrityError("an assignment is gone from the schedule", process=process, slot=expected)
 
 
-def _check_chain(assignment: Message, expected: str, process: str, slot: int) -> None:
-    got = assignment["hash-chain"]
-    if got != expected:
+def _check_chain(assignment: Assignment, expected: str, process: str, slot: int) -> None:
+    if assignment.hash_chain != expected:
         raise IntegrityError(
-            "the hash-chain does not lead to this assignment", process=process, slot=slot, expected=expected, got=got
+            "the hash-chain does not lead to this assignment",
+            process=process,
+            slot=slot,
+            expected=expected,
+            got=assignment.hash_chain,
         )
 
 
-def _parse_assignment(raw: bytes, process: str, slot: int, line: lineage.Lineage) -> Message:
+def _parse_assignment(raw: bytes, process: str, slot: int, line: lineage.Lineage) -> Assignment:
     """Parse the stored bytes of the assignment of `slot`, and check that it is that slot's."""
-    assignment = parse(raw, "assignment", process, slot)
-    named = assignment.get("process")
+    message = parse(raw, "assignment", process, slot)
+    named = message.get("process")
     # The assignment of a shared slot names the ancestor that owns it, not the fork.
-    if (named != process and named != lineage.owner_in(line, slot)) or assignment.get("slot") != slot:
+    if (named != process and named != lineage.owner_in(line, slot)) or message.get("slot") != slot:
         raise IntegrityError("the assignment stored here is not this slot's", process=process, slot=slot)
-    check_assignment(assignment, process, slot)
-    if not (_is_committed(assignment) and _is_committed(cast("Message", assignment["body"]))):
+    assignment = parse_assignment(message, process, slot)
+    if not (_is_committed(message) and _is_committed(assignment.body)):
         raise IntegrityError("the assignment lacks what an assignment has", process=process, slot=slot)
     return assignment
 

@@ -192,8 +192,7 @@ def _mend_index(open_store: OpenStore, process: str, finding: Finding) -> str:
         entry = store.get(key)
         if slot is None:
             return Batch(deletes=set() if entry is None else {key}, expects={key: entry}, sync=True)
-        body = scheduler.get_assignment(store, process, slot)["body"]
-        assert isinstance(body, dict)
+        body = scheduler.get_assignment(store, process, slot).body
         assert message_id(body) == message
         return Batch(puts={key: keys.encode_slot(slot)}, expects={key: entry}, sync=True)
 

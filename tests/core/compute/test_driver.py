@@ -42,7 +42,7 @@ def test_hashpaths_link_every_slot_to_the_definition_and_the_assignments(shell) 
     with shell.home.storage.session() as store:
         expected = hashpaths.base(shell_definition(store, process))
         for record in links.records(store, process, 0, 5):
-            expected = hashpaths.step(expected, scheduler.get_assignment(store, process, record.slot))
+            expected = hashpaths.step(expected, scheduler.get_assignment(store, process, record.slot).message)
             assert record.hashpath == expected
 
 

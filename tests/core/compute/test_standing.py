@@ -44,7 +44,7 @@ def test_what_is_done_there_is_not_kept(shell, counted: str) -> None:
     before = shell.records()
     live = worker_at(shell.node.context, counted, 2)
     with shell.home.storage.session() as store:
-        assignment = scheduler.get_assignment(store, counted, 3)
+        assignment = scheduler.get_assignment(store, counted, 3).message
         stored = cache.read_bytes(store, counted, 3)
     assert live.compute_next(assignment).record == stored
     assert state(live) == 13

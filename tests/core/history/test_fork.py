@@ -119,7 +119,7 @@ def test_its_chain_and_its_hashpath_go_on_from_the_origins(shell) -> None:
     forked = fork(shell, process, 2)
     hashpath = shell.node.state(forked, 3).hashpath
     with shell.node.context.session() as store:
-        left, own = (scheduler.get_assignment(store, forked, slot) for slot in (2, 3))
+        left, own = (scheduler.get_assignment(store, forked, slot).message for slot in (2, 3))
     assert (left["process"], own["process"]) == (process, forked)
     chain = assignments.chain(ids.decode(left["hash-chain"]), forked)
     assert own["hash-chain"] == ids.encode(chain)

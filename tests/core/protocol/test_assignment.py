@@ -57,9 +57,7 @@ MOST = 2**64 - 1
 
 def test_an_assignment_is_parsed_into_its_fields() -> None:
     parsed = assignment.Assignment.parse({**GOOD, "epoch": str(MOST), "slot": MOST, "timestamp": 0})
-    assert parsed == assignment.Assignment(
-        "P" * 43, MOST, b"c" * 32, 0, 9, "B" * 43, MOST, {"data": "x"}, parsed.message
-    )
+    assert parsed == assignment.Assignment("P" * 43, MOST, GOOD["hash-chain"], 0, {"data": "x"}, parsed.message)
     assert parsed.message["commitments"] == {}
 
 

@@ -25,7 +25,7 @@ def increments(count: int, prefix: str = "") -> list:
 
 def stored_assignments(shell, process: str, last: int) -> list:
     with shell.home.storage.session() as store:
-        return [unpack(assignment) for assignment in scheduler.assignments(store, process, 0, last)]
+        return [unpack(assignment.message) for assignment in scheduler.assignments(store, process, 0, last)]
 
 
 def test_slots_have_no_gaps_from_0_across_sends_and_batches(shell) -> None:
