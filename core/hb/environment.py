@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from hb.protocol.assignment import NO_BLOCK
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-NO_BLOCK = "A" * 43
-"""The block hash of assignments that know no block: 32 zero bytes."""
 
 
 class Environment(NamedTuple):

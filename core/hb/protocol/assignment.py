@@ -16,11 +16,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hb import ids
-from hb.environment import NO_BLOCK
 from hb.errors import Refused, as_text
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message
+
+NO_BLOCK = "A" * 43
+"""The block hash of assignments that know no block: 32 zero bytes."""
 
 MAX_NUMBER = 2**64 - 1
 """Maximum of the protocol's own numbers: slots, timestamps, block heights, epochs."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hb.storage.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class DirectoryStorage:
     """A `Storage` in the directory `path`. `check_format(store)` raises if the store has a format to be refused."""
 
