@@ -15,9 +15,12 @@ import sys
 import termios
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+from warm import Warm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,6 +72,12 @@ def read_terminal(descriptor: int) -> str:
     return b"".join(parts).decode()
 
 
+@cache
+def warm() -> Warm:
+    """Return what runs the program, once it is needed."""
+    return Warm(PROGRAM)
+
+
 @dataclass
 class Shell:
     """A user's shell: a home directory, a working directory, and a minimal environment."""
@@ -92,15 +101,21 @@ class Shell:
 
     def hb(self, *arguments: str | Path, stdin: str | bytes = b"", env: Mapping[str, str] | None = None) -> Outcome:
         """Run `hb ARGUMENTS` with pipes for stdin, stdout and stderr."""
-        ran = subprocess.run(
-            [self.program, *arguments],
-            cwd=self.directory,
-            env=self.environment(env),
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        content = stdin.encode() if isinstance(stdin, str) else stdin
+        environment = self.environment(env)
+        with self._warm(environment) as warm:
+            if warm is not None:
+                ran = warm.run([str(word) for word in arguments], self.directory, environment, content, TIMEOUT_S)
+            else:
+                ran = subprocess.run(
+                    [self.program, *arguments],
+                    cwd=self.directory,
+                    env=environment,
+                    input=content,
+                    capture_output=True,
+                    timeout=TIMEOUT_S,
+                    check=False,
+                )
         return Outcome(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
 
     def ok(self, *arguments: str | Path, stdin: str | bytes = b"", env: Mapping[str, str] | None = None) -> Outcome:
@@ -133,19 +148,36 @@ class Shell:
         """Run `hb ARGUMENTS` on a pseudo-terminal of `columns`. Unless `stderr` is given, stderr goes there too."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        process = subprocess.Popen(
-            [self.program, *arguments],
-            cwd=self.directory,
-            env=self.environment({"TERM": "xterm-256color", **(env or {})}),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs if stderr is None else stderr,
-        )
-        os.close(theirs)
-        shown = read_terminal(ours)
+        environment = self.environment({"TERM": "xterm-256color", **(env or {})})
+        with self._warm(environment) as warm:
+            if warm is not None and stderr is None:
+                warm.start([str(word) for word in arguments], self.directory, environment, (theirs, theirs, theirs))
+                shown, said = read_terminal(ours), b""
+                code = warm.wait()
+            else:
+                process = subprocess.Popen(
+                    [self.program, *arguments],
+                    cwd=self.directory,
+                    env=environment,
+                    stdin=theirs,
+                    stdout=theirs,
+                    stderr=theirs if stderr is None else stderr,
+                )
+                os.close(theirs)
+                shown = read_terminal(ours)
+                _, said = process.communicate(timeout=TIMEOUT_S)
+                code = process.returncode
         os.close(ours)
-        _, err = process.communicate(timeout=TIMEOUT_S)
-        return Outcome(process.returncode, shown, (err or b"").decode())
+        return Outcome(code, shown, (said or b"").decode())
+
+    @contextmanager
+    def _warm(self, environment: Mapping[str, str]) -> Iterator[Warm | None]:
+        """What runs the program with this environment without a start; None where it must be started."""
+        if self.program != PROGRAM or os.environ.get("HB_TESTS_COLD"):
+            yield None
+            return
+        with warm().free(environment) as is_free:
+            yield warm() if is_free else None
 
     @contextmanager
     def talk(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Iterator[Talk]:

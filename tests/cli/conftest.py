@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,7 +11,7 @@ from programs import PLAYGROUND, SPEAKER
 from shell import COUNTER, PROGRAM, Outcome, Shell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["COUNTER", "PROGRAM", "Outcome", "Shell"]
@@ -27,48 +27,92 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     shell.end()
 
 
+class Templates:
+    """Homes as `hb` makes them: each is made once, when it is first asked for, and copied by the tests."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def copy(self, to: Shell, name: str, base: str = "", prepare: Callable[[Shell], object] | None = None) -> Shell:
+        """Copy the template `name` to a shell's directory. What is not there yet, `prepare` makes in a copy of `base`."""
+        directory = self._root / name
+        if not directory.exists():
+            made = Shell(self._root / f"{name}.new")
+            if prepare is None:
+                made.directory.mkdir()
+                BASES[name](made)
+            else:
+                prepare(self.copy(made, base))
+            made.directory.rename(directory)
+        shutil.copytree(directory, to.directory, dirs_exist_ok=True)
+        return to
+
+
+def _plain(shell: Shell) -> None:
+    shell.ok("init")
+
+
+def _counter(shell: Shell) -> None:
+    shell.ok("init")
+    shell.ok("spawn", COUNTER, "--name", "counter", "--initial-state", '{"counter": 0}')
+
+
+def _playground(shell: Shell) -> None:
+    shell.ok("init")
+    shell.write("play.wat", PLAYGROUND)
+    shell.ok("spawn", "play.wat", "--name", "play")
+
+
+def _speaker(shell: Shell) -> None:
+    shell.ok("init")
+    shell.write("speaker.wat", SPEAKER)
+    shell.ok("spawn", "speaker.wat", "--name", "me")
+
+
+BASES = {"plain": _plain, "counter": _counter, "playground": _playground, "speaker": _speaker}
+
+
+def prepared(base: str) -> Callable[[Callable[[Shell], object]], Any]:
+    """Make a fixture of a function that prepares a shell, a copy of the template `base`.
+
+    It is called once. Each test that asks for the fixture gets a shell with a copy of what it has prepared.
+    """
+
+    def decorate(prepare: Callable[[Shell], object]) -> Any:
+        def fixture(shell: Shell, templates: Templates) -> Shell:
+            return templates.copy(shell, f"{prepare.__module__}.{prepare.__name__}", base, prepare)
+
+        fixture.__doc__ = prepare.__doc__
+        return pytest.fixture(name=prepare.__name__)(fixture)
+
+    return decorate
+
+
 @pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Homes as `hb` makes them, made once and copied by the tests: `plain`, and with the processes of the fixtures."""
-    root = tmp_path_factory.mktemp("templates")
-    for name in ("plain", "counter", "playground", "speaker"):
-        (root / name).mkdir()
-        shell = Shell(root / name)
-        shell.ok("init")
-        if name == "counter":
-            shell.ok("spawn", COUNTER, "--name", "counter", "--initial-state", '{"counter": 0}')
-        if name == "playground":
-            shell.write("play.wat", PLAYGROUND)
-            shell.ok("spawn", "play.wat", "--name", "play")
-        if name == "speaker":
-            shell.write("speaker.wat", SPEAKER)
-            shell.ok("spawn", "speaker.wat", "--name", "me")
-    return root
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    """Homes that are made once."""
+    return Templates(tmp_path_factory.mktemp("templates"))
 
 
 @pytest.fixture
-def home(shell: Shell, templates: Path) -> Shell:
+def home(shell: Shell, templates: Templates) -> Shell:
     """A shell in a directory that has a home."""
-    shutil.copytree(templates / "plain" / ".hb", shell.home)
-    return shell
+    return templates.copy(shell, "plain")
 
 
 @pytest.fixture
-def counter(shell: Shell, templates: Path) -> Shell:
+def counter(shell: Shell, templates: Templates) -> Shell:
     """A shell whose home has a process `counter`, at slot 0."""
-    shutil.copytree(templates / "counter" / ".hb", shell.home)
-    return shell
+    return templates.copy(shell, "counter")
 
 
 @pytest.fixture
-def playground(shell: Shell, templates: Path) -> Shell:
+def playground(shell: Shell, templates: Templates) -> Shell:
     """A shell whose home has a process `play`, at slot 0."""
-    shutil.copytree(templates / "playground" / ".hb", shell.home)
-    return shell
+    return templates.copy(shell, "playground")
 
 
 @pytest.fixture
-def speaker(shell: Shell, templates: Path) -> Shell:
+def speaker(shell: Shell, templates: Templates) -> Shell:
     """A shell whose home has a process `me` of the AO ABI, at slot 0; what it answers stands in `SPEECH`."""
-    shutil.copytree(templates / "speaker" / ".hb", shell.home)
-    return shell
+    return templates.copy(shell, "speaker")

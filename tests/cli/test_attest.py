@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.conftest import prepared
+
 if TYPE_CHECKING:
     from cli.conftest import Shell
 
 
-@pytest.fixture
-def counted(counter: Shell) -> Shell:
+@prepared("counter")
+def counted(counter: Shell) -> None:
     """A counter of two computed slots, and a key `auditor`."""
     counter.ok("send", "counter", "Increment", "--wait")
     counter.ok("key", "new", "auditor")
-    return counter
 
 
 def address(shell: Shell, name: str) -> str:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.conftest import prepared
+
 if TYPE_CHECKING:
     from conftest import Shell
 
 
-@pytest.fixture
-def counted(counter: Shell) -> Shell:
+@prepared("counter")
+def counted(counter: Shell) -> None:
     """A counter with five slots, of which two are not computed."""
     counter.ok("send", "counter", "--batch", "-", stdin='{"action": "Increment"}\n' * 4)
     counter.ok("compute", "counter", "--slot", "2")
-    return counter
 
 
 @pytest.mark.parametrize(("ref", "value"), [("0", 0), ("1", 1), ("now~2", 2), ("3", 3), ("now", 4)])
@@ -85,14 +86,13 @@ ECHO = """
 """
 
 
-@pytest.fixture
-def echo(home: Shell) -> Shell:
+@prepared("plain")
+def echo(home: Shell) -> None:
     """A process of the AO ABI that answers with what it was told, with one message after the spawn."""
     home.write("echo.wat", ECHO)
     home.ok("spawn", "echo.wat", "--name", "echo", "--timestamp", "1000")
     home.ok("send", "echo", "Hello", "--timestamp", "2000", "--wait")
     home.ok("key", "new", "alice")
-    return home
 
 
 def test_a_program_is_told_of_a_message_that_nobody_signed(echo: Shell) -> None:

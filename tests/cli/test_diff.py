@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.conftest import prepared
+
 if TYPE_CHECKING:
     from conftest import Shell
 
 
-@pytest.fixture
-def minted(home: Shell) -> Shell:
+@prepared("plain")
+def minted(home: Shell) -> None:
     """A ledger with three slots, of which the last is not computed."""
     home.ok("spawn", home.samples / "ledger.wasm", "--name", "ledger")
     home.ok("send", "ledger", "Mint", "1", "100", "--wait")
     home.ok("send", "ledger", "Mint", "1", "256")
-    return home
 
 
 def test_all_that_differs_is_one_object_and_nothing_is_stored(minted: Shell) -> None:

@@ -11,37 +11,28 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli.conftest import Shell
+from cli.conftest import Shell, prepared
 from watching import wait_until_it_works
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cli.conftest import Templates
 
-@pytest.fixture(scope="module")
-def made(templates: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a counter of three computed slots, exported as c.history, and slot 2 as c.witness."""
-    shell = Shell(tmp_path_factory.mktemp("made") / "here")
-    shutil.copytree(templates / "counter", shell.directory)
+
+@prepared("counter")
+def counted(shell: Shell) -> None:
+    """A counter of three computed slots, exported as c.history, and slot 2 as c.witness."""
     shell.ok("send", "counter", "--batch", "-", stdin='{"action":"Increment"}\n' * 2)
     shell.ok("compute", "counter")
     shell.ok("export", "counter", "-o", "c.history")
     shell.ok("export", "counter", "--slot", "2", "--witness", "-o", "c.witness")
-    return shell.directory
 
 
 @pytest.fixture
-def counted(made: Path, tmp_path: Path) -> Shell:
-    """A shell in a copy of that."""
-    shutil.copytree(made, tmp_path / "here")
-    return Shell(tmp_path / "here")
-
-
-@pytest.fixture
-def elsewhere(counted: Shell, templates: Path, tmp_path: Path) -> Shell:
+def elsewhere(counted: Shell, templates: Templates, tmp_path: Path) -> Shell:
     """A shell with another home, and the files."""
-    shell = Shell(tmp_path / "elsewhere")
-    shutil.copytree(templates / "plain", shell.directory)
+    shell = templates.copy(Shell(tmp_path / "elsewhere"), "plain")
     for name in ("c.history", "c.witness"):
         shutil.copy(counted.directory / name, shell.directory)
     return shell

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.conftest import prepared
+
 if TYPE_CHECKING:
     from cli.conftest import Shell
 
 
-@pytest.fixture
-def counted(counter: Shell) -> Shell:
+@prepared("counter")
+def counted(counter: Shell) -> None:
     """A shell whose counter was incremented four times."""
     counter.ok("send", "counter", "--batch", "-", stdin='{"action":"Increment"}\n' * 4)
     counter.ok("compute", "counter")
-    return counter
 
 
 def of(process: str, records: dict[bytes, bytes]) -> dict[bytes, bytes]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.conftest import prepared
+
 if TYPE_CHECKING:
     from conftest import Shell
 
@@ -17,13 +19,12 @@ _FIELDS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def told(playground: Shell) -> Shell:
+@prepared("playground")
+def told(playground: Shell) -> None:
     """A history with a change, a read, a failure, and a slot that is not computed."""
     for words in (["Set", "5"], ["Get"], ["Trap"]):
         playground.hb("send", "play", *words, "--wait")
     playground.ok("send", "play", "Set", "6")
-    return playground
 
 
 def test_a_line_a_slot_with_all_there_is_to_know(told: Shell) -> None:
@@ -121,8 +122,8 @@ def test_wide_characters_keep_their_columns(playground: Shell) -> None:
         assert cell_len(line) <= 100
 
 
-@pytest.fixture
-def crowd(counter: Shell) -> Shell:
+@prepared("counter")
+def crowd(counter: Shell) -> None:
     """A counter that two people sent to; the last slot is not computed."""
     counter.ok("key", "new", "alice")
     for place, (words, key) in enumerate(
@@ -130,7 +131,6 @@ def crowd(counter: Shell) -> Shell:
     ):
         counter.ok("send", "counter", *words, "--as", key, "--timestamp", str(4_000_000_000_000 + place * 1000))
     counter.ok("compute", "counter", "--slot", "3")
-    return counter
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.conftest import prepared
+
 if TYPE_CHECKING:
     from cli.conftest import Shell
 
 
-@pytest.fixture
-def counted(counter: Shell) -> Shell:
+@prepared("counter")
+def counted(counter: Shell) -> None:
     """A shell whose counter was read and then incremented twice."""
     lines = '{"action":"ReadValue"}\n' + '{"action":"Increment"}\n' * 2
     counter.ok("send", "counter", "--batch", "-", stdin=lines)
     counter.ok("compute", "counter")
-    return counter
 
 
 def test_it_names_the_first_slot_that_differs_and_exits_with_1(counted: Shell) -> None:

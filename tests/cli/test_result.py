@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.conftest import prepared
+
 if TYPE_CHECKING:
     from conftest import Shell
 
 
-@pytest.fixture
-def told(playground: Shell) -> Shell:
+@prepared("playground")
+def told(playground: Shell) -> None:
     """A change, a read and a failure, none of them computed."""
     for words in (["Set", "5"], ["Get"], ["Trap"]):
         playground.ok("send", "play", *words)
-    return playground
 
 
 def test_the_results_of_a_slot_which_is_computed_first(told: Shell) -> None:

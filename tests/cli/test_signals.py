@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,32 +12,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shell import Shell
+from cli.conftest import prepared
 from watching import children, is_locked, is_running, wait_until, wait_until_it_works
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from shell import Shell
 
 CODES = {SIGINT: 130, SIGTERM: 143}
 FOR_EVER = "4000000000000"
 
 
-@pytest.fixture(scope="module")
-def looping(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a process `loop` whose newest slot, which is not computed, takes an hour."""
-    shell = Shell(tmp_path_factory.mktemp("looping"))
-    shell.ok("init")
+@prepared("plain")
+def loop(shell: Shell) -> None:
+    """A shell whose home has a process `loop` whose newest slot, which is not computed, takes an hour."""
     shell.ok("spawn", shell.samples / "loop.wasm", "--name", "loop", "--gas-limit", FOR_EVER)
     shell.ok("compute", "loop")
     shell.ok("send", "loop", "Loop")
-    return shell.directory
-
-
-@pytest.fixture
-def loop(shell: Shell, looping: Path) -> Shell:
-    """A shell whose home has the process `loop`."""
-    shutil.copytree(looping, shell.directory, dirs_exist_ok=True)
-    return shell
 
 
 WORKING = (
@@ -137,13 +126,12 @@ def test_a_prompt_that_is_terminated_while_a_module_runs_ends(speaker: Shell) ->
 # Several programs
 
 
-@pytest.fixture
-def three(loop: Shell) -> Shell:
+@prepared("plain")
+def three(shell: Shell) -> None:
     """A shell whose home has three processes that run for an hour each."""
-    for name in ("two", "three"):
-        loop.ok("spawn", loop.samples / "loop.wasm", "--name", name, "--gas-limit", FOR_EVER)
-        loop.ok("send", name, "Loop")
-    return loop
+    for name in ("one", "two", "three"):
+        shell.ok("spawn", shell.samples / "loop.wasm", "--name", name, "--gas-limit", FOR_EVER)
+        shell.ok("send", name, "Loop")
 
 
 def start_crew(shell: Shell) -> subprocess.Popen[bytes]:

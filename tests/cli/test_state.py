@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.conftest import prepared
+
 if TYPE_CHECKING:
     from conftest import Shell
 
 
-@pytest.fixture
-def at_three(counter: Shell) -> Shell:
+@prepared("counter")
+def at_three(counter: Shell) -> None:
     """The counter after two increments and a read."""
     counter.ok(
         "send",
@@ -21,7 +23,6 @@ def at_three(counter: Shell) -> Shell:
         "-",
         stdin='{"action":"Increment"}\n{"action":"Increment"}\n{"action":"ReadValue"}',
     )
-    return counter
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cli.conftest import prepared
 from hb.home import open_home
 from hb.protocol.message import dumps, loads_message
 from hb.records import keys
@@ -16,12 +17,17 @@ def alter(shell, *, puts=None, deletes=()) -> None:
         store.commit(Batch(puts=puts or {}, deletes=set(deletes)))
 
 
+@prepared("counter")
+def computed_home(counter):
+    """A counter of three computed slots."""
+    counter.ok("send", "counter", "--batch", "-", stdin='{"action":"Increment"}\n' * 2)
+    counter.ok("compute", "counter")
+
+
 @pytest.fixture
-def computed(counter):
+def computed(computed_home):
     """A counter of three computed slots, and its process ID."""
-    counter.ok("send", "counter", "Increment")
-    counter.ok("send", "counter", "Increment")
-    return counter, counter.ok("compute", "counter").json()["process"]
+    return computed_home, computed_home.ok("list").json()["process"]
 
 
 def test_a_home_without_damage_is_one_summary_line_and_exit_0(computed) -> None:

@@ -1,15 +1,13 @@
 """Real AO modules from npm, in homes with fixed keys and a fixed clock. Where npm cannot be reached, tests are skipped.
 
-What is fetched is kept in `.modules` of the clone; what is compiled, for the session, in one place for all workers.
+What is fetched, and what is compiled, is kept in `.modules` of the clone.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -17,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import compiled
+from compiled import locked
 from hb import keyring
 from hb.environment import Environment
 from hb.protocol.request import build_message
-from hb.wasm import module
 from modules.run_session import load_script
 from verbs import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import ModuleType
 
     from hb.home import Home
@@ -39,13 +38,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that all workers of this run have in common."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -108,21 +100,13 @@ class Shell:
 
 
 @pytest.fixture
-def make_shell(
-    tmp_path: Path, fetch: Callable[[str], Path], shared: Path, compare_loader: ModuleType
-) -> Callable[..., Shell]:
-    """Makes a shell whose home has the compiled forms of the modules named, so that they are compiled once a run."""
+def make_shell(tmp_path: Path, fetch: Callable[[str], Path], compare_loader: ModuleType) -> Callable[..., Shell]:
+    """Makes a shell whose home has the compiled forms of the modules named."""
 
     def make(*modules: str, name: str = "home") -> Shell:
         home = compare_loader.make_home(tmp_path / name)
-        home.cache.mkdir(mode=0o700, exist_ok=True)
         for each in modules:
-            compiled = shared / f"compiled-{each}"
-            with locked(shared / f"{each}.lock"):
-                module.load((fetch("modules") / each).read_bytes(), compiled)
-            for file in compiled.iterdir():
-                if not (home.cache / file.name).exists():
-                    os.link(file, home.cache / file.name)
+            compiled.put(fetch("modules") / each, home.cache)
         clock, numbers = count(1_700_000_000_000, 1000), count(1)
         return Shell(
             home,

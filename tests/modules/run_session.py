@@ -16,6 +16,9 @@ from hb import ids
 from hb.compute import driver as compute
 from hb.home import open_home
 from hb.records import cache
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # it is also run as a program of its own
+
 from verbs import Node
 
 if TYPE_CHECKING:

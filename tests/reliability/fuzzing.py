@@ -31,6 +31,9 @@ from hb.protocol.request import addressed, build_message
 from hb.records import keys
 from hb.wasm import module
 from hb.wasm.instance import Instance
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # it is also run as a program of its own
+
 from verbs import Node
 
 if TYPE_CHECKING:

@@ -125,9 +125,8 @@ class Ended(NamedTuple):
     changes: int
 
 
-def stories(directory: Path, *, seed: int, kills: int, kinds: Sequence[str] = ()) -> Iterator[Story]:
+def stories(stage: Stage, *, seed: int, kills: int, kinds: Sequence[str] = ()) -> Iterator[Story]:
     """Stories of all `kinds` in turn (of every kind, if none is named), until `kills` runs were killed."""
-    stage = Stage(directory)
     random = Random(seed)
     for kind in cycle(kinds or KINDS):
         if kills <= 0:

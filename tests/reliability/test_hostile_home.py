@@ -85,7 +85,7 @@ def test_a_part_that_is_a_link_is_refused_and_not_followed(made: Home, outside: 
 def test_a_link_in_the_store_is_refused_before_anything_is_written_through_it(
     made: Home, outside: Path, name: str
 ) -> None:
-    link = made.store / name
+    link = made.storage.store / name
     link.unlink(missing_ok=True)
     link.symlink_to(outside / "precious")
     before = contents(outside)
@@ -96,9 +96,9 @@ def test_a_link_in_the_store_is_refused_before_anything_is_written_through_it(
 
 
 def test_a_current_file_that_leads_out_of_the_store_is_refused(made: Home, outside: Path) -> None:
-    manifest = (made.store / "CURRENT").read_text().strip()
-    (outside / manifest).write_bytes((made.store / manifest).read_bytes())
-    (made.store / "CURRENT").write_text(f"../../outside/{manifest}\n")
+    manifest = (made.storage.store / "CURRENT").read_text().strip()
+    (outside / manifest).write_bytes((made.storage.store / manifest).read_bytes())
+    (made.storage.store / "CURRENT").write_text(f"../../outside/{manifest}\n")
     before = contents(outside)
     with pytest.raises(IntegrityError, match="CURRENT"):
         Node(made).processes()
@@ -238,7 +238,7 @@ def test_keys_are_for_their_owner_whatever_the_umask(tmp_path: Path) -> None:
 
 
 def test_a_home_that_cannot_be_read_is_said(made: Home) -> None:
-    (made.store / "LOCK").unlink(missing_ok=True)
-    (made.store / "LOCK").mkdir()
+    (made.storage.store / "LOCK").unlink(missing_ok=True)
+    (made.storage.store / "LOCK").mkdir()
     with pytest.raises((Refused, HomeUnusable)):
         Node(made).processes()

@@ -6,28 +6,29 @@ With HB_LONG=1 there are sixty kills; `scripts/soak kill N` makes as many as one
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 
 from reliability import intact, killing
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 KILLS = 10 if os.environ.get("HB_LONG") else 2
 SEED = 4
 
 
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> killing.Stage:
+    """Homes to begin with. Each run has copies of its own."""
+    return killing.Stage(tmp_path_factory.mktemp("stage"))
+
+
 @pytest.mark.parametrize("kind", list(killing.KINDS))
-def test_what_was_printed_outlives_a_kill_at_any_instant(tmp_path: Path, kind: str) -> None:
-    told = list(killing.stories(tmp_path, seed=SEED, kills=KILLS, kinds=[kind]))
+def test_what_was_printed_outlives_a_kill_at_any_instant(stage: killing.Stage, kind: str) -> None:
+    told = list(killing.stories(stage, seed=SEED, kills=KILLS, kinds=[kind]))
     assert [(str(story), story.broken) for story in told if story.broken] == []
     assert sum(story.killed for story in told) == KILLS
 
 
-def test_the_second_opinion_sees_what_is_missing(tmp_path: Path) -> None:
-    stage = killing.Stage(tmp_path)
+def test_the_second_opinion_sees_what_is_missing(stage: killing.Stage) -> None:
     with stage.scene("compute") as home:
         killing.hb(home, "compute", "--all")
         stored = intact.records(home)
