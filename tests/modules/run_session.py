@@ -51,7 +51,7 @@ def digests(home: Home, process: str, slots: int) -> list[tuple[int, str, str]]:
             record = cache.read_bytes(store, process, slot)
         assert record is not None
         results = json.loads(record)["results"]
-        found.append((results["gas"], ids.digest(record), ids.digest(live._make_image().record)))
+        found.append((results["gas"], ids.digest(record), ids.digest(live.make_image().record)))
     return found
 
 
