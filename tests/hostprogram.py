@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from hb.protocol.definition import Limits
-from hb.wasm.instance import Instance, Outcome
+from hb.wasm.instance import Instance
 from hb.wasm.module import from_text, inspect, load
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from hb.devices.device import Device
     from hb.devices.imports import Provided
+    from hb.wasm.traps import Outcome
 
 NOW_MS = 1_700_000_000_123
 SEED = b"a seed"

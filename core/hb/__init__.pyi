@@ -10,8 +10,8 @@ from hb.errors import Interrupted as Interrupted
 from hb.errors import NotFound as NotFound
 from hb.errors import ProgramFailed as ProgramFailed
 from hb.errors import Refused as Refused
-from hb.files.transfer import Exported as Exported
-from hb.files.transfer import Imported as Imported
+from hb.files.summary import Exported as Exported
+from hb.files.summary import Imported as Imported
 from hb.files.witness import Witness as Witness
 from hb.history.difference import Change as ValueChange
 from hb.history.difference import Difference as Difference
@@ -40,9 +40,9 @@ from hb.library import memory as memory
 from hb.library import message as message
 from hb.library import open as open  # noqa: A004
 from hb.library import wat as wat
+from hb.library.process import Sent as Sent
 from hb.library.result import Answer as Answer
 from hb.library.result import Result as Result
-from hb.library.result import Sent as Sent
 from hb.library.verified import VerifiedFile as VerifiedFile
 from hb.library.verified import file_form as file_form
 from hb.library.verified import find_file_damage as find_file_damage

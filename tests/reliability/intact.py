@@ -15,8 +15,8 @@ from hb.home import create, open_home
 from hb.protocol.assignment import chain
 from hb.protocol.commitment import message_id
 from hb.protocol.message import loads
-from hb.protocol.packing import unpack
 from hb.records import keys
+from hb.records.packing import unpack
 from hb.storage.store import Batch
 from verbs import Node
 

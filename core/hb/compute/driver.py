@@ -20,15 +20,15 @@ from hb import ids
 from hb.cancellation import NEVER
 from hb.compute import opening
 from hb.errors import IntegrityError, Interrupted
-from hb.records import cache, keys, lineage
-from hb.schedule import scheduler
+from hb.records import cache, keys, lineage, schedules
 from hb.storage.store import Batch, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hb.compute.computed import Computed
     from hb.compute.context import Context
-    from hb.compute.worker import Computed, Worker
+    from hb.compute.worker import Worker
     from hb.devices.device import Machine
     from hb.protocol.message import Message
 
@@ -243,7 +243,7 @@ def _read_run(store: Store, live: Worker, slot: int) -> _Run:
     """Read what is needed to compute the next slots, up to `slot` or as many as go at once."""
     first, last = live.slot + 1, min(slot, live.slot + RUN_SLOTS)
     known, last = _read_known(store, live.process, first, last)
-    following = scheduler.stretch(store, live.process, first, last, READ_BYTES)
+    following = schedules.stretch(store, live.process, first, last, READ_BYTES)
     return _Run(first, following, known)
 
 
@@ -260,7 +260,7 @@ def _read_known(store: Store, process: str, first: int, last: int) -> tuple[dict
 
 
 def _compute(context: Context, live: Worker, run: _Run, last: int) -> Iterator[Computed]:
-    for assignment in scheduler.read_stretch(live.process, run.first, run.assignments):
+    for assignment in schedules.read_stretch(live.process, run.first, run.assignments):
         if context.cancellation.is_cancelled:
             raise Interrupted(f"interrupted at slot {live.slot}; all slots up to it are computed")
         results = _known_out_of_gas(run, live) if run.known else None

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from hb.compute import worker
 from hb.errors import Interrupted
-from hb.records import lineage
-from hb.schedule import scheduler
+from hb.records import lineage, schedules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hb.compute.worker import Computed, Worker
+    from hb.compute.computed import Computed
+    from hb.compute.worker import Worker
     from hb.devices.device import Machine
     from hb.protocol.message import Message
     from hb.storage.store import OpenStore
@@ -50,7 +50,7 @@ def run(
     for at in line:
         with open_store() as store:
             definition = adapt(lineage.get_definition(store, at.process))
-            first = scheduler.get_assignment(store, at.process, at.first).message
+            first = schedules.get_assignment(store, at.process, at.first).message
         if live is None:
             live, computed = worker.begin(at.process, definition, first, machine)
         else:
@@ -59,8 +59,8 @@ def run(
         while live.slot < min(last, at.last):
             with open_store() as store:
                 start, end = live.slot + 1, min(last, at.last, live.slot + WINDOW_SLOTS)
-                following = scheduler.stretch(store, at.process, start, end, WINDOW_BYTES)
-            for assignment in scheduler.read_stretch(at.process, start, following):
+                following = schedules.stretch(store, at.process, start, end, WINDOW_BYTES)
+            for assignment in schedules.read_stretch(at.process, start, following):
                 if machine.cancellation.is_cancelled:
                     raise Interrupted(f"interrupted at slot {live.slot} of {last}")
                 computed = live.compute_next(assignment.message)

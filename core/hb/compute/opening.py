@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from hb.compute import worker
 from hb.errors import IntegrityError
 from hb.protocol import definition as definitions
-from hb.records import cache, lineage, links
-from hb.schedule import scheduler
+from hb.records import cache, lineage, links, schedules
 
 if TYPE_CHECKING:
-    from hb.compute.worker import Computed, Worker
+    from hb.compute.computed import Computed
+    from hb.compute.worker import Worker
     from hb.devices.device import Machine
     from hb.protocol.message import Message
     from hb.storage.store import Store
@@ -45,7 +45,7 @@ def find(store: Store, at: lineage.Segment, limit: int, machine: Machine) -> Fou
     definition = lineage.get_definition(store, at.process)
     slot = cache.latest(store, at.process, first=at.first, limit=limit, required="image")
     if slot is None:
-        first = scheduler.get_assignment(store, at.process, at.first).message
+        first = schedules.get_assignment(store, at.process, at.first).message
         return Found(definition, None, first, cache.read_bytes(store, at.process, at.first))
     links.read(store, at.process, slot)
     record = cache.read_bytes(store, at.process, slot)

@@ -12,11 +12,12 @@ Source: HyperBEAM's `dev_process_worker`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hb import ids
 from hb.cancellation import NEVER
 from hb.compute import transition
+from hb.compute.computed import Computed, StoredImage
 from hb.devices.device import Base, Live, Machine
 from hb.errors import IntegrityError
 from hb.protocol import definition as definitions
@@ -54,22 +55,6 @@ def _no_module(image: str, cancellation: Cancellation) -> Module:
 
 
 _NO_MACHINE = Machine(_no_module)
-
-
-class StoredImage(NamedTuple):
-    """A memory image to be stored: its record, and the contents of the pages that are new in it, by digest."""
-
-    slot: int
-    record: bytes
-    pages: Mapping[str, bytes]
-
-
-class Computed(NamedTuple):
-    """What is to be stored of one slot: its record, and a memory image if one is worth its bytes."""
-
-    slot: int
-    record: bytes
-    image: StoredImage | None
 
 
 class Worker:
@@ -347,8 +332,7 @@ class Worker:
         if self._since:
             self._update_mirror()
         else:
-            # The mirror is where the memory is now: there is no need to look at all of it again.
-            self._mirrored = self._base
+            self._mirrored = self._base  # the mirror is where the memory is now
 
     def _image_is_due(self) -> bool:
         imaged = self._imaged_slot

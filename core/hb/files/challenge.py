@@ -20,8 +20,8 @@ from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.commitment import committers, message_id, without_commitments
 from hb.protocol.message import loads_message
-from hb.protocol.packing import unpack
-from hb.records import cache, images
+from hb.records import cache, images, schedules
+from hb.records.packing import unpack
 from hb.schedule import scheduler
 from hb.verify import replay as replays
 from hb.verify.evidence import PREVIOUS, Finding, Kind, differs, finding_of, unlike_record
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from hb.compute.worker import Computed, Worker
+    from hb.compute.computed import Computed
+    from hb.compute.worker import Worker
     from hb.devices.device import Machine
     from hb.protocol.commitment import Key
     from hb.protocol.message import Message
@@ -159,7 +160,7 @@ def _at_findings(code: Code, at: At) -> Iterator[Finding]:
     assignment = unpack(packed)
     yield from _assignment_findings(code, assignment, slot)
     try:
-        scheduler.parse_assignment(assignment)
+        schedules.parse_assignment(assignment)
         cache.parse_record(at.record, process, slot)
         image = cache.parse_image(at.memory, process, slot)
     except IntegrityError as error:
@@ -211,7 +212,7 @@ def _step_findings(witness: Witness) -> Iterator[Finding]:
     origin = definitions.origin(definition)
     if witness.base is not None:
         record, before = loads_message(witness.base.record), loads_message(witness.base.assignment)
-        _, chain, since_ms = scheduler.head_after(scheduler.parse_assignment(before))
+        _, chain, since_ms = scheduler.head_after(schedules.parse_assignment(before))
         hashpath, previous = str(record.get("hashpath")), ids.digest(witness.base.record)
         if witness.origin is not None:
             wanted = (witness.origin.process, slot - 1, hashpath)

@@ -20,7 +20,7 @@ from hb.files import opening as files
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import message_id
 from hb.protocol.message import loads_message
-from hb.records import cache, images, keys, lineage
+from hb.records import cache, images, keys, lineage, schedules
 from hb.records.lineage import Segment
 from hb.schedule import scheduler
 from hb.storage import scratch
@@ -291,7 +291,7 @@ class _Stage:
         slot = self._slot + 1
         self._check_slot(key, slot, {archive.DEFINITION, archive.IMAGE, *_IN_SLOT})
         assignment = cache.parse(value, "assignment", self.process, slot)
-        parsed = scheduler.parse_assignment(assignment, self.process, slot)
+        parsed = schedules.parse_assignment(assignment, self.process, slot)
         self._head, body = scheduler.head_after(parsed), parsed.body
         self._slot = slot
         self.line[-1] = self.line[-1]._replace(last=slot)

@@ -18,11 +18,12 @@ from hb.compute.worker import SMALL_PAGES
 from hb.errors import Conflict, IntegrityError, Refused
 from hb.files import archive, staging
 from hb.files import opening as files
+from hb.files.summary import Exported, Imported
 from hb.history import references
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import message_id
 from hb.protocol.message import loads_message
-from hb.records import cache, images, keys, lineage, names
+from hb.records import cache, images, keys, lineage, names, schedules
 from hb.schedule import scheduler
 from hb.storage.store import MOST_TRIES, Batch
 
@@ -43,30 +44,6 @@ WINDOW_BYTES = 8 << 20
 WINDOW_PAGES = 64
 KNOWN_PAGES = 500_000
 """Maximum digests of written pages that are remembered. A page that was forgotten is written again."""
-
-
-class Exported(NamedTuple):
-    """What was written: `slots` of a process from slot 0 on, of which `computed` have records, in `bytes` bytes."""
-
-    process: str
-    slots: int
-    computed: int
-    images: int
-    bytes: int
-
-
-class Imported(NamedTuple):
-    """How many slots and records an import added, whether the process `is_new` here, and its newest slot.
-
-    `notes` name other engines that computed records in the file: their gas is not compared.
-    """
-
-    process: str
-    is_new: bool
-    slots: int
-    records: int
-    newest: int
-    notes: tuple[Note, ...] = ()
 
 
 # -- out
@@ -130,11 +107,11 @@ class _Out:
     def _write_window(self, at: Segment, first: int, last: int) -> int:
         end = min(at.last, first + WINDOW_SLOTS - 1)
         with self._open_store() as store:
-            assignments = scheduler.stretch(store, at.process, first, end, WINDOW_BYTES)
+            assignments = schedules.stretch(store, at.process, first, end, WINDOW_BYTES)
             end = first + len(assignments) - 1
             records = _by_slot(store, keys.slot_records(at.process, first, end))
             memories = _by_slot(store, keys.memory_images(at.process, first, end))
-        for _ in scheduler.read_stretch(at.process, first, assignments):
+        for _ in schedules.read_stretch(at.process, first, assignments):
             pass  # reading checks that each has its slot, and that they are chained
         for slot, assignment in enumerate(assignments, first):
             key = keys.encode_slot(slot)
@@ -284,7 +261,7 @@ def _without_orphans(store: Store, staged: Staged, plan: _Plan, before: _Plan | 
 
 def _compare(open_store: OpenStore, staged: Staged, process: str, first: int, end: int) -> int:
     """Compare a stretch of slots that are here and in the file; return the slot after it."""
-    theirs = scheduler.stretch(staged.store, process, first, min(end, first + WINDOW_SLOTS - 1), WINDOW_BYTES)
+    theirs = schedules.stretch(staged.store, process, first, min(end, first + WINDOW_SLOTS - 1), WINDOW_BYTES)
     last = first + len(theirs) - 1
     their_records = _by_slot(staged.store, keys.slot_records(process, first, last))
     with open_store() as store:
@@ -360,7 +337,7 @@ def _put_definition(source: Store, batch: Batch, process: str) -> None:
 def _put_window(context: Context, source: Store, batch: Batch, plan: _Plan, first: int) -> int:
     """Put a stretch of slots into the batch, and store their pages. Return the last slot of the stretch."""
     process = plan.process
-    assignments = scheduler.stretch(source, process, first, min(plan.last, first + WINDOW_SLOTS - 1), WINDOW_BYTES)
+    assignments = schedules.stretch(source, process, first, min(plan.last, first + WINDOW_SLOTS - 1), WINDOW_BYTES)
     last = first + len(assignments) - 1
     for slot, assignment in enumerate(assignments, first):
         if slot >= plan.slot:
@@ -398,7 +375,7 @@ def _parts(listed: list[str], most: int) -> Iterator[list[str]]:
 
 
 def _head(source: Store, process: str, slot: int) -> bytes:
-    return scheduler.head_after(scheduler.get_assignment(source, process, slot)).encode()
+    return scheduler.head_after(schedules.get_assignment(source, process, slot)).encode()
 
 
 def _by_slot(store: Store, span: keys.Range) -> dict[int, bytes]:

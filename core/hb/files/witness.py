@@ -24,17 +24,17 @@ from hb.history import references
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, committers, sign
 from hb.protocol.message import dumps, loads_message
-from hb.protocol.packing import pack, unpack
-from hb.records import cache, images, keys, lineage, links
-from hb.schedule import scheduler
+from hb.records import cache, images, keys, lineage, links, schedules
+from hb.records.packing import pack, unpack
 from hb.verify import replay as replays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from hb.compute.computed import Computed
     from hb.compute.context import Context
-    from hb.compute.worker import Computed, Worker
+    from hb.compute.worker import Worker
     from hb.files.archive import Record
     from hb.protocol.message import Message
 
@@ -142,7 +142,7 @@ def _code(context: Context, process: str) -> Code:
 
 def _assignment(context: Context, process: str, slot: int) -> Message:
     with context.session() as store:
-        return scheduler.get_assignment(store, process, slot).message
+        return schedules.get_assignment(store, process, slot).message
 
 
 def _at(context: Context, process: str, slot: int, memory: bytes) -> At:

@@ -17,7 +17,7 @@ from hb.protocol import request as requests
 from hb.protocol.commitment import message_id, sign
 from hb.protocol.coverage import COMMITMENTS_KEY
 from hb.protocol.message import Message, dumps
-from hb.records import lineage, names
+from hb.records import lineage, names, schedules
 from hb.schedule import intake, scheduler
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def call(
         slot = history.resolve_slot(store, pid, located)
         pid = lineage.owner(store, pid, slot)
         is_newest = slot == scheduler.get_head(store, pid).slot
-        before = scheduler.get_assignment(store, pid, slot)
+        before = schedules.get_assignment(store, pid, slot)
         definition = lineage.get_definition(store, pid)
     asked = _asked(message, pid, signer, sender)
     intake.check_origin(asked, definition)

@@ -15,7 +15,7 @@ from hb.history import references
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.definition import Origin
-from hb.records import lineage, links, names
+from hb.records import lineage, links, names, schedules
 from hb.schedule import scheduler
 
 if TYPE_CHECKING:
@@ -103,5 +103,5 @@ def _left(store: Store, owner: str, slot: int) -> _Left:
     return _Left(
         Origin(owner, slot, record.hashpath),
         lineage.get_definition(store, owner),
-        scheduler.head_after(scheduler.get_assignment(store, owner, slot)),
+        scheduler.head_after(schedules.get_assignment(store, owner, slot)),
     )

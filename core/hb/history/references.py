@@ -15,7 +15,7 @@ from hb import ids
 from hb.errors import NotFound
 from hb.history import views as history
 from hb.protocol.commitment import message_id
-from hb.records import keys, names
+from hb.records import keys, names, schedules
 from hb.schedule import scheduler
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _look(store: Store, process: str, name: str, last: int) -> tuple[int | None,
     for count, (place, raw) in enumerate(store.scan(*keys.assignments(process, 0, last), reverse=True), 1):
         slot = keys.slot_of(place)
         # A message can have the ID in its own bytes: what counts is whose ID it is.
-        if key in raw and message_id(scheduler.get_assignment(store, process, slot).message) == name:
+        if key in raw and message_id(schedules.get_assignment(store, process, slot).message) == name:
             return slot, -1
         size += len(raw)
         if size >= WINDOW_BYTES or count == WINDOW_SLOTS:

@@ -17,7 +17,7 @@ from hb.cancellation import NEVER, Cancellation
 from hb.history import views as history
 from hb.protocol import outcome
 from hb.protocol.message import dumps
-from hb.records import cache, keys
+from hb.records import cache, keys, schedules
 from hb.schedule import scheduler
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def first_since(open_store: OpenStore, process: str, since_ms: int) -> int:
         low, high = 0, scheduler.get_head(store, process).slot + 1
         while low < high:
             middle = (low + high) // 2
-            timestamp_ms = scheduler.get_assignment(store, process, middle).timestamp_ms
+            timestamp_ms = schedules.get_assignment(store, process, middle).timestamp_ms
             low, high = (middle + 1, high) if timestamp_ms < since_ms else (low, middle)
         return low
 

@@ -21,8 +21,7 @@ from hb.history import references, views
 from hb.protocol import outcome
 from hb.protocol.assignment import Assignment
 from hb.protocol.message import dumps
-from hb.records import cache, lineage
-from hb.schedule import scheduler
+from hb.records import cache, lineage, schedules
 
 if TYPE_CHECKING:
     from hb.compute.context import Context
@@ -116,7 +115,7 @@ def _trace(context: Context, process: str, slot: int, recorder: Recorder) -> Tra
     with context.session() as store:
         definition = lineage.get_definition(store, lineage.owner(store, process, slot))
         is_fork = slot > 0 and slot == lineage.first_slot(store, process)
-        assignment = scheduler.get_assignment(store, process, slot).message
+        assignment = schedules.get_assignment(store, process, slot).message
     machine = replace(context.machine(), make_instance=recorder.make_instance)
     reach = partial(worker_at, context, process, machine=machine)
     if slot == 0:

@@ -14,7 +14,7 @@ from hb import ids
 from hb.errors import IntegrityError, NotFound, Refused
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import committers, message_id
-from hb.records import cache, keys, lineage, links, names
+from hb.records import cache, keys, lineage, links, names, schedules
 from hb.schedule import scheduler
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def slot_views(store: Store, process: str, first: int, last: int) -> Iterator[Sl
     """
     records = {record.slot: record for record in links.records(store, process, first, last)}
     images = {keys.slot_of(key) for key, _ in store.scan(*keys.memory_images(process, first, last))}
-    for assignment in scheduler.assignments(store, process, first, last):
+    for assignment in schedules.assignments(store, process, first, last):
         yield view(process, assignment, records.get(assignment.slot), image=assignment.slot in images)
 
 
@@ -225,7 +225,7 @@ def process_view(store: Store, process: str, named: dict[str, str]) -> ProcessVi
     """
     definition = lineage.get_definition(store, process)
     head = scheduler.get_head(store, process)
-    spawned = scheduler.get_assignment(store, process, lineage.first_slot(store, process)).timestamp_ms
+    spawned = schedules.get_assignment(store, process, lineage.first_slot(store, process)).timestamp_ms
     return ProcessView(
         process=process,
         names=_names_of(process, named),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from hb.environment import Environment
-    from hb.files.transfer import Exported
+    from hb.files.summary import Exported
     from hb.files.witness import Witness
     from hb.history.difference import Difference
     from hb.history.rerun import Change, Rerun

@@ -7,7 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hb.errors import ProgramFailed, Unfinished
 from hb.library.past import Past
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hb.environment import Environment
-    from hb.files.transfer import Imported
+    from hb.files.summary import Imported
     from hb.history.views import SlotView
-    from hb.library.result import Answer, Result, Sent
+    from hb.library.result import Answer, Result
     from hb.library.scope import Scope
     from hb.protocol.commitment import Key
     from hb.protocol.message import Message, Value
@@ -46,6 +46,27 @@ def message(
     from hb.protocol.request import build_message
 
     return build_message(action, list(parameters), data=data, tags=dict(tags or {}), anchor=anchor)
+
+
+class Sent(NamedTuple):
+    """A message that has a slot. `fresh` is False if the schedule had it already.
+
+    `message` and `assignment` are IDs.
+    """
+
+    process: Process
+    slot: int
+    message: str
+    assignment: str
+    fresh: bool
+
+    def result(self) -> Result:
+        """Return what the program did with it. Its slot is computed if it was not.
+
+        Raises:
+            Interrupted, IntegrityError: as `Process.compute`.
+        """
+        return self.process.result(self.slot)
 
 
 class Process(Past):
@@ -136,8 +157,6 @@ class Process(Past):
         return self._sent(scheduled)
 
     def _sent(self, scheduled: Sequence[Scheduled]) -> list[Sent]:
-        from hb.library.result import Sent
-
         if scheduled:
             self._id = scheduled[0].process
         return [Sent(self, each.slot, each.message, each.assignment, each.fresh) for each in scheduled]

@@ -1,4 +1,4 @@
-"""What sending a message gives, and what a program did with it, as objects.
+"""What a program did with a message, as an object.
 
 Invariants:
     No AO logic.
@@ -13,32 +13,9 @@ from typing import TYPE_CHECKING, Any
 from hb.protocol import outcome
 
 if TYPE_CHECKING:
-    from hb.library.process import Process
     from hb.protocol.message import Value
 
 _LONGEST_LINE = 1000
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A message that has a slot. `fresh` is False if the schedule had it already.
-
-    `message` and `assignment` are IDs.
-    """
-
-    process: Process
-    slot: int
-    message: str
-    assignment: str
-    fresh: bool
-
-    def result(self) -> Result:
-        """Return what the program did with it. Its slot is computed if it was not.
-
-        Raises:
-            Interrupted, IntegrityError: as `Process.compute`.
-        """
-        return self.process.result(self.slot)
 
 
 @dataclass(frozen=True)

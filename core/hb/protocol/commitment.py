@@ -105,7 +105,7 @@ def sign_encoded(message: Message, key: Key) -> Encoded:
 
 
 def sign_around(message: Message, body: Encoded, key: Key) -> Message:
-    """Return the stored form (see `packing`) of `message`, signed with `body` in it, but without the body.
+    """Return the stored form (see `hb.records.packing`) of `message`, signed with `body` in it, but without the body.
 
     The body is not encoded again. `message` must be one that this program made: in normal form, without commitments,
     and with nothing that a signature does not cover. None of that is checked.

@@ -14,7 +14,7 @@ from hb.protocol import bounds
 from hb.protocol import request as requests
 from hb.protocol.commitment import Encoded, Key, committers, encoded, message_id, sign_encoded, verify
 from hb.protocol.message import Message, dumps, normalise_message
-from hb.protocol.packing import pack
+from hb.records.packing import pack
 
 if TYPE_CHECKING:
     from hb.environment import Environment

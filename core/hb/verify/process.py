@@ -19,8 +19,8 @@ from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.commitment import message_id
 from hb.protocol.message import Message, loads_message
-from hb.protocol.packing import unpack
 from hb.records import keys
+from hb.records.packing import unpack
 from hb.schedule import scheduler
 from hb.verify import evidence, index
 from hb.verify import walk as walks

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hb.errors import Conflict, Refused
 from hb.protocol.commitment import message_id
-from hb.records import keys
+from hb.records import keys, schedules
 from hb.schedule import scheduler
 from hb.storage.store import Batch
 from hb.verify.census import check_name
@@ -192,7 +192,7 @@ def _mend_index(open_store: OpenStore, process: str, finding: Finding) -> str:
         entry = store.get(key)
         if slot is None:
             return Batch(deletes=set() if entry is None else {key}, expects={key: entry}, sync=True)
-        body = scheduler.get_assignment(store, process, slot).body
+        body = schedules.get_assignment(store, process, slot).body
         assert message_id(body) == message
         return Batch(puts={key: keys.encode_slot(slot)}, expects={key: entry}, sync=True)
 
@@ -208,7 +208,7 @@ def _mend_head(open_store: OpenStore, process: str) -> str:
 
     def right_head(store: Store) -> Batch:
         newest = _newest(store, process, keys.assignments)
-        head = scheduler.head_after(scheduler.get_assignment(store, process, newest))
+        head = scheduler.head_after(schedules.get_assignment(store, process, newest))
         written.append(newest)
         key, after = keys.head_key(process), keys.assignment_key(process, newest + 1)
         return Batch(puts={key: head.encode()}, expects={key: store.get(key), after: None}, sync=True)

@@ -21,7 +21,8 @@ from hb.verify.evidence import Finding, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from hb.compute.worker import Computed, StoredImage, Worker
+    from hb.compute.computed import Computed, StoredImage
+    from hb.compute.worker import Worker
     from hb.devices.device import Machine
     from hb.protocol.message import Message
     from hb.storage.store import OpenStore, Store

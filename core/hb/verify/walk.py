@@ -18,8 +18,8 @@ from hb.protocol import assignment as assignments
 from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.commitment import committers, message_id
-from hb.protocol.packing import unpack
 from hb.records import cache, keys
+from hb.records.packing import unpack
 from hb.verify.evidence import (
     PREVIOUS,
     Finding,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import wasmtime
@@ -26,6 +26,7 @@ from hb.errors import Refused
 from hb.wasm import engine, halves, longjmp, traps
 from hb.wasm.engine import PAGE_BYTES
 from hb.wasm.host import OUT_OF_GAS, Failure, Host, HostTrap
+from hb.wasm.traps import Outcome
 
 if TYPE_CHECKING:
     from hb.binary.parse import FunctionType, Import
@@ -46,18 +47,6 @@ MAX_TABLE_ELEMENTS = 1_000_000
 _INSTANCES = 3
 _MAX_FUEL = 2**63 - 1
 _MAX_MEMORY_BYTES = 2**62
-
-
-class Outcome(NamedTuple):
-    """What a call did: its results, the gas that it used, and its failure or None. Integers are signed.
-
-    The engine checks the gas only at calls and in loops. So a call can use a few instructions more than its gas and
-    still succeed. `gas` is then the whole of its gas.
-    """
-
-    values: tuple[Number, ...]
-    gas: int
-    failure: Failure | None
 
 
 class Instance:

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from hb.capi.fastcall import Number
     from hb.protocol.definition import Limits
     from hb.wasm.host import Failure, Host
-    from hb.wasm.instance import HostFunction, Outcome
+    from hb.wasm.instance import HostFunction
     from hb.wasm.memory import Mirror
     from hb.wasm.module import Module, ModuleInfo
+    from hb.wasm.traps import Outcome
 
 MAX_CALLS = 100
 """Maximum calls of exported functions that are recorded; a message rarely makes more than a handful."""

@@ -1,4 +1,4 @@
-"""What the engine's traps are called in a slot's results.
+"""What a call did, and what the engine's traps are called in a slot's results.
 
 Invariants:
     The sentences are ours and not the engine's: a record does not change with the engine's release.
@@ -6,7 +6,7 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import wasmtime
 
@@ -14,6 +14,20 @@ from hb.wasm.host import OUT_OF_GAS, Failure
 
 if TYPE_CHECKING:
     from hb.capi.binding import Stop
+    from hb.capi.fastcall import Number
+
+
+class Outcome(NamedTuple):
+    """What a call did: its results, the gas that it used, and its failure or None. Integers are signed.
+
+    The engine checks the gas only at calls and in loops. So a call can use a few instructions more than its gas and
+    still succeed. `gas` is then the whole of its gas.
+    """
+
+    values: tuple[Number, ...]
+    gas: int
+    failure: Failure | None
+
 
 # By the name of the engine's trap code: the kind of failure, and the sentence.
 _TRAPS = {

@@ -8,7 +8,7 @@ from hb.errors import IntegrityError, NotFound, Refused
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.message import loads
 from hb.protocol.request import build_message
-from hb.records import cache, keys, links
+from hb.records import cache, keys, links, schedules
 from hb.storage.store import Batch
 
 
@@ -37,12 +37,11 @@ def test_hashpaths_link_every_slot_to_the_definition_and_the_assignments(shell) 
     for _ in range(5):
         shell.send(process, "Increment")
     shell.node.compute(process)
-    from hb.schedule import scheduler
 
     with shell.home.storage.session() as store:
         expected = hashpaths.base(shell_definition(store, process))
         for record in links.records(store, process, 0, 5):
-            expected = hashpaths.step(expected, scheduler.get_assignment(store, process, record.slot).message)
+            expected = hashpaths.step(expected, schedules.get_assignment(store, process, record.slot).message)
             assert record.hashpath == expected
 
 

@@ -10,8 +10,7 @@ from hb.compute.standing import worker_at
 from hb.devices.device import Machine
 from hb.errors import IntegrityError, Interrupted, NotFound
 from hb.protocol.message import dumps, loads
-from hb.records import cache, keys
-from hb.schedule import scheduler
+from hb.records import cache, keys, schedules
 from hb.storage.store import Batch
 
 
@@ -44,7 +43,7 @@ def test_what_is_done_there_is_not_kept(shell, counted: str) -> None:
     before = shell.records()
     live = worker_at(shell.node.context, counted, 2)
     with shell.home.storage.session() as store:
-        assignment = scheduler.get_assignment(store, counted, 3).message
+        assignment = schedules.get_assignment(store, counted, 3).message
         stored = cache.read_bytes(store, counted, 3)
     assert live.compute_next(assignment).record == stored
     assert state(live) == 13

@@ -12,8 +12,8 @@ from hb.errors import HbError, IntegrityError
 from hb.files import archive, staging, transfer
 from hb.protocol.commitment import message_id, sign
 from hb.protocol.message import dumps, loads_message
-from hb.protocol.packing import pack, unpack
 from hb.records import keys
+from hb.records.packing import pack, unpack
 from hb.schedule import scheduler
 from hb.storage.store import Batch
 

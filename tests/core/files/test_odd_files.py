@@ -22,8 +22,8 @@ from hb.history import fork as forks
 from hb.protocol import assignment as assignments
 from hb.protocol.commitment import message_id, sign
 from hb.protocol.message import Atom, dumps, loads_message
-from hb.protocol.packing import pack, unpack
 from hb.protocol.request import build_message
+from hb.records.packing import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,8 +14,8 @@ from hb.files import archive, staging, transfer
 from hb.history import fork
 from hb.protocol.commitment import Key, sign
 from hb.protocol.message import dumps, loads_message
-from hb.protocol.packing import pack, unpack
 from hb.records import keys
+from hb.records.packing import pack, unpack
 from hb.storage.store import Batch
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from hb.history import fork
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.message import dumps, loads_message
-from hb.protocol.packing import pack, unpack
 from hb.records import keys
+from hb.records.packing import pack, unpack
 from hb.storage.store import Batch
 
 if TYPE_CHECKING:

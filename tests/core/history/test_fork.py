@@ -13,7 +13,7 @@ from hb.compute.worker import Worker
 from hb.errors import IntegrityError, NotFound, Refused
 from hb.history import fork as forks
 from hb.protocol import definition as definitions
-from hb.records import keys, lineage
+from hb.records import keys, lineage, schedules
 from hb.storage.store import Batch
 
 if TYPE_CHECKING:
@@ -113,13 +113,12 @@ def test_the_first_slot_of_its_own_is_its_definition_with_the_state_before_it(sh
 def test_its_chain_and_its_hashpath_go_on_from_the_origins(shell) -> None:
     from hb.protocol import assignment as assignments
     from hb.protocol import hashpath as hashpaths
-    from hb.schedule import scheduler
 
     process = counted(shell)
     forked = fork(shell, process, 2)
     hashpath = shell.node.state(forked, 3).hashpath
     with shell.node.context.session() as store:
-        left, own = (scheduler.get_assignment(store, forked, slot).message for slot in (2, 3))
+        left, own = (schedules.get_assignment(store, forked, slot).message for slot in (2, 3))
     assert (left["process"], own["process"]) == (process, forked)
     chain = assignments.chain(ids.decode(left["hash-chain"]), forked)
     assert own["hash-chain"] == ids.encode(chain)

@@ -15,7 +15,7 @@ from hb import ids
 from hb.errors import BadSignature, Refused
 from hb.protocol.commitment import Key, committers, encoded, message_id, sign, sign_around, verify
 from hb.protocol.message import Message, dumps, loads_message
-from hb.protocol.packing import pack, unpack
+from hb.records.packing import pack, unpack
 from protocol_vectors import (
     ALICE,
     BOB,

@@ -11,9 +11,9 @@ from hb import ids
 from hb.errors import BadSignature, Conflict, NotFound, Refused
 from hb.protocol import assignment as assignments
 from hb.protocol.commitment import Key, committers, message_id, sign, verify
-from hb.protocol.packing import unpack
 from hb.protocol.request import build_message
-from hb.records import keys, lineage
+from hb.records import keys, lineage, schedules
+from hb.records.packing import unpack
 from hb.schedule import intake, scheduler, sending
 
 ALICE = Key(b"a" * 32)
@@ -25,7 +25,7 @@ def increments(count: int, prefix: str = "") -> list:
 
 def stored_assignments(shell, process: str, last: int) -> list:
     with shell.home.storage.session() as store:
-        return [unpack(assignment.message) for assignment in scheduler.assignments(store, process, 0, last)]
+        return [unpack(assignment.message) for assignment in schedules.assignments(store, process, 0, last)]
 
 
 def test_slots_have_no_gaps_from_0_across_sends_and_batches(shell) -> None:

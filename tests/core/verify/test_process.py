@@ -14,9 +14,9 @@ from hb.errors import IntegrityError, Interrupted, NotFound, Refused
 from hb.history import selection
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.message import dumps, loads_message
-from hb.protocol.packing import pack, unpack
 from hb.protocol.request import build_message
 from hb.records import keys
+from hb.records.packing import pack, unpack
 from hb.schedule.scheduler import Head
 from hb.storage.memory import MemoryStore
 from hb.storage.store import Batch

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hb.errors import Refused
 from hb.protocol.commitment import sign
 from hb.protocol.message import Message, Value, dumps, loads_message
-from hb.protocol.packing import pack, unpack
+from hb.records.packing import pack, unpack
 from protocol_vectors import (
     ALICE,
     BOB,
