@@ -104,7 +104,7 @@ class _Keeper:
     def session(self, patience: Patience) -> Iterator[LevelStore]:
         self._check_process()
         end = None if patience.timeout_s is None else monotonic() + patience.timeout_s
-        with self._turns.hold(_with_grace(patience), str(self._path.parent)):
+        with self._turns.hold(patience, str(self._path.parent), WATCH_TURN_S):
             if self._store is not None and not lock.is_still(self._descriptor, self._lock_file):
                 self._close()  # the home is gone, or another one is there now
             if self._store is None:
@@ -199,12 +199,6 @@ class _Keeper:
                 "this home was opened before the program forked, and a forked child cannot use it",
                 hint="start the child with multiprocessing's method 'spawn', and open the home there",
             )
-
-
-def _with_grace(patience: Patience) -> Patience:
-    """Return `patience` for a turn within this program: the thread that watches takes a turn too, for a moment."""
-    timeout_s = patience.timeout_s
-    return patience if timeout_s is None else patience._replace(timeout_s=max(timeout_s, WATCH_TURN_S))
 
 
 class Bell(Protocol):

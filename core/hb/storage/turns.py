@@ -57,8 +57,10 @@ class Turns:
         self._line: deque[Lock] = deque()
 
     @contextmanager
-    def hold(self, patience: Patience, busy: str) -> Iterator[None]:
-        """Wait for the turn and keep it for a `with` block. `busy` says what was busy, where the wait is too long.
+    def hold(self, patience: Patience, busy: str, least_s: float = 0) -> Iterator[None]:
+        """Wait for the turn and keep it for a `with` block. `busy` says what was busy, if the wait is too long.
+
+        The wait is never shorter than `least_s` seconds, however impatient the caller is.
 
         Raises:
             HomeBusy: others had their turns for longer than `patience` allows.
@@ -68,7 +70,7 @@ class Turns:
         mine.acquire()
         try:
             self._line.append(mine)
-            if not wait(lambda: self._line[0] is mine, mine, patience):
+            if not wait(lambda: self._line[0] is mine, mine, _at_least(patience, least_s)):
                 raise too_long(busy, patience)
             yield
         finally:
@@ -77,6 +79,11 @@ class Turns:
                     self._line.remove(mine)
                 if self._line:
                     release(self._line[0])
+
+
+def _at_least(patience: Patience, least_s: float) -> Patience:
+    timeout_s = patience.timeout_s
+    return patience if timeout_s is None else patience._replace(timeout_s=max(timeout_s, least_s))
 
 
 def too_long(busy: str, patience: Patience) -> HomeBusy:
