@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hb.compute.modules import Compiled
     from hb.environment import Environment
     from hb.history.views import ProcessView, SlotView, StateView
-    from hb.library.scope import Place
+    from hb.library.place import Place
     from hb.protocol.commitment import Key
     from hb.protocol.definition import Limits
     from hb.protocol.message import Message

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
 from hb.compute import driver, spawning
-from hb.compute.context import Context
+from hb.compute.context import Context, Tools
 from hb.compute.modules import Modules
 from hb.compute.pool import Pool
 from hb.config import Config
@@ -58,13 +57,15 @@ class World:
             now_ms=lambda: 1_700_000_000_000, random_bytes=lambda size: next(numbers).to_bytes(size, "big")
         )
         self.home = home or MemoryHome(b"pool")
-        self.context = Context(self.home.storage, self.home, Config(), Modules(cache), Pool(limit_bytes))
+        self.context = Context(
+            self.home.storage, self.home, Config(), Tools(lambda: Modules(cache), lambda: Pool(limit_bytes))
+        )
         self.pool = self.context.pool
         self.key = self.home.key("default")
 
     def other(self) -> Context:
         """Return the context of another program."""
-        return replace(self.context, pool=Pool(1 << 30), lineages={})
+        return self.context.replace(tools=self.context.tools.with_pool(Pool(1 << 30)), lineages={})
 
     def spawn(self, pages: int = 1, gas: int = 10**12) -> str:
         """Make a process of `program`. Each `gas` makes another process."""

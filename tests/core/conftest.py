@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +42,7 @@ class Shell:
 
     def context(self, **changes: object) -> Context:
         """What verbs need of the world, with some of it changed."""
-        return replace(self.node.context, **changes)  # type: ignore[arg-type]
+        return self.node.context.replace(**changes)
 
     def spawn(self, sample: str, **options: object) -> str:
         image = (SAMPLES / sample).read_bytes()

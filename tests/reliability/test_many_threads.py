@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from random import Random
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
@@ -56,7 +55,7 @@ class Clients:
             self.sent[process, slot] = action
             cancellation = self.at_work[number] = Cancellation()
             try:
-                world.compute(process, slot, replace(world.context, cancellation=cancellation))
+                world.compute(process, slot, world.context.replace(cancellation=cancellation))
             except Interrupted:
                 assert cancellation.is_cancelled, "another request was cancelled, and not this one"
                 self.cancelled += 1

@@ -7,8 +7,9 @@ Invariants:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from copy import copy
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
 
 from hb.cancellation import NEVER, Cancellation
 from hb.records import lineage
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from hb.compute.keys import Keys
     from hb.compute.modules import Modules
     from hb.compute.pool import Pool
     from hb.config import Config
@@ -33,39 +35,81 @@ def ignore(slot: int, last: int) -> None:
     """Do nothing: the `on_slot` of a caller that shows no progress."""
 
 
-class Keys(Protocol):
-    """The signing keys of a home, by name."""
+class Tools:
+    """What a program keeps between calls: its compiled modules and its live workers. Each is made when first used."""
 
-    def key(self, name: str) -> Key:
-        """Return the key called `name`, ready to sign.
+    def __init__(self, make_modules: Callable[[], Modules], make_pool: Callable[[], Pool]) -> None:
+        self._lock = Lock()
+        self._make_modules, self._make_pool = make_modules, make_pool
+        self._modules: Modules | None = None
+        self._pool: Pool | None = None
 
-        Raises:
-            NotFound: there is none.
-            Refused: no key can have this name, or its file is not a key's.
-            HomeUnusable: the operating system does not let it be read.
-        """
+    @property
+    def modules(self) -> Modules:
+        """The modules that this program has compiled."""
+        with self._lock:
+            if self._modules is None:
+                self._modules = self._make_modules()
+            return self._modules
+
+    @property
+    def pool(self) -> Pool:
+        """The live workers of one storage."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = self._make_pool()
+            return self._pool
+
+    def with_pool(self, pool: Pool) -> Tools:
+        """Return the same modules with other workers."""
+        return Tools(lambda: self.modules, lambda: pool)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Context:
-    """What a verb needs of the world.
+    """What a verb needs of the world. Nothing in it changes: `replace` makes another one.
 
-    `pool` holds the live workers of this storage; contexts share it. `timeout_s` is how long a session waits for
-    others, in seconds; None waits without limit. `lease_timeout_s` is the same for a lease, and for room in the pool.
-    `on_slot(slot, last)` is called after each slot that a verb deals with; `last` is where it ends. `cancellation`
-    stops this verb and no other. `lineages` are those found before; they never change.
+    `tools` has the compiled modules and the live workers of this storage; contexts share it. `timeout_s` is how long a
+    session waits for others, in seconds; None waits without limit. `lease_timeout_s` is the same for a lease, and for
+    room in the pool. `on_slot(slot, last)` is called after each slot that a verb deals with; `last` is where it ends.
+    `cancellation` stops this verb and no other. `lineages` are those found before; they never change.
     """
 
-    storage: Storage
-    keys: Keys
-    settings: Config
-    modules: Modules
-    pool: Pool
-    timeout_s: float | None = None
-    lease_timeout_s: float | None = None
-    on_slot: Callable[[int, int], None] = ignore
-    cancellation: Cancellation = NEVER
-    lineages: dict[str, lineage.Lineage] = field(default_factory=dict)
+    def __init__(
+        self,
+        storage: Storage,
+        keys: Keys,
+        settings: Config,
+        tools: Tools,
+        *,
+        timeout_s: float | None = None,
+        lease_timeout_s: float | None = None,
+    ) -> None:
+        self.storage = storage
+        self.keys = keys
+        self.settings = settings
+        self.tools = tools
+        self.timeout_s = timeout_s
+        self.lease_timeout_s = lease_timeout_s
+        self.on_slot: Callable[[int, int], None] = ignore
+        self.cancellation: Cancellation = NEVER
+        self.lineages: dict[str, lineage.Lineage] = {}
+
+    def replace(self, **changes: object) -> Context:
+        """Return this context with some of its parts changed, by their names."""
+        changed = copy(self)
+        assert changes.keys() <= vars(self).keys(), changes
+        vars(changed).update(changes)
+        return changed
+
+    @property
+    def modules(self) -> Modules:
+        """The modules that this program has compiled."""
+        return self.tools.modules
+
+    @property
+    def pool(self) -> Pool:
+        """The live workers of this storage."""
+        return self.tools.pool
 
     def session(self) -> AbstractContextManager[Store]:
         """Open the store for a few reads and at most one batch. A fork's shared slots appear under its own ID.
@@ -104,7 +148,7 @@ class Context:
         settings = self.settings
         limits = ModuleLimits(settings.module_limit_bytes, settings.compile_limit_s, settings.compile_limit_mb)
         machine = self.modules.machine(self.session, limits, given).under(self.cancellation)
-        return replace(machine, host_memory_pages=settings.host_memory_pages)
+        return machine.bounded(settings.host_memory_pages)
 
     def scheduler_key(self) -> Key:
         """Return the key that signs this home's assignments.
@@ -124,4 +168,4 @@ class Context:
         """
         from hb.wasm.engine import run_interruptibly
 
-        return run_interruptibly(lambda cancellation: work(replace(self, cancellation=cancellation)), self.cancellation)
+        return run_interruptibly(lambda cancellation: work(self.replace(cancellation=cancellation)), self.cancellation)

@@ -12,7 +12,7 @@ Source: HyperBEAM's `dev_process` (`compute`, `compute_loop`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -317,7 +317,7 @@ def _check_same(known: bytes, computed: Computed, process: str) -> None:
 def _write(context: Context, run: _Run) -> None:
     """Write what was computed, also if the caller was cancelled: it would have to be computed again."""
     if run.batch.puts:
-        with replace(context, cancellation=NEVER).session() as store:
+        with context.replace(cancellation=NEVER).session() as store:
             _commit(store, run)
         context.storage.announce()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -47,5 +46,5 @@ def follow(context: Context, process: str, first: int, on_computed: Callable[[in
                 break
             sleep(LOOK_SECONDS)
         if context.cancellation.is_cancelled:
-            driver.keep_image(replace(context, cancellation=NEVER), process)
+            driver.keep_image(context.replace(cancellation=NEVER), process)
             raise Interrupted(f"stopped following at slot {reached}")

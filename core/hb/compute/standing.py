@@ -7,7 +7,6 @@ Invariants:
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hb import ids
@@ -39,7 +38,9 @@ def worker_at(context: Context, process: str, slot: int, *, machine: Machine | N
         IntegrityError: what is stored is damaged, or a slot on the way differs from its stored record.
         Interrupted: the caller was cancelled.
     """
-    unwritten = replace(context, storage=_Unwritten(context.storage), lineages={}, pool=Pool(0))
+    unwritten = context.replace(
+        storage=_Unwritten(context.storage), lineages={}, tools=context.tools.with_pool(Pool(0))
+    )
     live = driver.open_worker(unwritten, process, slot, context.machine() if machine is None else machine)
     driver.advance(unwritten, live, slot, is_last=False)
     return live

@@ -89,6 +89,10 @@ class Machine:
         """Return the same machine for work that `cancellation` stops."""
         return replace(self, cancellation=cancellation)
 
+    def bounded(self, host_memory_pages: int | None) -> Machine:
+        """Return the same machine with this bound on a program's memory."""
+        return replace(self, host_memory_pages=host_memory_pages)
+
 
 Step = Callable[[Base, "Message", Machine], Base]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hb import ids
 from hb.errors import NotFound, Refused
 from hb.library.process import Process
-from hb.library.scope import Place, Scope
+from hb.library.scope import Scope
 
 if TYPE_CHECKING:
     import os
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hb.environment import Environment
     from hb.files.witness import Witness
     from hb.history.views import ProcessView
+    from hb.library.place import Place
     from hb.library.verified import VerifiedFile
     from hb.protocol.commitment import Key
     from hb.protocol.definition import Limits

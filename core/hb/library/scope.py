@@ -8,10 +8,9 @@ Invariants:
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from hb.errors import NotFound, Refused
 
@@ -21,35 +20,15 @@ if TYPE_CHECKING:
 
     from hb.cancellation import Cancellation
     from hb.compute.context import Context
-    from hb.compute.modules import Compiled
+    from hb.compute.modules import Compiled, Modules
+    from hb.compute.pool import Pool
     from hb.config import Config
     from hb.environment import Environment
     from hb.keyring import PublicKey
+    from hb.library.place import Place
     from hb.protocol.commitment import Key
-    from hb.storage.storage import Storage
 
 Self = TypeVar("Self", bound="Scope")
-
-
-class Place(Protocol):
-    """Where a home is: in a directory (`hb.home.Home`) or in memory (`hb.memory_home.MemoryHome`)."""
-
-    @property
-    def storage(self) -> Storage:
-        """Its storage."""
-
-    @property
-    def cache(self) -> Path | None:
-        """The directory of compiled modules, if there is one."""
-
-    def settings(self) -> Config:
-        """Read its settings."""
-
-    def key(self, name: str) -> Key:
-        """Return its key of that name, ready to sign."""
-
-    def make_key(self, name: str) -> Key:
-        """Make a key of that name."""
 
 
 def wat(text: str) -> bytes:
@@ -91,17 +70,25 @@ class Scope:
             return self._context
 
     def _make_context(self) -> Context:
-        from hb.compute.context import Context
-        from hb.compute.modules import Modules
-        from hb.compute.pool import Pool
+        from hb.compute.context import Context, Tools
 
         settings = self.place.settings()
+
+        def make_modules() -> Modules:
+            from hb.compute.modules import Modules
+
+            return Modules(self.place.cache, self._compiled)
+
+        def make_pool() -> Pool:
+            from hb.compute.pool import Pool
+
+            return Pool(settings.pool_limit_mb << 20)
+
         return Context(
-            storage=self.place.storage,
-            keys=self.place,
-            settings=settings,
-            modules=Modules(self.place.cache, self._compiled),
-            pool=Pool(settings.pool_limit_mb << 20),
+            self.place.storage,
+            self.place,
+            settings,
+            Tools(make_modules, make_pool),
             timeout_s=settings.lock_timeout_s if self._lock_timeout_s is None else self._lock_timeout_s,
             lease_timeout_s=self._lock_timeout_s,
         )
@@ -130,7 +117,7 @@ class Scope:
             given["cancellation"] = cancellation
         if on_slot is not None:
             given["on_slot"] = on_slot
-        vars(bound).update(_making=Lock(), _context=replace(self.context, **given))  # type: ignore[arg-type]
+        vars(bound).update(_making=Lock(), _context=self.context.replace(**given))
         return bound
 
     @property

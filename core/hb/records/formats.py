@@ -9,7 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hb.errors import IntegrityError, Refused
 from hb.records import keys
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from hb.storage.store import Batch, Store
 
 
-class Migration(NamedTuple):
+class Migration:
     """The way from one format to the next.
 
     `batches(store)` yields what is still to be changed, so that a migration that was cut short goes on where it was.
     What it reads must not depend on batches that it yielded before: they are written while it runs.
     """
 
-    to: bytes
-    batches: Callable[[Store], Iterator[Batch]]
+    def __init__(self, to: bytes, batches: Callable[[Store], Iterator[Batch]]) -> None:
+        self.to = to
+        self.batches = batches
 
 
 MIGRATIONS: dict[bytes, Migration] = {}

@@ -6,7 +6,6 @@ import gc
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
@@ -125,7 +124,7 @@ def test_a_call_is_cancelled_alone_and_its_worker_is_dropped(world: World) -> No
     cancellation = Cancellation()
     with ThreadPoolExecutor(2) as threads:
         slot = world.send(endless, "Forever")
-        stopped = threads.submit(world.compute, endless, slot, replace(world.context, cancellation=cancellation))
+        stopped = threads.submit(world.compute, endless, slot, world.context.replace(cancellation=cancellation))
         other = threads.submit(world.call, busy, ("Spin", 100_000_000))
         sleep(0.1)
         cancellation.cancel()
@@ -139,14 +138,14 @@ def test_a_call_is_cancelled_alone_and_its_worker_is_dropped(world: World) -> No
 def test_a_worker_obeys_the_request_that_has_it_and_none_before(world: World) -> None:
     process = world.spawn(LARGE)
     before = Cancellation()
-    world.compute(process, world.send(process, "Count"), replace(world.context, cancellation=before))
+    world.compute(process, world.send(process, "Count"), world.context.replace(cancellation=before))
     kept = world.kept(process)
     before.cancel()
     assert world.call(process, "Count")["type"] == "ok"
     assert world.kept(process) is kept
     slot, now = world.send(process, "Forever"), Cancellation()
     with ThreadPoolExecutor(1) as threads:
-        stopped = threads.submit(world.compute, process, slot, replace(world.context, cancellation=now))
+        stopped = threads.submit(world.compute, process, slot, world.context.replace(cancellation=now))
         sleep(0.05)
         now.cancel()
         with pytest.raises(Interrupted):
@@ -262,7 +261,7 @@ def test_a_follower_uses_the_worker_of_the_pool_and_leaves_an_image(world: World
     process = world.spawn(LARGE)
     told: list[tuple[int, int]] = []
     cancellation = Cancellation()
-    context = replace(world.context, cancellation=cancellation)
+    context = world.context.replace(cancellation=cancellation)
 
     def until(slot: int) -> None:
         end = monotonic() + 20
@@ -350,7 +349,7 @@ def test_what_is_tried_can_be_cancelled(world: World) -> None:
     world.call(process, "Count")
     cancellation = Cancellation()
     with ThreadPoolExecutor(1) as threads:
-        context = replace(world.context, cancellation=cancellation)
+        context = world.context.replace(cancellation=cancellation)
         stopped = threads.submit(attempt, world, process, "Forever", context=context)
         sleep(0.05)
         cancellation.cancel()

@@ -47,7 +47,7 @@ def small_machine(given: Mapping[str, bytes]) -> Machine:
 def small(shell: Any) -> Any:
     """A context of a machine that allows a program 1 MB."""
     context = shell.context()
-    return replace(context, settings=context.settings._replace(program_memory_mb=1))
+    return context.replace(settings=context.settings._replace(program_memory_mb=1))
 
 
 def test_a_history_whose_program_takes_more_is_refused_and_nothing_is_stored(make_shell, tmp_path: Path) -> None:
