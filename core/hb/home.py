@@ -40,7 +40,7 @@ HOME_NAME = ".hb"
 DEFAULT_KEY = "default"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Home:
     """Where the parts of the home at `path` are, and the way into its store.
 

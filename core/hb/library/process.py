@@ -7,7 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from hb.errors import ProgramFailed, Unfinished
 from hb.library.past import Past
@@ -48,17 +48,18 @@ def message(
     return build_message(action, list(parameters), data=data, tags=dict(tags or {}), anchor=anchor)
 
 
-class Sent(NamedTuple):
+class Sent:
     """A message that has a slot. `fresh` is False if the schedule had it already.
 
     `message` and `assignment` are IDs.
     """
 
-    process: Process
-    slot: int
-    message: str
-    assignment: str
-    fresh: bool
+    def __init__(self, process: Process, slot: int, message: str, assignment: str, fresh: bool) -> None:
+        self.process = process
+        self.slot = slot
+        self.message = message
+        self.assignment = assignment
+        self.fresh = fresh
 
     def result(self) -> Result:
         """Return what the program did with it. Its slot is computed if it was not.

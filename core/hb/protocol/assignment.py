@@ -29,16 +29,17 @@ MAX_NUMBER = 2**64 - 1
 
 _NUMBERS = ("slot", "timestamp", "block-height", "block-timestamp")
 _IDS = (("process", ids.is_id), ("hash-chain", ids.is_digest), ("block-hash", ids.is_id))
-_is_id, _is_digest = ids.ID.match, ids.DIGEST.match
+_is_id = ids.ID.match
 _EPOCH_DIGITS = len(str(MAX_NUMBER))
 
 
-class Flaw(NamedTuple):
+class Flaw:
     """A field that is not what it must be: its key, what was expected, and what was found, as texts."""
 
-    key: str
-    expected: str
-    got: str
+    def __init__(self, key: str, expected: str, got: str) -> None:
+        self.key = key
+        self.expected = expected
+        self.got = got
 
     @property
     def sentence(self) -> str:
@@ -123,7 +124,8 @@ def _is_right(message: Message) -> bool:
             and type(fields["body"]) is dict
             and type(process) is type(chain) is type(block) is str
             and _is_id(process) is not None
-            and _is_digest(chain) is not None
+            and _is_id(chain) is not None
+            and chain[-1] in ids.LAST_OF_DIGEST
             and (block == NO_BLOCK or _is_id(block) is not None)
         )
     except KeyError:
