@@ -46,7 +46,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 
     commit = LevelStore.commit
     get = LevelStore.get
-    close = LevelStore.close
+    opening = LevelStore.__init__
     sign = commitment.Key.sign
 
     def counted_commit(self: LevelStore, batch: Batch) -> None:
@@ -58,9 +58,9 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         counts["gets"] += 1
         return get(self, key)
 
-    def counted_close(self: LevelStore) -> None:
+    def counted_opening(self: LevelStore, *arguments: Any) -> None:
         counts["slices"] += 1
-        close(self)
+        opening(self, *arguments)
 
     def counted_sign(self: commitment.Key, message: bytes) -> bytes:
         counts["signatures"] += 1
@@ -69,7 +69,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     with monkeypatch.context() as patched:
         for place in (ids, assignment, hashpath):
             patched.setattr(place, "sha256", sha256)
-        for name, counted in (("commit", counted_commit), ("get", counted_get), ("close", counted_close)):
+        for name, counted in (("commit", counted_commit), ("get", counted_get), ("__init__", counted_opening)):
             patched.setattr(LevelStore, name, counted)
         patched.setattr(commitment.Key, "sign", counted_sign)
         yield counts
