@@ -29,6 +29,8 @@ PROGRAM = Path(sys.executable).parent / "hb"
 SAMPLES = Path(__file__).parents[1] / "samples"
 COUNTER = SAMPLES / "counter.wasm"
 TIMEOUT_S = 60
+# From where the cursor is hidden until it is shown again and the line is erased.
+_PROGRESS_BAR = re.compile(r"\x1b\[\?25l.*?\x1b\[\?25h(?:\r?\x1b\[1A\x1b\[2K)?", re.DOTALL)
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[()][A-Z0-9])")
 
 
@@ -145,7 +147,10 @@ class Shell:
         env: Mapping[str, str] | None = None,
         stderr: int | None = None,
     ) -> Outcome:
-        """Run `hb ARGUMENTS` on a pseudo-terminal of `columns`. Unless `stderr` is given, stderr goes there too."""
+        """Run `hb ARGUMENTS` on a pseudo-terminal of `columns`. Unless `stderr` is given, stderr goes there too.
+
+        A progress bar is left out of what is shown: whether there is one depends on what else the machine does.
+        """
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         environment = self.environment({"TERM": "xterm-256color", **(env or {})})
@@ -168,7 +173,7 @@ class Shell:
                 _, said = process.communicate(timeout=TIMEOUT_S)
                 code = process.returncode
         os.close(ours)
-        return Outcome(code, shown, (said or b"").decode())
+        return Outcome(code, _PROGRESS_BAR.sub("", shown), (said or b"").decode())
 
     @contextmanager
     def _warm(self, environment: Mapping[str, str]) -> Iterator[Warm | None]:

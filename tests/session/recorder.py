@@ -35,8 +35,6 @@ KEYS = {
 FIRST_MS = 1_700_000_000_000
 FOLLOW_S = 60
 UNKNOWN_ID = "A" * 43
-# From where the cursor is hidden until it is shown again and the line is erased. Whether there is one is a matter of time.
-_PROGRESS_BAR = re.compile(r"\x1b\[\?25l.*?\x1b\[\?25h(?:\r?\x1b\[1A\x1b\[2K)?", re.DOTALL)
 _ID = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
 
 
@@ -107,7 +105,7 @@ class Place:
         outcome = self.shell.terminal(
             *shlex.split(words), columns=columns, stderr=None if with_stderr else subprocess.PIPE
         )
-        out = _PROGRESS_BAR.sub("", outcome.out).replace("\r\n", "\n").replace("\x1b", "␛")
+        out = outcome.out.replace("\r\n", "\n").replace("\x1b", "␛")
         self._note(f"[{columns} columns] $", words, None, outcome.code, out, outcome.err)
 
     def everywhere(self, words: str, *, columns: int = 120) -> None:
