@@ -174,10 +174,13 @@ def command_of(process: int) -> str:
 
 # Runs the program, and sends it signals from within: as each module named is about to be loaded, or as it ends.
 _MOMENTS = """
-import atexit, os, runpy, signal, sys
+import atexit, os, runpy, signal, sys, weakref
 
 program, moments, numbers, *arguments = sys.argv[1:]
 wanted, signals = set(moments.split()), [int(number) for number in numbers.split()]
+
+class Thing:
+    pass
 
 def send():
     for number in signals:
@@ -186,7 +189,12 @@ def send():
 def hear(event, about):
     if event == "import" and about[0] in wanted:
         wanted.discard(about[0])
-        send()
+        if "callback" in wanted:
+            thing = Thing()
+            weakly = weakref.ref(thing, lambda _: send())
+            del thing
+        else:
+            send()
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if "end" in wanted:
@@ -220,6 +228,15 @@ def test_before_it_can_say_anything_a_signal_ends_it_without_a_word(
 def test_a_signal_while_it_is_loaded_is_one_sentence(counter: Shell, moment: str, number: signal.Signals) -> None:
     said = {SIGINT: b"interrupted", SIGTERM: b"terminated"}[number]
     assert run_with_signals(counter, moment, number) == (CODES[number], b"", b"hb: error: %b\n" % said)
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_in_a_callback_that_can_raise_nothing_is_heard_after_it(
+    counter: Shell, number: signal.Signals
+) -> None:
+    said = {SIGINT: b"interrupted", SIGTERM: b"terminated"}[number]
+    heard = run_with_signals(counter, "callback hb.storage.leveldb", number)
+    assert heard == (CODES[number], b"", b"hb: error: %b\n" % said)
 
 
 def test_of_several_signals_the_second_ends_it_without_a_word(counter: Shell) -> None:
