@@ -20,7 +20,6 @@ from hb.compute import transition
 from hb.compute.computed import Computed, StoredImage
 from hb.devices.device import Base, Live, Machine
 from hb.errors import IntegrityError
-from hb.protocol import definition as definitions
 from hb.protocol import hashpath as hashpaths
 from hb.protocol import outcome
 from hb.protocol.commitment import message_id
@@ -77,7 +76,6 @@ class Worker:
         self._public = transition.public_state(base)
         self._machine = machine
         self._previous = previous
-        self._result_bytes = definitions.limits(base["process"]).result_bytes
         # The mirror has memory and globals as they were at `_mirrored`. The assignments `_since` lead to the base.
         self._mirror: Mirror = Mirror(self._instance, None if image is None else image.held)
         self._mirrored = base
