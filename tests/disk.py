@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hb.storage.leveldb import open_store
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,6 +31,13 @@ def small_disk(mount_point: Path, size: str) -> Iterator[Path]:
         yield mount_point
     finally:
         subprocess.run(["umount", "-l", str(mount_point)], check=True)
+
+
+def settle(store: Path) -> None:
+    """Merge all tables of a LevelDB store, so that none is left over and the next opening merges nothing."""
+    opened = open_store(store)
+    opened._database.compact_range()
+    opened.close()
 
 
 def fill(file: Path, *, leave_bytes: int = 0) -> None:

@@ -166,7 +166,7 @@ def test_a_program_that_computes_and_is_killed_is_said_and_no_bug(three: Shell) 
 
 def command_of(process: int) -> str:
     """The command line of a process."""
-    command = ["ps", "-o", "args=", "-p", str(process)]
+    command = ["ps", "-ww", "-o", "args=", "-p", str(process)]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
 
 

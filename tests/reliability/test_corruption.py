@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import scenario
-from disk import quick_directory
+from disk import quick_directory, settle
 from hb import home as homes
 from hb import keyring
 from hb.errors import HbError, IntegrityError, NotFound, Refused
@@ -352,6 +352,7 @@ class OnDisk(NamedTuple):
 def on_disk(root: Path, home: Home, records: Records) -> OnDisk:
     directory = root / "on-disk"
     shutil.copytree(home.path, directory)
+    settle(directory / "store")
     message = scenario.message(("Mint", 9, 9), "one more")
     key = keyring.load(directory / "keys", "default")
     Node(homes.open_home(directory)).send("ledger", [message], signer=key, environment=scenario.ENVIRONMENT)

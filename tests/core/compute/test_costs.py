@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from disk import settle
 from hb import home as homes
 from hb import ids
 from hb.compute import driver as compute
@@ -173,6 +174,7 @@ def test_how_many_system_calls_commands_take(shell, tmp_path: Path) -> None:
     process = shell.spawn("counter.wasm", name="counter")
     shell.send(process, "Increment")
     shell.node.compute(process)
+    settle(shell.home.path / "store")
     told = {}
     for name, arguments in {"state": ["state", "counter"], "send": ["send", "counter", "Increment"]}.items():
         log = tmp_path / name
