@@ -207,12 +207,39 @@ def test_the_limits_of_a_batch_are_those_of_the_home(counter: Shell) -> None:
 
 
 def test_nobody_sends_as_a_process_that_no_authority_speaks_for(counter: Shell) -> None:
+    counter.ok("key", "new", "alice")
+    counter.ok("spawn", counter.counter_wasm, "--name", "closed", "--definition", "-", stdin="authority = []")
+    address = counter.ok("key", "show", "default").json()["address"]
     before = counter.records()
-    refused = counter.hb("send", "counter", "Increment", "--tag", f"from-process={'P' * 43}")
-    assert refused.code == 13
-    assert "a message with the key 'from-process' must be signed by an authority of the process" in refused.err
-    assert "this process trusts nobody" in refused.err
+    as_process = ("Increment", "--tag", f"from-process={'P' * 43}")
+    for words, hint in (
+        (("counter", *as_process, "--as", "alice"), f"the authorities are {address}"),
+        (("closed", *as_process), "this process trusts nobody"),
+    ):
+        refused = counter.hb("send", *words)
+        assert (refused.code, refused.out) == (13, "")
+        assert "a message with the key 'from-process' must be signed by an authority of the process" in refused.err
+        assert hint in refused.err
     assert counter.records() == before
+
+
+def test_the_homes_own_key_sends_as_no_process_by_hand(counter: Shell) -> None:
+    before = counter.records()
+    for key in ("from-process", "pushed-for"):
+        refused = counter.hb("send", "counter", "Increment", "--tag", f"{key}={'P' * 43}")
+        assert (refused.code, refused.out) == (13, "")
+        assert f"a message with the key {key!r} that this home's own key signs is a delivery" in refused.err
+        assert "hint: `hb push` delivers what a program sends" in refused.err
+    assert counter.records() == before
+
+
+def test_an_authority_that_a_process_was_spawned_with_sends_as_a_process(counter: Shell) -> None:
+    counter.ok("key", "new", "alice")
+    address = counter.ok("key", "show", "alice").json()["address"]
+    counter.ok("spawn", counter.counter_wasm, "--name", "open", "--tag", f"authority={address}")
+    as_process = ("open", "Increment", "--tag", f"from-process={'P' * 43}")
+    assert counter.hb("send", *as_process).code == 13
+    assert counter.ok("send", *as_process, "--as", "alice").out == "1\n"
 
 
 def test_a_signed_line_is_left_to_the_one_who_schedules_it_to_verify() -> None:

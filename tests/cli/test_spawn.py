@@ -74,6 +74,41 @@ def test_a_definition_that_inspect_writes_makes_the_same_process(home: Shell) ->
     assert other.ok("inspect", "--definition", "--", pid.strip()).out == text
 
 
+def test_a_definition_that_names_no_authority_has_the_homes_own(home: Shell) -> None:
+    address = home.ok("key", "show", "default").json()["address"]
+    home.write("with.toml", f'[tags]\nauthority = "{"A" * 43}"\n')
+    home.write("closed.toml", "authority = []\n")
+    home.write("two.toml", f'authority = ["{"A" * 43}", "{"B" * 43}"]\n')
+    tag = ("--tag", f"authority={'T' * 43}")
+    for name, words, authority in (
+        ("default", (), address),
+        ("tag", tag, "T" * 43),
+        ("with", ("--definition", "with.toml"), "A" * 43),
+        ("over", ("--definition", "with.toml", *tag), "T" * 43),
+        ("two", ("--definition", "two.toml"), f"{'A' * 43},{'B' * 43}"),
+        ("closed", ("--definition", "closed.toml"), None),
+        ("opened", ("--definition", "closed.toml", *tag), "T" * 43),
+    ):
+        pid = home.ok("spawn", home.counter_wasm, "--name", name, *words).out
+        assert home.ok("inspect", name, "--definition", "--json").json().get("authority") == authority
+        home.write("again.toml", home.ok("inspect", name, "--definition").out)
+        before = home.records()
+        assert home.ok("spawn", "--definition", "again.toml").out == pid
+        assert home.records() == before
+
+
+def test_a_definition_of_another_home_makes_a_process_that_trusts_this_home(home: Shell) -> None:
+    home.ok("spawn", home.counter_wasm, "--name", "first")
+    other = type(home)(home.directory / "other")
+    other.directory.mkdir()
+    other.ok("init")
+    other.write("first.toml", home.ok("inspect", "first", "--definition").out)
+    other.ok("spawn", home.counter_wasm, "--definition", "first.toml", "--name", "second")
+    address = other.ok("key", "show", "default").json()["address"]
+    found = other.ok("inspect", "second", "--definition", "--json").json()
+    assert (found["authority"], found["scheduler"]) == (address, address)
+
+
 def test_a_definition_finds_its_image_beside_itself_and_options_go_over_it(home: Shell) -> None:
     folder = home.directory / "folder"
     folder.mkdir()
@@ -112,6 +147,8 @@ def test_a_definition_finds_its_image_beside_itself_and_options_go_over_it(home:
         ("a = " + "9" * 5000, "not TOML"),
         ("imagine = 'counter.wasm'", "imagine"),
         ("image = 5", "image"),
+        ("image = 'counter.wasm'\nauthority = 'me'", "a definition's authority must be a list of texts, got 'me'"),
+        ("image = 'counter.wasm'\nauthority = [5]", "a definition's authority must be a list of texts, got [5]"),
         ("image = 'nosuch.wasm'", "nosuch.wasm"),
         ("image = 'counter.wasm'\n[limits]\ngas = 0", "gas"),
         ("image = 'counter.wasm'\n[limits]\ngas = 'all'", "gas"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,18 @@ def test_the_verbs_do_in_every_home_what_they_do_on_the_command_line(home) -> No
     ]
     assert views[2].hashpath == counter.hashpath()
     assert counter.verify(replay=True) == []
+
+
+def test_a_process_trusts_the_home_unless_it_is_told_whom(home) -> None:
+    def authority(**options: Any) -> object:
+        return home.spawn(SAMPLES / "counter.wasm", **options).definition.get("authority")
+
+    one, two = "A" * 43, "B" * 43
+    assert authority() == home.address()
+    assert authority(authority=[]) is None
+    assert authority(authority=one) == authority(authority=(one,)) == one
+    assert authority(authority=[one, two]) == f"{one},{two}"
+    assert authority(authority=[one], tags={"Authority": two}) == two
 
 
 def test_nothing_is_computed_until_it_is_asked_for(home) -> None:

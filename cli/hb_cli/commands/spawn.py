@@ -72,6 +72,7 @@ class _Request:
     tags: Message = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
     anchor: str | None = None
+    authority: list[str] | None = None
 
 
 @app.command(cls=arguments.Command)
@@ -139,6 +140,7 @@ def spawn(
         memory_limit_pages=asked.limits.get("memory_pages"),
         result_limit_bytes=asked.limits.get("result_bytes"),
         anchor=asked.anchor,
+        authority=asked.authority,
         signer=as_key,
         timestamp_ms=timestamp,
         block_height=block_height,
@@ -191,4 +193,5 @@ def _from_table(table: dict[str, Any], directory: Path, settings: hb.Config, *, 
         tags=given.get("tags", {}),
         limits=given.get("limits", {}),
         anchor=given.get("anchor"),
+        authority=given.get("authority"),
     )

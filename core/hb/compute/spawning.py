@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class Wanted(NamedTuple):
-    """What a new process is to be: what its definition says beside the image. A part that is None is left out."""
+    """What a new process is to be: what its definition says beside the image. A part that is None is left out.
+
+    If `authority` is None, it is the scheduler; if it is empty, the definition has none.
+    """
 
     limits: Limits
     devices: Sequence[str] = ()
@@ -35,6 +38,7 @@ class Wanted(NamedTuple):
     tags: Message | None = None
     anchor: str | None = None
     name: str | None = None
+    authority: Sequence[str] | None = None
 
 
 def spawn(context: Context, image: bytes | str, wanted: Wanted, *, signer: Key, environment: Environment) -> Scheduled:
@@ -70,6 +74,7 @@ def spawn(context: Context, image: bytes | str, wanted: Wanted, *, signer: Key, 
             anchor=ids.encode(environment.random_bytes(16)) if wanted.anchor is None else wanted.anchor,
             tags=wanted.tags or {},
             limits=wanted.limits,
+            authority=None if wanted.authority is None else list(wanted.authority),
         ),
         signer,
     )

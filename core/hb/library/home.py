@@ -79,6 +79,7 @@ class Home(Scope):
         memory_limit_pages: int | None = None,
         result_limit_bytes: int | None = None,
         anchor: str | None = None,
+        authority: Sequence[str] | None = None,
         signer: str | Key | None = None,
         timestamp_ms: int | None = None,
         block_height: int = 0,
@@ -87,6 +88,9 @@ class Home(Scope):
 
         `name` is a name for it in this home, `initial_state` the public keys before the first message, and `devices`
         what executes it (by default, what the module asks for). Limits that are not given are the home's settings.
+        `authority` are the addresses that may deliver what processes send to it: by default the home's own. With an
+        empty list nobody may. A tag of that name takes their place.
+
         With the same `anchor`, and all else the same, it is the same process, and is not made twice:
         `process.made.fresh` tells.
 
@@ -104,6 +108,7 @@ class Home(Scope):
             tags=dict(tags or {}),
             anchor=anchor,
             name=name,
+            authority=[authority] if isinstance(authority, str) else authority,
         )
         made = spawning.spawn(
             self.context,

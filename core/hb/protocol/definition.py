@@ -40,6 +40,7 @@ _MAX_LIMITS = {GAS_KEY: 2**63 - 1, MEMORY_KEY: 2**32, RESULT_KEY: 2**32}
 
 CODE_KEYS = ("image", "execution-device", "device-stack", "passes", "converted-image", "converted-by")
 FORK_KEYS = ("fork-of", "fork-slot", "fork-hashpath")
+AUTHORITY_KEY = "authority"
 
 RESERVED = frozenset(
     {
@@ -92,18 +93,24 @@ def build(
     limits: Limits,
     passes: int | None = None,
     converted: Converted | None = None,
+    authority: list[str] | None = None,
 ) -> Message:
     """Return the definition of a process, yet to be signed; its `all` ID will be the process ID.
 
     `image` is the ID of the message whose body is the module; `scheduler` is an address. One device executes by
     itself; several are a stack, in this order. A message goes through the stack `passes` times if a device asks for
-    it. `converted` says what runs in place of the image.
+    it. `converted` says what runs in place of the image. `authority` are the addresses that the process trusts to
+    deliver what others send. By default it is the scheduler: the home that schedules for the process may. With an empty
+    list nobody may. A tag of that name takes their place.
 
     Raises:
         Refused: a tag has a reserved key, or `check` refuses the result.
     """
     _check_tags(tags)
+    trusted = [scheduler] if authority is None else authority
+    is_tag = AUTHORITY_KEY in map(normal_key, tags)
     definition: Message = {
+        **({AUTHORITY_KEY: ",".join(trusted)} if trusted and not is_tag else {}),
         **tags,
         **_FIXED,
         **code(image, devices, passes, converted),
@@ -131,16 +138,20 @@ def fork(
 ) -> Message:
     """Return the definition of a fork of the process with this `definition`, yet to be signed.
 
-    It is the same except for its origin, its scheduler, its anchor and `tags`. `code` are the keys that say what
-    runs, if the fork runs other code.
+    It is the same except for its origin, its scheduler, its anchor and `tags`. If the scheduler was the authority, the
+    new one is. `code` are the keys that say what runs, if the fork runs other code.
 
     Raises:
         Refused: a tag has a reserved key, or `check` refuses the result.
     """
     _check_tags(tags)
-    left_out = {"commitments", "initial-state", *(CODE_KEYS if code is not None else ())}
+    replaced = {*map(normal_key, tags), *(CODE_KEYS if code is not None else ())}
+    left_out = {"commitments", "initial-state", *replaced}
+    kept = {key: value for key, value in definition.items() if key not in left_out}
+    if kept.get(AUTHORITY_KEY) == definition["scheduler"]:
+        kept[AUTHORITY_KEY] = scheduler
     forked: Message = {
-        **{key: value for key, value in definition.items() if key not in left_out},
+        **kept,
         **tags,
         **(code or {}),
         **dict(zip(FORK_KEYS, origin, strict=True)),
@@ -222,6 +233,16 @@ def origin(definition: Message) -> Origin | None:
     return Origin(process, slot, hashpath)
 
 
+def authorities(definition: Message) -> set[str]:
+    """Return the addresses that a process trusts to deliver what others send: those under `authority`.
+
+    They are one text, with commas between several, or a list of texts.
+    """
+    named = definition.get(AUTHORITY_KEY)
+    texts = [text for text in (named if isinstance(named, list) else [named]) if isinstance(text, str)]
+    return {part.strip() for text in texts for part in text.split(",")} - {""}
+
+
 def execution_devices(definition: Message) -> list[str]:
     """Return the devices that execute the process's messages, in order.
 
@@ -260,6 +281,13 @@ def runs(definition: Message) -> str:
     return str(definition.get("converted-image", definition["image"]))
 
 
+def converted(definition: Message) -> Converted | None:
+    """Return what runs in place of the image, if something does."""
+    if "converted-image" not in definition:
+        return None
+    return Converted(str(definition["converted-image"]), str(definition.get("converted-by", "")))
+
+
 def images(definition: Message) -> list[str]:
     """Return the IDs of the images that a definition names: the given one, and the converted one."""
     return [str(definition[key]) for key in ("image", "converted-image") if key in definition]
@@ -287,6 +315,7 @@ class Arguments(TypedDict, total=False):
     image: str
     devices: list[str]
     anchor: str
+    authority: list[str]
     initial_state: Message
     tags: dict[str, Value]
     limits: dict[str, int]
@@ -300,6 +329,7 @@ _TABLE_KEYS: dict[str, type] = {
     "image": str,
     "anchor": str,
     "devices": list,
+    "authority": list,
     "initial-state": dict,
     "tags": dict,
 }
@@ -308,7 +338,8 @@ _TABLE_KEYS: dict[str, type] = {
 def to_table(definition: Message) -> dict[str, object]:
     """Return `definition` as a table of plain maps, lists, texts and numbers, which TOML and JSON can write.
 
-    A value that TOML does not have is in its JSON form.
+    A value that TOML does not have is in its JSON form. If the definition's authority is its scheduler, the table names
+    neither: who spawns from it has their own. If the definition has no authority, the table's is an empty list.
 
     Raises:
         Refused: it is a fork's, which no table can make, or it has an integer too long for TOML.
@@ -322,20 +353,22 @@ def to_table(definition: Message) -> dict[str, object]:
             hint=f"`hb fork {left.process} --slot {left.slot} --anchor {quote(anchor)}`, with its tags and its "
             "module, makes it again",
         )
-    set_limits = limits(definition)
+    set_limits, others = limits(definition), tags(definition)
     table: dict[str, object] = {
         "image": definition["image"],
         "devices": execution_devices(definition),
         "anchor": anchor,
+        **({} if AUTHORITY_KEY in definition else {"authority": []}),
         "limits": {
             "gas": set_limits.gas,
             "memory-pages": set_limits.memory_pages,
             "result-bytes": set_limits.result_bytes,
         },
     }
+    if others.get(AUTHORITY_KEY) == definition["scheduler"]:
+        del others[AUTHORITY_KEY]
     if "initial-state" in definition:
         table["initial-state"] = _without_null(to_plain(definition["initial-state"]))
-    others = tags(definition)
     if others:
         table["tags"] = _without_null(to_plain(others))
     return table

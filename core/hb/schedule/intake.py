@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hb import ids
 from hb.errors import Refused
 from hb.protocol import bounds
+from hb.protocol import definition as definitions
 from hb.protocol import request as requests
 from hb.protocol.commitment import Encoded, Key, committers, encoded, message_id, sign_encoded, verify
 from hb.protocol.message import Message, dumps, normalise_message
@@ -77,24 +78,44 @@ def random_anchor(environment: Environment) -> str:
 def check_origin(message: Message, definition: Message) -> None:
     """Make sure that a message says that it comes from a process only if an authority of its target signed it.
 
-    The target's `definition` names its authorities under `authority`: an address, or a list of them.
+    The target's `definition` names its authorities under `authority`. What the target's own scheduler signs in this
+    way is a delivery, and comes from no outside: a push makes it.
 
     Raises:
-        Refused: somebody else signed it.
+        Refused: somebody else signed it, or only the scheduler.
     """
     said = next((key for key in ORIGIN_KEYS if key in message), None)
     if said is None:
         return
-    named = definition.get("authority")
-    authorities = {name for name in (named if isinstance(named, list) else [named]) if isinstance(name, str)}
-    signers = committers(message)
-    if authorities.isdisjoint(signers):
-        trusted = ", ".join(sorted(authorities))[:300] or "nobody: its definition has no `authority`"
+    authorities = definitions.authorities(definition)
+    signers = set(committers(message))
+    scheduler = {str(definition["scheduler"])}
+    if authorities & signers - scheduler:
+        return
+    if authorities & signers:
         raise Refused(
-            f"a message with the key {said!r} must be signed by an authority of the process, got one signed by "
-            f"{', '.join(signers) or 'nobody'}",
-            hint=f"the authorities are {trusted}" if authorities else f"this process trusts {trusted}",
+            f"a message with the key {said!r} that this home's own key signs is a delivery, and only a push makes one",
+            hint="`hb push` delivers what a program sends",
         )
+    trusted = ", ".join(sorted(authorities))[:300]
+    raise Refused(
+        f"a message with the key {said!r} must be signed by an authority of the process, got one signed by "
+        f"{', '.join(sorted(signers)) or 'nobody'}",
+        hint=f"the authorities are {trusted}" if trusted else "this process trusts nobody: it names no `authority`",
+    )
+
+
+def check_assigned(message: Message, definition: Message) -> None:
+    """Make sure that a message that this home has may get a slot at the process with this `definition`, too.
+
+    Raises:
+        Refused: it says that it comes from a process, and no authority of this process signed it.
+    """
+    if not message.keys().isdisjoint(ORIGIN_KEYS):
+        signers = committers(message)
+        if definitions.authorities(definition).isdisjoint(signers):
+            said = next(key for key in ORIGIN_KEYS if key in message)
+            raise Refused(f"a message with the key {said!r} must be signed by an authority of the process")
 
 
 def check_size(written: bytes, limit_bytes: int) -> None:

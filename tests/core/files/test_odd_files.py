@@ -15,7 +15,7 @@ import pytest
 
 from aowat import echo_module
 from hb import ids
-from hb.errors import HbError
+from hb.errors import HbError, IntegrityError
 from hb.files import archive, challenge, staging, transfer
 from hb.files import witness as witnesses
 from hb.history import fork as forks
@@ -105,7 +105,12 @@ def mutant(chance: random.Random, records: list[Record], key: Any) -> bytes:
 def defined(chance: random.Random, records: list[Record], key: Any) -> bytes:
     """The file of a process whose definition is odd, and whose ID, signatures and first slots are right for it."""
     definition = next(each for each in records if each.kind == archive.DEFINITION)
-    odd = signed(altered(chance, loads_message(definition.value)), key)
+    return with_definition(records, altered(chance, loads_message(definition.value)), key)
+
+
+def with_definition(records: list[Record], definition: Any, key: Any) -> bytes:
+    """The file of a process with another definition, and whose ID, signatures and first slots are right for it."""
+    odd = signed(definition, key)
     process, changed = message_id(odd), []
     for each in records:
         if each.kind == archive.DEFINITION:
@@ -177,7 +182,21 @@ def test_an_odd_history_has_findings_or_is_refused(made, make_shell, tmp_path, f
         if imported != "refused":
             for each in shell.node.processes():
                 outcome(lambda each=each: shell.node.state(each.process))  # type: ignore[misc]
-    assert {"found", "refused"} <= set(became)
+    assert ({"found"} if make is defined else {"found", "refused"}) <= set(became)
+
+
+def test_a_history_whose_definition_has_an_odd_image_is_refused_and_changes_nothing(made, make_shell, tmp_path) -> None:
+    path, shell = tmp_path / "odd.history", make_shell("home")
+    [definition] = [loads_message(each.value) for each in made["history"] if each.kind == archive.DEFINITION]
+    before = shell.records()
+    for odd in ODD:
+        changed = {key: value for key, value in {**definition, "image": odd}.items() if value is not GONE}
+        path.write_bytes(with_definition(made["history"], changed, made["key"]))
+        with pytest.raises(IntegrityError, match="an image there that nothing names"):
+            list(staging.verify(path, staging.bare_machine, replay=True))
+        with pytest.raises(IntegrityError, match="an image there that nothing names"):
+            transfer.import_history(shell.context(), path, replay=False)
+    assert shell.records() == before
 
 
 @pytest.mark.parametrize("odd", [10**5000, 5, None, ["x"]], ids=["long", "number", "null", "list"])

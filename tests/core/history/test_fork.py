@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hb import home as homes
 from hb import ids
 from hb.compute.standing import worker_at
 from hb.compute.worker import Worker
 from hb.errors import IntegrityError, NotFound, Refused
+from hb.files import transfer
 from hb.history import fork as forks
 from hb.protocol import definition as definitions
 from hb.records import keys, lineage, schedules
@@ -192,9 +194,30 @@ def test_tags_are_kept_and_may_be_set(shell) -> None:
     process = shell.spawn("counter.wasm", tags={"app": "one", "mood": "good"}, initial_state={"counter": 5})
     forked = fork(shell, process, 0, tags={"mood": "better"})
     definition = shell.node.definition(forked)
-    assert definitions.tags(definition) == {"app": "one", "mood": "better"}
+    assert definitions.tags(definition) == {"app": "one", "mood": "better", "authority": shell.key.address}
     assert "initial-state" not in definition
     assert values(shell, forked) == [5, 5]
+
+
+def test_an_authority_is_kept_and_may_be_set(shell) -> None:
+    trusting = shell.spawn("counter.wasm", tags={"authority": "A" * 43})
+    closed = shell.spawn("counter.wasm", authority=[])
+    assert shell.node.definition(fork(shell, trusting, 0))["authority"] == "A" * 43
+    assert "authority" not in shell.node.definition(fork(shell, closed, 0))
+    for process in (trusting, closed, shell.spawn("counter.wasm")):
+        forked = fork(shell, process, 0, tags={"Authority": "B" * 43})
+        assert shell.node.definition(forked)["authority"] == "B" * 43
+        clean(shell, forked)
+
+
+def test_a_fork_of_anothers_process_is_delivered_to_by_who_schedules_it(shell, tmp_path) -> None:
+    theirs = type(shell)(homes.create(tmp_path / "theirs", seed=b"t" * 32))
+    process = theirs.spawn("counter.wasm")
+    transfer.export(theirs.context(), process, "now", tmp_path / "history")
+    transfer.import_history(shell.context(), tmp_path / "history", replay=False)
+    assert shell.node.definition(process)["authority"] == theirs.key.address != shell.key.address
+    forked = shell.node.definition(fork(shell, process, 0))
+    assert forked["authority"] == forked["scheduler"] == shell.key.address
 
 
 def test_large_memories_are_carried_over_from_between_two_images(shell) -> None:

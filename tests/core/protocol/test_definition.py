@@ -54,8 +54,48 @@ def test_a_definition_has_the_keys_of_an_ao_process() -> None:
         "gas-limit": 10,
         "memory-limit": 20,
         "result-limit": 30,
+        "authority": KEY.address,
         "name": "counter",
     }
+
+
+def test_the_scheduler_is_the_authority_unless_another_is_named() -> None:
+    def named(**changes: Any) -> object:
+        return build(**changes).get("authority", "no key")
+
+    assert named(authority=None) == KEY.address
+    assert named(authority=[]) == "no key"
+    assert named(authority=["A" * 43]) == "A" * 43
+    assert named(authority=["A" * 43, KEY.address]) == f"{'A' * 43},{KEY.address}"
+
+
+@pytest.mark.parametrize("authority", [None, [], ["A" * 43]])
+@pytest.mark.parametrize("key", ["authority", "Authority"])
+@pytest.mark.parametrize("tag", ["T" * 43, "", ["T" * 43, "U" * 43], 5])
+def test_a_tag_replaces_the_authority(authority: list[str] | None, key: str, tag: Value) -> None:
+    assert build(tags={key: tag}, authority=authority) == {**build(), "authority": tag}
+
+
+@pytest.mark.parametrize(
+    ("authority", "addresses"),
+    [
+        ("a", {"a"}),
+        ("a,b", {"a", "b"}),
+        (" a , b ,, ", {"a", "b"}),
+        (["a", "b,c", 5, None, ["d"]], {"a", "b", "c"}),
+        ("", set()),
+        ([], set()),
+        (5, set()),
+        (None, set()),
+        ({"a": "b"}, set()),
+    ],
+)
+def test_authorities_are_a_text_with_commas_or_a_list_of_texts(authority: Value, addresses: set[str]) -> None:
+    assert definitions.authorities({**build(), "authority": authority}) == addresses
+
+
+def test_a_definition_without_an_authority_trusts_nobody() -> None:
+    assert definitions.authorities(build(authority=[])) == set()
 
 
 def test_several_devices_are_a_stack() -> None:
@@ -69,11 +109,13 @@ def test_several_devices_are_a_stack() -> None:
 def test_what_was_built_is_read_back_and_can_be_signed() -> None:
     definition = build(tags={"a": 1, "b": "x"})
     assert definitions.limits(definition) == LIMITS
-    assert definitions.tags(definition) == {"a": 1, "b": "x"}
+    assert definitions.authorities(definition) == {KEY.address}
+    assert definitions.tags(definition) == {"a": 1, "b": "x", "authority": KEY.address}
+    assert definitions.tags(build(tags={"a": 1}, authority=[])) == {"a": 1}
     signed = sign(definition, KEY)
     assert verify(signed) == [KEY.address]
     definitions.check(signed)
-    assert definitions.tags(signed) == {"a": 1, "b": "x"}
+    assert definitions.tags(signed) == {"a": 1, "b": "x", "authority": KEY.address}
     assert message_id(signed) != message_id(sign(build(anchor="other"), KEY))
 
 
@@ -130,12 +172,32 @@ def test_a_forks_definition_is_its_origins_but_for_where_it_comes_from() -> None
     other = forked(one, tags={"mood": "better"})
     assert definitions.origin(other) == ORIGIN
     assert definitions.origin(one) is None
-    own = {"scheduler": "S" * 43, "anchor": "f", "mood": "better"}
+    own = {"scheduler": "S" * 43, "authority": "S" * 43, "anchor": "f", "mood": "better"}
     told = {"fork-of": "O" * 43, "fork-slot": 3, "fork-hashpath": ORIGIN.hashpath}
     kept = {key: value for key, value in one.items() if key not in {"commitments", "initial-state"}}
     assert other == {**kept, **own, **told}
-    assert definitions.tags(other) == {"mood": "better"}
+    assert definitions.tags(other) == {"mood": "better", "authority": "S" * 43}
     assert verify(sign(other, KEY)) == [KEY.address]
+
+
+@pytest.mark.parametrize("authority", ["A" * 43, f"{KEY.address},{'A' * 43}", [KEY.address], "", 5])
+def test_a_fork_keeps_an_authority_that_is_not_its_origins_scheduler_alone(authority: Value) -> None:
+    assert forked(build(tags={"authority": authority}))["authority"] == authority
+
+
+def test_a_fork_of_a_process_that_trusts_nobody_trusts_nobody() -> None:
+    assert "authority" not in forked(build(authority=[]))
+
+
+@pytest.mark.parametrize("key", ["authority", "Authority"])
+@pytest.mark.parametrize("before", [None, [], ["A" * 43]])
+def test_a_tag_replaces_the_authority_of_a_fork(key: str, before: list[str] | None) -> None:
+    for tag in ("T" * 43, KEY.address):
+        assert forked(build(authority=before), tags={key: tag})["authority"] == tag
+
+
+def test_a_tag_of_a_fork_replaces_one_of_its_origins_in_any_case() -> None:
+    assert forked(build(tags={"mood": "good"}), tags={"Mood": "better"})["mood"] == "better"
 
 
 def test_a_fork_of_a_fork_names_the_nearer_origin_alone() -> None:
@@ -203,6 +265,7 @@ def rebuilt(table: dict[str, object]) -> Message:
         tags=arguments.get("tags", {}),
         initial_state=arguments.get("initial_state"),
         limits=Limits(**arguments["limits"]),
+        authority=arguments.get("authority"),
     )
 
 
@@ -212,11 +275,12 @@ TABLE_VALUES = values().map(normalise)
 @given(
     st.dictionaries(PLAIN_KEYS.filter(lambda key: key not in definitions.RESERVED), TABLE_VALUES, max_size=3),
     st.one_of(st.none(), st.dictionaries(PLAIN_KEYS, TABLE_VALUES, max_size=3)),
+    st.one_of(st.none(), st.lists(st.sampled_from([KEY.address, "A" * 43]), max_size=2)),
 )
 def test_a_definition_comes_back_from_the_table_that_it_is_written_as(
-    tags: dict[str, Value], state: dict[str, Value] | None
+    tags: dict[str, Value], state: dict[str, Value] | None, authority: list[str] | None
 ) -> None:
-    definition = build(tags=tags, initial_state=state, devices=["a@1.0", "b@1.0"])
+    definition = build(tags=tags, initial_state=state, devices=["a@1.0", "b@1.0"], authority=authority)
     assert same(rebuilt(definitions.to_table(definition)), definition)
 
 
@@ -226,6 +290,31 @@ def test_a_definition_comes_back_from_toml() -> None:
     assert same(rebuilt(through_toml(definitions.to_table(definition))), definition)
 
 
+def test_the_table_of_a_definition_with_its_scheduler_as_authority_names_none() -> None:
+    table = through_toml(definitions.to_table(build()))
+    assert not {"authority", "tags"} & table.keys()
+    other = {**rebuilt(table), "scheduler": "S" * 43}
+    arguments = definitions.from_table(table)
+    again = build(scheduler="S" * 43, authority=arguments.get("authority"), tags=arguments.get("tags", {}))
+    assert again == {**other, "authority": "S" * 43}
+
+
+def test_the_table_of_a_definition_without_an_authority_says_so() -> None:
+    older = {key: value for key, value in build(tags={"a": 1}).items() if key != "authority"}
+    table = through_toml(definitions.to_table(older))
+    assert (table["authority"], table["tags"]) == ([], {"a": 1})
+    assert same(rebuilt(table), older)
+
+
+@pytest.mark.parametrize("authority", ["A" * 43, f"{KEY.address},{'A' * 43}", [KEY.address], "", 5, None])
+def test_the_table_of_a_definition_with_another_authority_has_it_as_a_tag(authority: Value) -> None:
+    definition = build(tags={"authority": authority})
+    table = through_toml(definitions.to_table(definition))
+    assert "authority" not in table
+    assert "authority" in cast("dict[str, object]", table["tags"])
+    assert same(rebuilt(table), definition)
+
+
 def test_a_table_says_only_what_it_says() -> None:
     assert definitions.from_table({}) == {}
     assert definitions.from_table({"image": "counter.wasm", "name": "c", "limits": {"memory-pages": 3}}) == {
@@ -233,6 +322,8 @@ def test_a_table_says_only_what_it_says() -> None:
         "name": "c",
         "limits": {"memory_pages": 3},
     }
+    for authority in ([], ["A" * 43, "B" * 43]):
+        assert definitions.from_table({"authority": authority}) == {"authority": authority}
 
 
 @pytest.mark.parametrize(
@@ -247,6 +338,9 @@ def test_a_table_says_only_what_it_says() -> None:
         ({"image": 5}, "image must be text, got 5", None),
         ({"devices": "wasm64@1.0"}, "devices must be a list of texts", None),
         ({"devices": [1]}, "devices must be a list of texts", None),
+        ({"authority": "A" * 43}, "authority must be a list of texts, got 'AAA", None),
+        ({"authority": ["A" * 43, 5]}, "authority must be a list of texts", None),
+        ({"autority": []}, "a definition has no key 'autority'", "did you mean 'authority'?"),
         ({"tags": []}, "tags must be a table", None),
         ({"tags": {"a": {"$bytes": 1}}}, "no form", None),
     ],

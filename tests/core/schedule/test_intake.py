@@ -42,14 +42,14 @@ def send(shell: Any, process: str, key: Key, **tags: Value) -> int:
 
 @pytest.mark.parametrize("key", ["from_process", "pushed_for", "From_Process"])
 def test_nobody_says_which_process_a_message_is_from_where_no_authority_is_named(shell: Any, key: str) -> None:
-    process = shell.spawn("counter.wasm")
+    process = shell.spawn("counter.wasm", authority=[])
     before = shell.records()
     for signer in (BOB, shell.key):
         with pytest.raises(
             Refused, match="message 1: a message with the key '(from-process|pushed-for)' must be"
         ) as no:
             send(shell, process, signer, **{key: ALICE.address})
-        assert no.value.hint == "this process trusts nobody: its definition has no `authority`"
+        assert no.value.hint == "this process trusts nobody: it names no `authority`"
         with pytest.raises(Refused, match="must be signed by an authority of the process"):
             ask(shell, process, signer, **{key: ALICE.address})
     signed = sign({"target": process, "action": "Increment", "From-Process": ALICE.address}, BOB)
@@ -58,7 +58,55 @@ def test_nobody_says_which_process_a_message_is_from_where_no_authority_is_named
     assert shell.records() == before
 
 
-@pytest.mark.parametrize("authority", [TRUSTED.address, ["x" * 43, TRUSTED.address]])
+@pytest.mark.parametrize("key", ["from_process", "pushed_for", "From_Process"])
+def test_what_the_scheduler_says_is_from_a_process_is_a_delivery_and_none_is_taken_in(shell: Any, key: str) -> None:
+    process = shell.spawn("counter.wasm")
+    assert shell.node.definition(process)["authority"] == shell.key.address
+    before = shell.records()
+    said = {key: "P" * 43}
+    with pytest.raises(
+        Refused, match="message 1: a message with the key '(from-process|pushed-for)' that this home's own key"
+    ) as no:
+        send(shell, process, shell.key, **said)
+    assert no.value.hint == "`hb push` delivers what a program sends"
+    with pytest.raises(Refused, match="is a delivery, and only a push makes one"):
+        ask(shell, process, shell.key, **said)
+    message = {"target": process, "action": "Increment", key.replace("_", "-"): "P" * 43}
+    for signed in (sign(message, shell.key), sign(sign(message, BOB), shell.key)):
+        with pytest.raises(Refused, match="message 2: .* is a delivery, and only a push makes one"):
+            shell.send_all(process, [build_message("Increment"), signed])
+    with pytest.raises(Refused, match=f"must be signed by an authority .*, got one signed by {BOB.address}") as no:
+        send(shell, process, BOB, **said)
+    assert no.value.hint == f"the authorities are {shell.key.address}"
+    assert shell.records() == before
+
+
+def test_another_authority_beside_the_scheduler_may_say_it_and_the_scheduler_may_not(shell: Any) -> None:
+    process = shell.spawn("counter.wasm", tags={"authority": f"{shell.key.address}, {TRUSTED.address}"})
+    before = shell.records()
+    with pytest.raises(Refused, match="is a delivery, and only a push makes one"):
+        send(shell, process, shell.key, from_process="P" * 43)
+    assert shell.records() == before
+    assert send(shell, process, TRUSTED, from_process="P" * 43) == 1
+    message = {"target": process, "action": "Increment", "from-process": "P" * 43}
+    assert shell.send_all(process, [sign(sign(message, shell.key), TRUSTED)])[0].slot == 2
+
+
+def test_the_scheduler_is_as_anybody_where_another_authority_is_named(shell: Any) -> None:
+    process = shell.spawn("counter.wasm", tags={"authority": TRUSTED.address})
+    before = shell.records()
+    with pytest.raises(Refused, match=f"got one signed by {shell.key.address}") as no:
+        send(shell, process, shell.key, from_process="P" * 43)
+    assert no.value.hint == f"the authorities are {TRUSTED.address}"
+    assert shell.records() == before
+
+
+def test_a_message_that_says_no_origin_needs_no_authority(shell: Any) -> None:
+    process = shell.spawn("counter.wasm")
+    assert [send(shell, process, signer) for signer in (shell.key, BOB)] == [1, 2]
+
+
+@pytest.mark.parametrize("authority", [TRUSTED.address, ["x" * 43, TRUSTED.address], f"{'x' * 43}, {TRUSTED.address}"])
 def test_an_authority_of_the_process_may_say_it(shell: Any, authority: Value) -> None:
     process = shell.spawn("counter.wasm", tags={"authority": authority})
     assert send(shell, process, TRUSTED, from_process="P" * 43, pushed_for="M" * 43) == 1
