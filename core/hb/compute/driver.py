@@ -129,7 +129,7 @@ def expected_bytes(context: Context, store: Store, process: str, slot: int) -> i
     if known is not None:
         return known
     imaged = cache.latest(store, process, limit=slot, required="image")
-    return 0 if imaged is None else 2 * cache.PAGE_BYTES * cache.read_image(store, process, imaged).pages
+    return 0 if imaged is None else 2 * cache.PAGE_BYTES * len(cache.read_image(store, process, imaged).held)
 
 
 def take(context: Context, store: Store, process: str, slot: int) -> Worker | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager
+from mmap import PAGESIZE
 from threading import Condition
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 LEAST_BYTES = 1 << 20
 """What a worker counts at least: its instance takes some memory, and addresses, even if its program has no memory."""
+
+GROWN_SHARE = 16
+"""A worker's memory is looked at page by page when the program has grown by this share of the bound since then."""
 
 _LOOK_S = 0.05
 """How often a request that waits for room looks whether it was cancelled, in seconds."""
@@ -47,7 +51,8 @@ class Pool:
 
     Workers take at most `limit_bytes` in all, kept or at work. The one that was used longest ago goes first. A request
     waits if those at work leave no room, but one process is always worked on, however large it is. A memory counts
-    twice, because a worker has a copy of it, to undo a message that failed.
+    twice, because a worker has a copy of it, to undo a message that failed. Of a large memory only pages that were
+    written to count. Which these are is known from the last image, and found out when the program has grown since.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -58,6 +63,7 @@ class Pool:
         self._places: dict[str, _Place] = {}  # the one that was used last is last
         self._waiting: deque[object] = deque()
         self._is_closed = False
+        self._resident = _resident_bytes()
 
     def size_of(self, process: str) -> int | None:
         """Return what the worker of `process` takes, or None if there is none."""
@@ -109,7 +115,7 @@ class Pool:
         with self._changed:
             place = self._places.get(worker.process)
             if place is not None:
-                self._resize(place, worker.memory_bytes)
+                self._resize(place, self._size_of_worker(worker))
             dropped = self._drop_to_fit()
         del dropped
 
@@ -125,7 +131,7 @@ class Pool:
             kept = place.worker
             if not self._is_closed and (kept is None or kept.slot <= worker.slot):
                 place.worker = worker
-                self._resize(place, worker.memory_bytes)
+                self._resize(place, self._size_of_worker(worker))
         del kept
 
     def close(self) -> None:
@@ -138,6 +144,15 @@ class Pool:
                 if not place.requests:
                     self._remove(process)
         del dropped
+
+    def _size_of_worker(self, worker: Worker) -> int:
+        now = _resident_bytes()
+        if now is None or self._resident is None:
+            return worker.reserved_bytes
+        has_grown = now - self._resident > self.limit_bytes // GROWN_SHARE
+        if has_grown or now < self._resident:
+            self._resident = now
+        return worker.memory_bytes(look=has_grown)
 
     def _is_at_work(self, process: str) -> bool:
         place = self._places.get(process)
@@ -185,3 +200,12 @@ class Pool:
             if self.size_bytes <= self.limit_bytes:
                 break
         return dropped
+
+
+def _resident_bytes() -> int | None:
+    """Return the memory that this program takes, where the system tells it in an instant; else None."""
+    try:
+        with open("/proc/self/statm", "rb", buffering=0) as file:  # noqa: PTH123  a pathlib.Path takes as long again
+            return int(file.read().split()[1]) * PAGESIZE
+    except (OSError, ValueError, IndexError):
+        return None

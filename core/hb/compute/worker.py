@@ -85,6 +85,7 @@ class Worker:
         self._held = {} if image is None else dict(image.held)
         self._dirty = set(range(self._instance.memory_pages)) if image is None else set()
         self._imaged_slot = None if image is None else self.slot
+        self._seen_bytes = 0
 
     @property
     def hashpath(self) -> str:
@@ -108,9 +109,22 @@ class Worker:
         return self._previous
 
     @property
-    def memory_bytes(self) -> int:
-        """What the program's memory takes, and the copy of it."""
+    def reserved_bytes(self) -> int:
+        """The size of the program's memory, and of the copy of it."""
         return (self._instance.memory_pages + self._mirror.pages) * PAGE_BYTES
+
+    def memory_bytes(self, *, look: bool = False) -> int:
+        """Return what the program's memory takes of this machine's, and the copy of it.
+
+        Of a large memory, only pages that were written to do. They are those of the last image, and
+        those that were found by a `look`.
+        """
+        if self._is_small():
+            return self.reserved_bytes
+        written = self._mirror.written_bytes
+        if look:
+            self._seen_bytes = self._mirror.live_bytes()
+        return written + max(written, self._seen_bytes)
 
     @property
     def base(self) -> Base:

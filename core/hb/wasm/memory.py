@@ -42,12 +42,24 @@ class Mirror:
         """
         self.instance = instance
         self.pages = 0
+        self._written: set[int] = set()
         self._copy, self._address = _zeros(0)
         self.globals: list[list[Any]] = []
         self._resize(instance.memory_pages)
         live = instance.memory_address if self.pages else 0
         self._take(live, range(self.pages) if nonzero is None else nonzero)
         self.globals = instance.raw_globals()
+
+    @property
+    def written_bytes(self) -> int:
+        """What the copy takes of this machine's memory. Pages that were never written to take none."""
+        return len(self._written) * PAGE_BYTES
+
+    def live_bytes(self) -> int:
+        """Return the size of those pages of the instance's memory that are not zero. It looks at all of them."""
+        pages = self.instance.memory_pages
+        start = self.instance.memory_address if pages else 0
+        return PAGE_BYTES * sum(_is_not_zero(start + index * PAGE_BYTES) for index in range(pages))
 
     def changed(self) -> list[int]:
         """Return the indexes of the pages that differ now, in order. Added pages differ if they are not zero."""
@@ -86,6 +98,7 @@ class Mirror:
             self._resize(pages)
         for index in changed:
             ctypes.memmove(self._address + index * PAGE_BYTES, live + index * PAGE_BYTES, PAGE_BYTES)
+        self._written.update(changed)
         self.globals = self.instance.raw_globals()
         return changed
 
@@ -109,14 +122,17 @@ class Mirror:
         old, old_address, old_pages = self._copy, self._address, self.pages
         self._copy, self._address = _zeros(pages * PAGE_BYTES)
         self.pages = pages
+        self._written.clear()
         self._take(old_address, range(min(pages, old_pages)))
         del old
 
     def _take(self, source: int, indexes: Iterable[int]) -> None:
         """Copy those of the pages at `source` that are not zero into a copy that is zero."""
-        for offset in (index * PAGE_BYTES for index in indexes):
+        for index in indexes:
+            offset = index * PAGE_BYTES
             if _is_not_zero(source + offset):
                 ctypes.memmove(self._address + offset, source + offset, PAGE_BYTES)
+                self._written.add(index)
 
 
 def _is_not_zero(address: int) -> bool:
