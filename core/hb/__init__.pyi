@@ -18,10 +18,13 @@ from hb.history.difference import Difference as Difference
 from hb.history.difference import Memory as MemoryDifference
 from hb.history.difference import Range as MemoryRange
 from hb.history.difference import Side as Side
+from hb.history.pushed import Delivery as Delivery
+from hb.history.pushed import HeldGroup as HeldGroup
 from hb.history.rerun import Change as Change
 from hb.history.rerun import Rerun as Rerun
 from hb.history.selection import Filter as Filter
 from hb.history.trace import Trace as Trace
+from hb.history.tree import Node as TreeNode
 from hb.history.views import ProcessView as ProcessView
 from hb.history.views import SlotView as SlotView
 from hb.history.views import StateView as StateView
@@ -48,6 +51,12 @@ from hb.library.verified import file_form as file_form
 from hb.library.verified import find_file_damage as find_file_damage
 from hb.library.verified import is_history_file as is_history_file
 from hb.library.verified import verify_file as verify_file
+from hb.push.engine import Pushed as Pushed
+from hb.push.engine import Stop as Stop
+from hb.records.crons import Cron as Cron
+from hb.schedule.cron import Tick as Tick
+from hb.schedule.cron import Trouble as CronTrouble
+from hb.schedule.crontab import CronView as CronView
 from hb.schedule.scheduler import Scheduled as Scheduled
 from hb.verify.evidence import Finding as Finding
 from hb.verify.replay import Note as Note
@@ -65,6 +74,10 @@ __all__ = [
     "Change",
     "Clock",
     "Config",
+    "Cron",
+    "CronTrouble",
+    "CronView",
+    "Delivery",
     "Difference",
     "Exported",
     "Failure",
@@ -75,6 +88,7 @@ __all__ = [
     "FunctionCall",
     "GlobalChange",
     "HbError",
+    "HeldGroup",
     "Home",
     "HostCall",
     "Imported",
@@ -89,6 +103,7 @@ __all__ = [
     "ProcessView",
     "ProgramFailed",
     "PublicKey",
+    "Pushed",
     "Refused",
     "ReplayDifference",
     "Rerun",
@@ -98,7 +113,10 @@ __all__ = [
     "Side",
     "SlotView",
     "StateView",
+    "Stop",
+    "Tick",
     "Trace",
+    "TreeNode",
     "ValueChange",
     "Verdict",
     "VerifiedFile",

@@ -9,11 +9,14 @@ Invariants:
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from hb import ids
 from hb.errors import HomeUnusable, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _FILE_LIMIT_BYTES = 1024 * 1024
@@ -35,8 +38,12 @@ class Config(NamedTuple):
     program_memory_mb: int = 4096
     pool_limit_mb: int = 1024
     lock_timeout_s: float = 30.0
+    push_depth: int = 64
+    push_messages: int = 1000
+    push_gas: int = 1_000_000_000_000
     sender_key: str = "default"
     scheduler_key: str = "default"
+    modules: Mapping[str, str] = MappingProxyType({})
 
     @property
     def host_memory_pages(self) -> int:
@@ -73,14 +80,21 @@ _SETTINGS = (
     ),
     _Setting("host", "pool-memory", "pool_limit_mb", int, 1_000_000, "megabytes of memory of live processes"),
     _Setting("host", "lock-timeout", "lock_timeout_s", float, 1_000_000, "seconds to wait while others use the home"),
+    _Setting("push", "depth", "push_depth", int, 1_000_000_000, "deliveries between a root and a message"),
+    _Setting("push", "messages", "push_messages", int, 1_000_000_000, "deliveries of one root"),
+    _Setting("push", "gas", "push_gas", int, 2**62, "gas that the messages of one root may use"),
     _Setting("keys", "sender", "sender_key", str, 64, "signs what you send and spawn, unless --as names another"),
     _Setting("keys", "scheduler", "scheduler_key", str, 64, "signs the assignments of processes spawned here"),
 )
 _TABLE_COMMENTS = {
     "process": "Limits of new processes: written into the definition at spawn, where they never change.",
     "host": "Limits that protect this machine. They decide no outcome.",
+    "push": "Budgets of a push for each root, the message that began it all. The next push goes on.",
     "keys": "Keys by name, of those in keys/.",
 }
+_MODULES = "modules"
+"""The table of names that programs may use for images, in a spawn: each with an image ID."""
+
 _DEFAULTS = Config()
 
 
@@ -144,6 +158,7 @@ def _parse(content: bytes, path: Path) -> Config:
         raise Refused(f"{path} is not TOML: {error}") from error
     by_name = {(setting.table, setting.key): setting for setting in _SETTINGS}
     values: dict[str, int | float | str] = {}
+    modules = _checked_modules(tables.pop(_MODULES, {}), path)
     for table, settings in tables.items():
         if not isinstance(settings, dict) or table not in _TABLE_COMMENTS:
             raise _unknown(path, table, list(_TABLE_COMMENTS))
@@ -152,7 +167,16 @@ def _parse(content: bytes, path: Path) -> Config:
             if setting is None:
                 raise _unknown(path, f"{table}.{key}", [f"{known}.{name}" for known, name in by_name])
             values[setting.field] = _checked(value, setting, path)
-    return Config(**values)  # type: ignore[arg-type]  # the table above gives each field its type
+    return Config(**values, modules=modules)  # type: ignore[arg-type]  # the table above gives each field its type
+
+
+def _checked_modules(table: object, path: Path) -> Mapping[str, str]:
+    if not isinstance(table, dict):
+        raise Refused(f"{path}: modules must be a table of names, each with an image ID")
+    for name, image in table.items():
+        if not isinstance(image, str) or not ids.is_id(image):
+            raise Refused(f"{path}: modules.{name[:80]} must be an image ID of 43 characters, got {str(image)[:80]!r}")
+    return MappingProxyType(table)
 
 
 def _checked(value: object, setting: _Setting, path: Path) -> int | float | str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aowat import talker_module
 from programs import PLAYGROUND, SPEAKER
 from shell import COUNTER, PROGRAM, Outcome, Shell
 
@@ -69,7 +70,20 @@ def _speaker(shell: Shell) -> None:
     shell.ok("spawn", "speaker.wat", "--name", "me")
 
 
-BASES = {"plain": _plain, "counter": _counter, "playground": _playground, "speaker": _speaker}
+def _talkers(shell: Shell) -> None:
+    shell.ok("init")
+    shell.write("talker.wat", talker_module())
+    for name in ("ping", "pong"):
+        shell.ok("spawn", "talker.wat", "--name", name)
+
+
+BASES = {
+    "plain": _plain,
+    "counter": _counter,
+    "playground": _playground,
+    "speaker": _speaker,
+    "talkers": _talkers,
+}
 
 
 def prepared(base: str) -> Callable[[Callable[[Shell], object]], Any]:
@@ -116,3 +130,9 @@ def playground(shell: Shell, templates: Templates) -> Shell:
 def speaker(shell: Shell, templates: Templates) -> Shell:
     """A shell whose home has a process `me` of the AO ABI, at slot 0; what it answers stands in `SPEECH`."""
     return templates.copy(shell, "speaker")
+
+
+@pytest.fixture
+def talkers(shell: Shell, templates: Templates) -> Shell:
+    """A shell whose home has processes `ping` and `pong`, at slot 0, that answer as `aowat.says` tells them."""
+    return templates.copy(shell, "talkers")

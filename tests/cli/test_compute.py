@@ -7,14 +7,16 @@ import os
 import pty
 import shutil
 import signal
+from threading import Timer
 from typing import TYPE_CHECKING
 
 import pytest
 
+from aowat import says
 from hb.home import open_home
 from hb.records import keys
 from hb.storage.store import Batch
-from watching import children, is_locked, wait_until
+from watching import LIMIT_S, children, is_locked, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -152,3 +154,144 @@ def test_a_progress_bar_is_shown_on_stderr_and_only_on_a_terminal(home: Shell, i
     assert json.loads(out)["slot"] == 60
     assert ("slots/s" in shown) is is_terminal
     assert not err
+
+
+# --follow --push
+
+
+def _pid(shell: Shell, name: str) -> str:
+    return shell.records()[keys.name_key(name)].decode()
+
+
+def _lines_until(process: subprocess.Popen[bytes], **wanted: object) -> list[dict[str, object]]:
+    """Read lines up to the first that has these values. A program that does not print one is killed after a while."""
+    lines: list[dict[str, object]] = []
+    watch = Timer(LIMIT_S / 3, process.kill)
+    watch.start()
+    try:
+        while not lines or {key: lines[-1].get(key) for key in wanted} != wanted:
+            lines.append(_line(process))
+    finally:
+        watch.cancel()
+    return lines
+
+
+def _stop(process: subprocess.Popen[bytes]) -> bytes:
+    """Stop a follower; gives what it has said on stderr."""
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.endswith(b"hb: stopped following; what was computed is stored\n")
+    return err
+
+
+def test_a_follower_that_pushes_delivers_what_other_shells_send(talkers: Shell) -> None:
+    ping, pong = _pid(talkers, "ping"), _pid(talkers, "pong")
+    talkers.ok("compute", "--all")
+    follower = talkers.start("compute", "ping", "--follow", "--push")
+    back = says({"Target": ping, "Action": "Back"})
+    talkers.ok("send", "ping", "Start", "--data", says({"Target": pong, "Action": "Ping", "Data": back}))
+    slot, *deliveries, last = _lines_until(follower, action="Back")
+    assert (slot["process"], slot["slot"], slot["action"], slot["computed"]) == (ping, 1, "Start", True)
+    assert [(line["process"], line["place"], line["target"], line["target-slot"]) for line in deliveries] == [
+        (ping, "outbox/1", pong, 1),
+        (pong, "outbox/1", ping, 2),
+    ]
+    assert (last["process"], last["slot"], last["computed"]) == (ping, 2, True)
+    talkers.ok("send", "pong", "Start", "--data", says({"Target": ping, "Action": "Unheard"}))
+    talkers.ok("send", "ping", "Again", "--data", says({"Target": pong, "Action": "Second"}))
+    assert [line.get("action") for line in _lines_until(follower, action="Unheard")] == ["Again", None, None, "Unheard"]
+    assert _stop(follower).count(b"\n") == 1
+    assert talkers.ok("push", "--all").json()["delivered"] == 0
+
+
+def test_all_processes_are_followed_and_those_that_come_later_too(talkers: Shell) -> None:
+    ping, pong = _pid(talkers, "ping"), _pid(talkers, "pong")
+    talkers.ok("send", "pong", "Before", "--data", says({"Target": ping, "Action": "First"}))
+    follower = talkers.start("compute", "--all", "--follow", "--push")
+    begun = _lines_until(follower, action="First")
+    assert {(line["process"], line["slot"]) for line in begun if "action" in line} == {
+        (ping, 0), (ping, 1), (pong, 0), (pong, 1),
+    }  # fmt: skip
+    late = talkers.ok("spawn", "talker.wat", "--name", "late").out.strip()
+    talkers.ok("send", "late", "Start", "--data", says({"Target": pong, "Action": "FromLate"}))
+    told = _lines_until(follower, action="FromLate")
+    assert [(line["process"], line["slot"], "place" in line) for line in told] == [
+        (late, 0, False), (late, 1, False), (late, 1, True), (pong, 2, False),
+    ]  # fmt: skip
+    _stop(follower)
+
+
+def test_a_follower_tries_again_what_is_held_when_its_target_comes(talkers: Shell, tmp_path: Path) -> None:
+    late = ("spawn", "talker.wat", "--name", "late", "--anchor", "late")
+    shutil.copytree(talkers.directory, tmp_path / "elsewhere")
+    target = type(talkers)(tmp_path / "elsewhere").ok(*late).out.strip()
+    for name in ("ping", "pong"):
+        talkers.ok("send", name, "Start", "--data", says({"Target": target, "Action": f"From-{name}"}))
+    talkers.ok("push", "pong")
+    follower = talkers.start("compute", "ping", "--follow", "--push")
+    _lines_until(follower, action="Start")
+    talkers.ok(*late)
+    delivered = _lines_until(follower, target=target)[-1]
+    assert (delivered["process"], delivered["target-slot"]) == (_pid(talkers, "ping"), 1)
+    said = _stop(follower).decode().splitlines()
+    assert said[0] == "hb: 1 held; `hb push ping` tries again, and says why"
+    assert [row["action"] for row in talkers.ok("inspect", "late", "--from", "1").lines()] == ["From-ping"]
+
+
+def test_a_follower_says_when_a_budget_is_used_up_and_goes_on(talkers: Shell) -> None:
+    (talkers.home / "config.toml").write_text("[push]\ndepth = 3\n")
+    pong = _pid(talkers, "pong")
+    follower = talkers.start("compute", "ping", "--follow", "--push")
+    talkers.ok("send", "ping", "Start", "--data", says({"Target": pong, "Data": "@"}))
+    _lines_until(follower, **{"target": pong, "target-slot": 2})
+    talkers.ok("send", "ping", "After", "--data", says({"Target": pong, "Action": "Ping"}))
+    after = _lines_until(follower, target=pong)
+    assert [line.get("action") for line in after] == ["After", None]
+    told = _stop(follower).decode().splitlines()
+    assert len(told) == 2
+    assert told[0].startswith("hb: a push goes 3 messages deep, and there is more of root ")
+    assert told[0].endswith("; `hb push pong` goes on")
+    assert len(talkers.ok("inspect", "pong", "--from", "1").lines()) == 3
+
+
+def test_of_all_processes_a_damaged_one_is_said_once_and_the_others_are_followed(talkers: Shell) -> None:
+    pong = _pid(talkers, "pong")
+    broken = talkers.ok("spawn", "talker.wat", "--name", "broken").out.strip()
+    talkers.ok("send", "broken", "--batch", "-", stdin="{}\n{}\n")
+    with open_home(talkers.home).storage.session() as store:
+        store.commit(Batch(puts={keys.assignment_key(broken, 1): b"{}"}))
+    follower = talkers.start("compute", "--all", "--follow", "--push")
+    for action in ("One", "Two"):
+        talkers.ok("send", "ping", "Start", "--data", says({"Target": pong, "Action": action}))
+        _lines_until(follower, action=action)
+    said = _stop(follower).decode()
+    assert said.count(f"process {broken}, slot 1") == 1
+    outcome = talkers.hb("compute", "broken", "--follow", "--push")
+    assert outcome.code == 14
+
+
+def test_a_process_of_another_home_is_not_followed_with_push(talkers: Shell, tmp_path: Path) -> None:
+    talkers.ok("export", "ping", "-o", tmp_path / "ping.history")
+    other = type(talkers)(tmp_path / "other")
+    other.directory.mkdir()
+    other.ok("init")
+    other.ok("import", tmp_path / "ping.history", "--name", "ping")
+    outcome = other.hb("compute", "ping", "--follow", "--push")
+    assert (outcome.code, outcome.out) == (13, "")
+    assert "what it sends is delivered there" in outcome.err
+    follower = other.start("compute", "--all", "--follow", "--push")
+    wait_until(lambda: other.ok("list").json()["computed"] == 0, "it is computed")
+    assert _stop(follower).count(b"\n") == 1
+
+
+def test_on_a_terminal_a_follower_shows_slots_and_deliveries(talkers: Shell) -> None:
+    with talkers.talk("compute", "--all", "--follow", "--push", env={"NO_COLOR": "1"}) as talk:
+        talk.wait_for("hb: following; Ctrl-C ends it")
+        talkers.ok("send", "ping", "Start", "--data", says({"Target": _pid(talkers, "pong"), "Action": "Hello"}))
+        talk.wait_for(r"ping +1  [0-9:]{8}  Start")
+        talk.wait_for(r"↳ ping 1 outbox/1 → pong 1$")
+        talk.wait_for(r"pong +1  [0-9:]{8}  Hello  → fine")
+        talk.type("\x03")
+        talk.wait_for("stopped following")
+        assert talk.end() == 130

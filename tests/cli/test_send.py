@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aowat import says
+from hb.records import keys
 from hb_cli.inputs import messages
 
 if TYPE_CHECKING:
@@ -305,3 +307,116 @@ def test_ctrl_c_while_others_hold_the_home_sends_nothing(counter: Shell) -> None
         out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (130, b"", b"hb: error: interrupted\n")
     assert len(counter.ok("inspect", "counter").lines()) == 1
+
+
+# --push
+
+
+def _pid(shell: Shell, name: str) -> str:
+    return shell.records()[keys.name_key(name)].decode()
+
+
+def test_push_prints_the_slot_and_then_the_tree(talkers: Shell) -> None:
+    pong = _pid(talkers, "pong")
+    message = says({"Target": pong, "Action": "Ping", "Data": says(Output={"data": "heard"})})
+    slot, *nodes = talkers.ok("send", "ping", "Start", "--push", "--data", message).out.splitlines()
+    assert slot == "1"
+    root, child = map(json.loads, nodes)
+    assert (root["slot"], root["action"], "results" in root) == (1, "Start", False)
+    assert (child["process"], child["action"], child["answer"]) == (pong, "Ping", "heard")
+    assert nodes == talkers.ok("tree", "ping", "1").out.splitlines()
+    shown = talkers.terminal("send", "ping", "Start", "--push", "--data", message, env={"NO_COLOR": "1"}).text
+    assert [line[:23] for line in shown.splitlines()] == ["2", "ping 2  Start  ok      ", "└ pong 2  Ping  → heard"]
+    sent, *nodes = talkers.ok("send", "ping", "Start", "--push", "--data", message, "--json").lines()
+    assert (sent["slot"], sent["fresh"], "depth" in sent) == (3, True, False)
+    assert [node["depth"] for node in nodes] == [0, 1]
+    assert nodes[0]["message"] == sent["message"]
+
+
+def test_push_and_wait_print_the_results_once(talkers: Shell) -> None:
+    message = says({"Target": _pid(talkers, "pong")}, Output={"data": "sent"})
+    slot, *nodes = talkers.ok("send", "ping", "--push", "--wait", "--data", message).out.splitlines()
+    assert slot == "1"
+    root, child = map(json.loads, nodes)
+    assert root["results"] == talkers.ok("inspect", "ping", "--slot", "1").json()["results"]
+    assert root["results"]["data"] == "sent"
+    assert "results" not in child
+
+
+def test_push_of_a_batch_prints_each_slot_and_its_tree(talkers: Shell) -> None:
+    pong, ping = _pid(talkers, "pong"), _pid(talkers, "ping")
+    deep = says({"Target": ping, "Action": "Deep", "Data": says({"Target": pong, "Action": "Deeper"})})
+    lines = [says({"Target": pong, "Action": "One", "Data": deep}), says({"Target": pong, "Action": "Two"}), "nothing"]
+    batch = "".join(json.dumps({"action": "Start", "data": data}) + "\n" for data in lines)
+    outcome = talkers.ok("send", "ping", "--batch", "-", "--push", stdin=batch)
+    told = [json.loads(line) for line in outcome.out.splitlines()]
+    short = [line if isinstance(line, int) else (line["depth"], line["action"], line["type"]) for line in told]
+    assert short == [
+        1, (0, "Start", "ok"), (1, "One", "ok"), (2, "Deep", "ok"), (3, "Deeper", "ok"),
+        2, (0, "Start", "ok"), (1, "Two", "ok"),
+        3, (0, "Start", "ok"),
+    ]  # fmt: skip
+    again = talkers.ok("send", "ping", "--batch", "-", "--push", "--json", stdin=batch).lines()
+    assert [line["slot"] for line in again if "fresh" in line] == [5, 6, 7]
+    assert len([line for line in again if "depth" in line]) == 7
+    assert talkers.ok("send", "ping", "--batch", "-", "--push", stdin="").out == ""
+
+
+def test_push_delivers_nothing_of_processes_that_the_message_does_not_reach(talkers: Shell) -> None:
+    ping = _pid(talkers, "ping")
+    talkers.ok("send", "pong", "Start", "--data", says({"Target": ping, "Action": "Other"}))
+    talkers.ok("send", "ping", "Start", "--push", "--data", says({"Target": ping, "Action": "Self"}))
+    assert [row["action"] for row in talkers.ok("inspect", "ping", "--from", "1").lines()] == ["Start", "Self"]
+    assert talkers.ok("inspect", "pong", "--slot", "1").json()["computed"] is False
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "code", "says_"),
+    [
+        ({"Data": "@"}, ("--depth", "2"), 1, "a push goes 2 messages deep, and there is more of root "),
+        ({"Data": "@"}, ("--messages", "3"), 1, "a push delivers 3 messages of one root"),
+        ({"Data": "@"}, ("--gas", "20000"), 1, "a push uses 20,000 gas for one root"),
+        ({"Data": says(Error="boom")}, (), 15, ""),
+        ({"Target": "N" * 43}, (), 0, "hb: 1 message waits for NNNNNNNNNN: no process"),
+    ],
+)
+def test_push_tells_how_it_went(
+    talkers: Shell, data: dict[str, object], words: tuple[str, ...], code: int, says_: str
+) -> None:
+    message = says({"Target": _pid(talkers, "pong"), **data})
+    outcome = talkers.hb("send", "ping", "Start", "--push", "--data", message, *words)
+    assert outcome.code == code
+    assert says_ in outcome.err
+    assert bool(outcome.err) is bool(says_)
+    slot, *nodes = outcome.out.splitlines()
+    assert slot == "1"
+    assert nodes == talkers.ok("tree", "ping", "1").out.splitlines()
+    assert len(nodes) >= 2
+
+
+def test_push_takes_the_time_that_is_given(talkers: Shell) -> None:
+    later = 4_000_000_000_000
+    message = says({"Target": _pid(talkers, "pong")})
+    outcome = talkers.ok("send", "ping", "--push", "--data", message, "--timestamp", str(later), "--json")
+    assert [node["timestamp"] for node in outcome.lines()[1:]] == [later, later]
+
+
+def test_budgets_go_with_push_alone(talkers: Shell) -> None:
+    for option in ("--depth", "--messages", "--gas"):
+        outcome = talkers.hb("send", "ping", "Start", option, "5")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "--depth, --messages and --gas go with --push" in outcome.err
+
+
+def test_ctrl_c_while_it_pushes_leaves_the_slot_on_the_screen(talkers: Shell) -> None:
+    message = says({"Target": _pid(talkers, "pong"), "Data": "@"})
+    budget = ("--depth", "1000000", "--messages", "1000000")
+    process = talkers.start("send", "ping", "Start", "--push", "--data", message, *budget)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"1\n"
+    while len(talkers.ok("inspect", "pong").lines()) < 4:
+        pass
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, b"")
+    assert err == b"hb: error: the push was interrupted; the next one goes on where it was\n"

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from aowat import says
+from hb.records import keys
+
 if TYPE_CHECKING:
     from conftest import Shell
 
@@ -67,6 +70,17 @@ def test_the_settings_of_a_home_that_an_older_version_made_are_read_as_lightly(c
 def test_a_computed_history_is_read_as_lightly(counter: Shell) -> None:
     counter.ok("send", "counter", "Increment", "--wait")
     out, loaded = _loaded(counter, "inspect", "counter")
+    assert len(out.splitlines()) == 2
+    assert not loaded & _HEAVY
+
+
+def test_a_tree_is_read_as_lightly_and_a_push_in_a_pipe_needs_no_screen(talkers: Shell) -> None:
+    pong = talkers.records()[keys.name_key("pong")].decode()
+    talkers.ok("send", "ping", "--data", says({"Target": pong}))
+    for arguments in (("push", "ping"), ("push", "ping", "1"), ("send", "ping", "--push", "--data", "x")):
+        _, loaded = _loaded(talkers, *arguments)
+        assert not loaded & {"prompt_toolkit", "rich", "tomli_w"}
+    out, loaded = _loaded(talkers, "tree", "ping", "1")
     assert len(out.splitlines()) == 2
     assert not loaded & _HEAVY
 

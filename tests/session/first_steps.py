@@ -15,6 +15,8 @@ COMMANDS = [
     "init",
     "spawn",
     "send",
+    "push",
+    "tree",
     "call",
     "eval",
     "repl",

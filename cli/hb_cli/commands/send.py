@@ -8,7 +8,7 @@ import typer
 
 from hb.errors import Refused
 from hb.protocol import outcome
-from hb_cli import context, exits
+from hb_cli import context, exits, pushing
 from hb_cli.inputs import arguments, messages, options
 from hb_cli.terminal import output, progress
 from hb_cli.views import fields
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+_Push = Annotated[
+    bool, typer.Option("--push", help="Deliver what its results ask for, and what follows from that; print the tree.")
+]
 _Wait = Annotated[bool, typer.Option("--wait", help="Compute the slot, and print its results too.")]
 _Batch = Annotated[
     str | None,
@@ -38,6 +41,10 @@ def send(
     tag: options.Tags = None,
     as_key: options.AsKey = None,
     wait: _Wait = False,
+    push: _Push = False,
+    depth: options.Depth = None,
+    messages_: options.Messages = None,
+    gas: options.Gas = None,
     batch: _Batch = None,
     anchor: options.Anchor = None,
     timestamp: options.Timestamp = None,
@@ -48,12 +55,17 @@ def send(
     The message is on disk when its slot is printed. With --wait, the slot is computed and its results are printed too;
     if the outcome is an error, the exit code is 15.
 
+    With --push, what its results ask for is delivered too, as `hb push` does it. Its tree is printed after its slot; in
+    a pipe, --wait adds all of its results to that. The exit code is 15 if an outcome in the tree is an error, and 1 if
+    --depth, --messages or --gas stopped it: `hb push` goes on. It is 14 if a process is damaged.
+
     \b
     Examples:
       hb send counter Increment
       hb send counter Add 5 --as alice --wait
       hb send ledger Say --data @letter.txt --tag Subject=Hello
       hb send counter --batch messages.ndjson
+      hb send ping Start --push
 
     \b
     A line of a batch (all keys are optional; a message with `commitments` is sent as it is):
@@ -64,8 +76,10 @@ def send(
         raise arguments.misuse(
             "--batch takes all messages from its file: it goes with no ACTION, --data, --tag or --anchor"
         )
-    bar = progress.Bar()
-    home = context.existing_home(session, bar.advance)
+    if not push and (depth, messages_, gas) != (None, None, None):
+        raise arguments.misuse("--depth, --messages and --gas go with --push: nothing else delivers")
+    bar, tally = progress.Bar(), progress.Tally()
+    home = context.existing_home(session, tally.count_slot if push else bar.advance, keep_open=push)
     if batch is None:
         target = home.process(process, look_up=False)
         message = messages.build(action, parameter or [], anchor=anchor, tags=arguments.tags(tag or []))
@@ -82,6 +96,11 @@ def send(
     except Refused as error:
         raise _placed(error, list(numbered)) from error
     _tell_retries(session, sent)
+    if push:
+        settings = pushing.Settings(
+            depth=depth, messages=messages_, gas=gas, timestamp_ms=timestamp, block_height=block_height
+        )
+        return _push(session, home, target, sent, settings, tally, with_results=wait)
     if wait:
         return _wait(session, target, sent, bar)
     _print_slots(session, sent)
@@ -109,6 +128,43 @@ def _tell_retries(session: Session, sent: list[hb.Sent]) -> None:
 
 def _print_slots(session: Session, sent: list[hb.Sent]) -> None:
     output.json_lines([fields.sent_fields(each) if session.json else each.slot for each in sent])
+
+
+def _push(
+    session: Session,
+    home: hb.Home,
+    process: hb.Process,
+    sent: list[hb.Sent],
+    settings: pushing.Settings,
+    tally: progress.Tally,
+    *,
+    with_results: bool,
+) -> int:
+    """Deliver what was sent asks for, and print the trees. Return the exit code for them."""
+    if not sent:
+        return exits.DONE
+    is_one = len(sent) == 1
+    if is_one:
+        # Printed before the push begins, so that it is on the screen if that is interrupted.
+        _print_slots(session, sent)
+    last = max(each.slot for each in sent)
+    try:
+        with tally:
+            pushed = process.push(last, on_delivery=tally.count_delivery, is_last_root=is_one, **settings)
+    except BaseException:
+        if not is_one:
+            _print_slots(session, sent)
+        raise
+    by_slot = {each.slot: each for each in sent}
+    return pushing.show_trees(
+        session,
+        home,
+        process,
+        [each.slot for each in sent],
+        pushed,
+        before=None if is_one else lambda slot: _print_slots(session, [by_slot[slot]]),
+        with_results=with_results,
+    )
 
 
 def _wait(session: Session, process: hb.Process, sent: list[hb.Sent], bar: progress.Bar) -> int:

@@ -80,6 +80,20 @@ Anchor = Annotated[
     str | None,
     typer.Option("--anchor", metavar="TEXT", help="The anchor. Default: a random one."),
 ]
+Depth = Annotated[
+    int | None,
+    typer.Option("--depth", metavar="N", min=0, help="Deliver at most N messages deep. Default: the home's setting."),
+]
+Messages = Annotated[
+    int | None,
+    typer.Option(
+        "--messages", metavar="N", min=0, help="Deliver at most N messages of one root. Default: the home's setting."
+    ),
+]
+Gas = Annotated[
+    int | None,
+    typer.Option("--gas", metavar="N", min=0, help="Use at most N gas for one root. Default: the home's setting."),
+]
 Timestamp = Annotated[
     int | None,
     typer.Option("--timestamp", metavar="MS", min=0, help="The time of the assignment. Default: the clock's."),

@@ -8,6 +8,7 @@ Invariants:
 from __future__ import annotations
 
 import sys
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -72,3 +73,63 @@ def _open() -> tuple[Progress, TaskID]:
     )
     bar.start()
     return bar, bar.add_task("computing", total=None, slot=0, target=0, rate="0")
+
+
+class Tally:
+    """A line that counts, for work whose end nobody knows. It appears when that takes longer than half a second."""
+
+    def __init__(self) -> None:
+        self._is_wanted = output.is_terminal(sys.stderr)
+        self._drawn = monotonic()
+        self._shown: tuple[Progress, TaskID] | None = None
+        self._slots = 0
+        self._deliveries = 0
+        self._drawing = Lock()
+
+    def __enter__(self) -> Tally:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._shown is not None:
+            self._shown[0].stop()
+            self._shown = None
+
+    def count_slot(self, slot: int, target: int) -> None:
+        """Count a slot that was computed."""
+        self._slots += 1
+        self._draw()
+
+    def count_delivery(self, delivery: object) -> None:
+        """Count a delivery that was made."""
+        self._deliveries += 1
+        self._draw()
+
+    def _draw(self) -> None:
+        now = monotonic()
+        if not self._is_wanted or now - self._drawn < (_REDRAW_S if self._shown else _PATIENCE_S):
+            return
+        if not self._drawing.acquire(blocking=False):
+            return  # several processes are computed at once, each on a thread
+        try:
+            self._drawn = now
+            if self._shown is None:
+                self._shown = _open_tally()
+            bar, task = self._shown
+            bar.update(task, slots=f"{self._slots:,}", deliveries=f"{self._deliveries:,}")
+        finally:
+            self._drawing.release()
+
+
+def _open_tally() -> tuple[Progress, TaskID]:
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.fields[deliveries]} delivered, {task.fields[slots]} slots computed"),
+        console=output.console(sys.stderr),
+        transient=True,
+    )
+    bar.start()
+    return bar, bar.add_task("pushing", total=None, slots="0", deliveries="0")

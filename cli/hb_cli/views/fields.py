@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from hb.protocol import outcome
+
 if TYPE_CHECKING:
     import hb
     from hb.protocol.definition import Origin
@@ -24,6 +26,83 @@ def sent_fields(sent: hb.Sent) -> Message:
         "assignment": sent.assignment,
         "fresh": sent.fresh,
     }
+
+
+def delivery_fields(delivery: hb.Delivery) -> Message:
+    """Return a delivery that was made: which results asked for it, and where it went.
+
+    A spawn also says which slot was `told` of it. `process` is null if what was assigned had its slot before.
+    """
+    fields: Message = {
+        "process": delivery.process,
+        "slot": delivery.slot,
+        "place": delivery.place,
+        "target": delivery.target,
+        "target-slot": delivery.target_slot,
+        "message": delivery.message,
+    }
+    if delivery.told is not None:
+        fields["told"] = delivery.told
+    return {**fields, "altered": True} if delivery.altered else fields
+
+
+def pushed_fields(pushed: hb.Pushed) -> Message:
+    """Return what a push did, in numbers. `stopped` counts roots whose budget was used up; `troubled`, processes."""
+    return {
+        "delivered": pushed.delivered,
+        "spawned": pushed.spawned,
+        "held": pushed.held,
+        "failed": pushed.failed,
+        "stopped": len(pushed.stops),
+        "troubled": len(pushed.troubles),
+    }
+
+
+def node_fields(node: hb.TreeNode, sender: str | None) -> Message:
+    """Return one message of a tree, or a delivery that was not made, which has no slot but a `reason`.
+
+    What is not computed yet is null. A message whose outcome is an error has `kind` and `error`, and one that answers
+    something an `answer`. `repeated` and `altered` are there only if they are true.
+    """
+    view = node.view
+    fields: Message = {
+        "depth": node.depth,
+        "process": node.process,
+        "slot": node.slot,
+        "parent": None if node.parent is None else {"process": node.parent[0], "slot": node.parent[1]},
+        "place": node.place,
+        "message": None,
+        "action": None,
+        "from": sender,
+        "type": None,
+        "gas": None,
+        "timestamp": None,
+    }
+    if view is None:
+        fields |= _leaf_fields(node)
+    else:
+        fields |= {"message": view.message, "action": view.action, "gas": view.gas, "timestamp": view.timestamp_ms}
+        fields |= _outcome_fields(view.results or {})
+    marks = {"repeated": node.is_repeated, "altered": node.altered}
+    return {**fields, **{name: True for name, is_so in marks.items() if is_so}}
+
+
+def _leaf_fields(node: hb.TreeNode) -> Message:
+    asked = node.asked or {}
+    fields: Message = {"action": asked.get("action"), "reason": node.reason, "says": node.says}
+    if (node.place or "").startswith("spawns/"):
+        fields |= {"process": None, "image": node.process}
+    elif (node.place or "").startswith("assignments/"):
+        fields["message"] = asked.get("message")
+    return fields
+
+
+def _outcome_fields(results: Message) -> Message:
+    fields: Message = {"type": results.get("type")}
+    if outcome.failed(results):
+        return {**fields, "kind": results.get("kind"), "error": results.get("error")}
+    answer = outcome.answer(results)
+    return fields if answer is None else {**fields, "answer": answer}
 
 
 def finding_fields(finding: hb.Finding) -> Message:

@@ -203,9 +203,15 @@ def process_line(view: hb.ProcessView) -> Text:
     return line
 
 
-def slot_line(view: hb.SlotView) -> Text:
-    """Return a slot on one line, as a follower sees it."""
-    line = Text.assemble((f"{view.slot:>6}", _NUMBER), "  ", (moment(view.timestamp_ms, "%H:%M:%S"), _DIM), "  ")
+def slot_line(view: hb.SlotView, name: str = "") -> Text:
+    """Return a slot on one line, as a follower sees it. `name` is what its process is called, if that is not clear."""
+    line = Text.assemble(
+        (printable(name) + " " * bool(name), _NAME),
+        (f"{view.slot:>6}", _NUMBER),
+        "  ",
+        (moment(view.timestamp_ms, "%H:%M:%S"), _DIM),
+        "  ",
+    )
     line += request(view) + Text("  ") + outcome(view.results, 200)
     if view.state:
         line.append("  " + ("= " if view.changed is False else "") + pairs(view.state), _DIM)

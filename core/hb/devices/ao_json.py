@@ -62,7 +62,7 @@ def message_json(assignment: Message, image: str) -> bytes:
     message = assignment["body"]
     assert isinstance(message, dict)
     fields = {
-        **_fields(message, str(assignment["process"])),
+        **_fields(message),
         "Module": image,
         "Block-Height": assignment["block-height"],
         "Timestamp": assignment["timestamp"],
@@ -83,7 +83,7 @@ def environment_json(definition: Message, process: str) -> bytes:
     Raises:
         NotJson: a tag is not UTF-8.
     """
-    fields = _fields({key: value for key, value in definition.items() if key not in _HOW_IT_RUNS}, process)
+    fields = _fields({key: value for key, value in definition.items() if key not in _HOW_IT_RUNS})
     del fields["Data"], fields["Signature"]
     fields["Id"] = process
     image, tags = definition["image"], cast("list[dict[str, object]]", fields["Tags"])
@@ -92,16 +92,20 @@ def environment_json(definition: Message, process: str) -> bytes:
     return _ENCODER.encode({"Process": fields, "Module": {"Id": image, "Tags": []}}).encode()
 
 
-def _fields(message: Message, process: str) -> dict[str, object]:
-    """Return what is told about both a message and a process. A definition's target is the process that it makes."""
+def _fields(message: Message) -> dict[str, object]:
+    """Return what is told about both a message and a process.
+
+    A message without a target is a definition: its target is the process that it makes, wherever it has a slot.
+    """
     content = tabm.encode({key: value for key, value in message.items() if key != COMMITMENTS_KEY})
     owner, signature = _signer(message)
+    name = message_id(message)
     sender = _plain("from-process", content.get("from-process", b""))
     return {
-        "Id": message_id(message),
+        "Id": name,
         "Owner": owner,
         "From": sender if isinstance(sender, str) and sender else owner,
-        "Target": _plain("target", content.get("target", process.encode())),
+        "Target": _plain("target", content.get("target", name.encode())),
         "Anchor": _plain("anchor", content.get("anchor", b"")),
         "Tags": [
             {"name": header_case(key), "value": _plain(key, value)}

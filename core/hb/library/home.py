@@ -17,17 +17,22 @@ from hb.library.scope import Scope
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from hb.compute.modules import Compiled
     from hb.environment import Environment
     from hb.files.witness import Witness
-    from hb.history.views import ProcessView
+    from hb.history.pushed import Delivery, HeldGroup
+    from hb.history.views import ProcessView, SlotView
     from hb.library.place import Place
     from hb.library.verified import VerifiedFile
     from hb.protocol.commitment import Key
     from hb.protocol.definition import Limits
     from hb.protocol.message import Message, Value
+    from hb.push.engine import Pushed
+    from hb.push.trap import TrapDelivery, Verdict
+    from hb.schedule.cron import Tick, Trouble
+    from hb.schedule.crontab import CronView
     from hb.verify.evidence import Finding
     from hb.verify.replay import Note
 
@@ -137,6 +142,66 @@ class Home(Scope):
         """Return all processes, the oldest first. Damaged ones are last."""
         return [Process(self, view.process) for view in self.process_views()]
 
+    def push(
+        self,
+        *,
+        depth: int | None = None,
+        messages: int | None = None,
+        gas: int | None = None,
+        timestamp_ms: int | None = None,
+        block_height: int = 0,
+        on_delivery: Callable[[Delivery], None] | None = None,
+    ) -> Pushed:
+        """Deliver what all processes that this home schedules ask for, and go on until nothing is left.
+
+        What was held is tried again; see `Process.push`.
+
+        Raises:
+            Interrupted: it was cancelled; the next push goes on.
+            IntegrityError: what is stored is damaged.
+        """
+        from hb.library import live, pushing
+        from hb.push import queue
+
+        context = self.context
+        wanted = queue.undelivered(context.session, context.scheduler_key().address)
+        return self.pushed(
+            [(process, None) for process in wanted],
+            budget=pushing.budget(self, depth, messages, gas),
+            environment=self.environment(timestamp_ms, block_height),
+            on_delivery=live.telling(self, on_delivery),
+        )
+
+    def follow(
+        self,
+        on_slot: Callable[[SlotView], None],
+        *,
+        on_delivery: Callable[[Delivery], None] | None = None,
+        on_pushed: Callable[[Pushed], None] | None = None,
+        on_trouble: Callable[[Trouble], None] | None = None,
+    ) -> None:
+        """Keep all processes live: compute what is scheduled and deliver what it asks for, until cancelled.
+
+        Crons run, too. See `Process.follow`. A process that cannot be computed is told to `on_pushed`, and the others
+        go on.
+
+        Raises:
+            Interrupted: it was cancelled; this is how it ends.
+        """
+        from hb.library import live
+
+        live.follow(self, None, on_slot, on_delivery, on_pushed, on_trouble)
+
+    def held(self, processes: Collection[str] | None = None) -> list[HeldGroup]:
+        """Return the deliveries that are held, in groups: of these process IDs, and for them; None means all.
+
+        Raises:
+            IntegrityError: what is stored of them is damaged.
+        """
+        from hb.history import pushed
+
+        return pushed.held(self.context.session, processes)
+
     def process_views(self) -> list[ProcessView]:
         """Return a view of each process, the oldest first. Damaged ones are last, with their `trouble`."""
         from hb.history import views
@@ -181,6 +246,50 @@ class Home(Scope):
             raise NotFound(f"no message {name} here")
         return found
 
+    # -- crons
+
+    def crons(self, process: str | None = None) -> list[CronView]:
+        """Return the crons of a process, or of all: those that run, by their next tick, and those only defined.
+
+        Raises:
+            NotFound, Refused: as `process`.
+        """
+        from hb.library import crons
+
+        return crons.views(self, process)
+
+    def run_crons(
+        self,
+        process: str | None = None,
+        *,
+        on_tick: Callable[[Tick], None] | None = None,
+        on_trouble: Callable[[Trouble], None] | None = None,
+    ) -> list[Tick]:
+        """Send every tick that is due now, of one process or of all, and return what was sent. Nothing is computed.
+
+        Each tick is sent at most once, however many programs do this at once. Ticks are sent in the order of their
+        times. `on_tick` is called after each is on the disk, and `on_trouble` with each cron that cannot send.
+
+        Raises:
+            Unfinished: a cron cannot send, and there is no `on_trouble`. The others did: `done` has what was sent.
+            NotFound, Refused: as `process`.
+            Interrupted: it was cancelled. What was sent stays.
+        """
+        from hb.library import crons
+
+        return crons.run(self, process, on_tick, on_trouble)
+
+    def remove_cron(self, cron: str) -> str:
+        """Remove the cron with the ID `cron`, or whose ID alone begins with these 6 or more characters. Return its ID.
+
+        Raises:
+            NotFound: there is none.
+            Refused: several IDs begin so.
+        """
+        from hb.library import crons
+
+        return crons.remove(self, cron)
+
     # -- keys
 
     def new_key(self, name: str) -> str:
@@ -190,17 +299,6 @@ class Home(Scope):
             Refused: there is one with that name, or no key can have it.
         """
         return self.place.make_key(name).address
-
-    def key_names(self) -> list[str]:
-        """Return the names of the home's keys, sorted. A home in memory lists none: it has every key.
-
-        Raises:
-            HomeUnusable: the operating system does not let them be listed.
-        """
-        from hb import keyring
-
-        directory = self._key_directory()
-        return [] if directory is None else keyring.names(directory)
 
     def secret_key(self, name: str) -> dict[str, str]:
         """Return a whole key, its secret included, as a JSON Web Key: for its owner's backup.
@@ -346,10 +444,30 @@ class Home(Scope):
 class FrozenHome(Home):
     """A home in which time passes only when its `clock` is advanced, and nothing is random."""
 
+    push_patience_s = None
+
     def __init__(self, place: Place, clock: Clock, seed: bytes, *, compiled: Compiled | None = None) -> None:
         super().__init__(place, compiled=compiled)
         self.clock = clock
         self._random = _repeatable(seed)
+
+    def trap(self, trap: Callable[[TrapDelivery], Verdict] | None) -> None:
+        """Have `trap` look at each message before a push delivers it; None ends that.
+
+        It returns None to let the message go, "hold" to keep it until `release` or the next push of everything, "drop"
+        to lose it, or the message that is delivered in its place. What was done is in the tree.
+        """
+        self._trap = trap
+
+    def release(self, delivery: TrapDelivery) -> Pushed:
+        """Deliver a message that the trap holds, and push on. To release several in another order is to reorder them.
+
+        Raises:
+            Interrupted, IntegrityError: as `push`.
+        """
+        from hb.library import pushing
+
+        return pushing.release(self, delivery, pushing.budget(self), self.environment(), self._trap)
 
     def environment(self, timestamp_ms: int | None = None, block_height: int = 0) -> Environment:
         """Return the world as the next message sees it: the clock's time, except for what is given, and no

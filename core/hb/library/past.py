@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hb.history.rerun import Change, Rerun
     from hb.history.selection import Filter
     from hb.history.trace import Trace
+    from hb.history.tree import Node
     from hb.history.views import ProcessView, SlotView, StateView
     from hb.library.scope import Scope
     from hb.protocol.commitment import Key
@@ -226,6 +227,47 @@ class Past:
             start = max(start or 0, selection.first_since(context.session, self.id, since_ms))
         filter_ = wanted or selection.Filter()
         return selection.follow(context.session, self.id, start, filter_, context.storage.signal, context.cancellation)
+
+    # -- what caused what
+
+    def tree(self, slot: int | str = "now") -> Iterator[Node]:
+        """Yield the message of `slot`, and all that it caused, each message before its children.
+
+        It is as far as it is delivered and computed. A delivery that was not made is a node without a slot, which says
+        why.
+
+        Raises:
+            NotFound: there is no such slot.
+            IntegrityError: what is stored is damaged.
+        """
+        from hb.history import references, tree
+
+        session = self.home.context.session
+        return tree.walk(session, *references.resolve(session, self.name, slot))
+
+    def path(self, slot: int | str = "now") -> list[Node]:
+        """Return the messages that led to the one of `slot`, from the root on: each caused the next.
+
+        Raises:
+            NotFound, IntegrityError: as `tree`.
+        """
+        from hb.history import references, tree
+
+        session = self.home.context.session
+        return tree.path_to(session, *references.resolve(session, self.name, slot))
+
+    def cycle(self, slot: int | str = "now") -> list[str]:
+        """Return the processes that the messages up to the one of `slot` went round in at last; [] if in no circle.
+
+        If two processes answer each other, it is one of them, the other, and the first again.
+
+        Raises:
+            NotFound, IntegrityError: as `tree`.
+        """
+        from hb.history import references, tree
+
+        session = self.home.context.session
+        return tree.cycle_at(session, *references.resolve(session, self.name, slot))
 
     # -- questions
 

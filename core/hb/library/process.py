@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
     from hb.environment import Environment
     from hb.files.summary import Imported
+    from hb.history.pushed import Delivery
+    from hb.history.tree import Node
     from hb.history.views import SlotView
     from hb.library.result import Answer, Result
     from hb.library.scope import Scope
     from hb.protocol.commitment import Key
     from hb.protocol.message import Message, Value
+    from hb.push.engine import Pushed
+    from hb.records.crons import Cron
+    from hb.schedule.cron import Trouble
     from hb.schedule.scheduler import Scheduled
     from hb.verify.evidence import Finding
     from hb.verify.replay import Note
@@ -69,6 +74,11 @@ class Sent:
         """
         return self.process.result(self.slot)
 
+    @property
+    def tree(self) -> list[Node]:
+        """What it caused, as far as that is delivered: this message first, and each message before its children."""
+        return list(self.process.tree(self.slot))
+
 
 class Process(Past):
     """A process of a home: its schedule, and the state at each slot. Safe to use from several threads.
@@ -100,8 +110,12 @@ class Process(Past):
         signer: str | Key | None = None,
         timestamp_ms: int | None = None,
         block_height: int = 0,
+        push: bool = False,
     ) -> Sent:
         """Give the process a message. It has its slot, on disk, when this returns. Nothing is computed.
+
+        With `push`, what its results ask for is delivered and computed too, and so on, until nothing of it is left;
+        see `push`. Then `tree` of what this returns has everything that it caused.
 
         It is signed by `signer`: a key, or the name of one of the home's; by default the one that the settings name.
         Without an `anchor` it gets a random one, so that two equal messages are two. `timestamp_ms` and `block_height`
@@ -116,7 +130,10 @@ class Process(Past):
             NotFound: the home has no such key.
         """
         unsigned = message(action, *parameters, data=data, tags=tags, anchor=anchor)
-        return self.send_all([unsigned], signer=signer, timestamp_ms=timestamp_ms, block_height=block_height)[0]
+        sent = self.send_all([unsigned], signer=signer, timestamp_ms=timestamp_ms, block_height=block_height)[0]
+        if push:
+            self.push(sent.slot, timestamp_ms=timestamp_ms, block_height=block_height)
+        return sent
 
     def send_all(
         self,
@@ -161,6 +178,102 @@ class Process(Past):
         if scheduled:
             self._id = scheduled[0].process
         return [Sent(self, each.slot, each.message, each.assignment, each.fresh) for each in scheduled]
+
+    def push(
+        self,
+        slot: int | str | None = None,
+        *,
+        depth: int | None = None,
+        messages: int | None = None,
+        gas: int | None = None,
+        timestamp_ms: int | None = None,
+        block_height: int = 0,
+        on_delivery: Callable[[Delivery], None] | None = None,
+        is_last_root: bool = True,
+    ) -> Pushed:
+        """Deliver what the message of `slot` asks for, compute that, and go on until nothing is left.
+
+        Without a `slot`, everything that is not delivered yet is, and what was held is tried again. What is before
+        `slot` goes first: a process's messages never change their order. `depth`, `messages` and `gas` bound what is
+        delivered for one root, the message that began it all; by default they are the home's settings.
+
+        `on_delivery` is called after each delivery, when it is stored. With a `slot`, the push ends when nothing of its
+        root is left; unless `is_last_root`, it goes on until nothing is left of other roots too.
+
+        Raises:
+            NotFound: there is no such slot.
+            Refused: another home schedules for the process.
+            Interrupted: it was cancelled; the next push goes on.
+            IntegrityError: what is stored of the process is damaged.
+        """
+        from hb.library import live, pushing
+
+        process, number, root = live.wanted(self, slot)
+        return self.home.pushed(
+            [(process, number)],
+            budget=pushing.budget(self.home, depth, messages, gas),
+            environment=self._environment(timestamp_ms, block_height),
+            root=root if is_last_root else None,
+            on_delivery=live.telling(self.home, on_delivery),
+        )
+
+    # -- crons
+
+    def every(
+        self,
+        interval_ms: int,
+        action: str | None = "Cron",
+        *parameters: Value,
+        data: str | bytes | None = None,
+        tags: Mapping[str, Value] | None = None,
+        missed: str = "skip",
+        signer: str | None = None,
+    ) -> Cron:
+        """Make a cron that sends a message each `interval_ms` milliseconds from now on. `Home.run_crons` sends it.
+
+        It is signed by the home's key called `signer`. Of several ticks that were missed, only the newest is sent; with
+        `missed="run"`, all are.
+
+        Raises:
+            NotFound: the home has no such key.
+            Refused: another home schedules for the process, or the interval or the message is not acceptable.
+        """
+        from hb.library import crons
+
+        wanted = message(action, *parameters, data=data, tags=tags)
+        return crons.add(self.home, self.name, wanted, interval_ms, is_once=False, missed=missed, signer=signer)
+
+    def at(
+        self,
+        time_ms: int,
+        action: str | None = "Cron",
+        *parameters: Value,
+        data: str | bytes | None = None,
+        tags: Mapping[str, Value] | None = None,
+        signer: str | None = None,
+    ) -> Cron:
+        """Make a cron that sends a message once, at `time_ms`, milliseconds since 1970. After that the cron is gone.
+
+        If the time has passed, the next `Home.run_crons` sends it.
+
+        Raises:
+            NotFound, Refused: as `every`.
+        """
+        from hb.library import crons
+
+        wanted = message(action, *parameters, data=data, tags=tags)
+        return crons.add(self.home, self.name, wanted, time_ms, is_once=True, missed="skip", signer=signer)
+
+    def accept_cron(self, *, missed: str = "skip", signer: str | None = None) -> Cron:
+        """Make the cron that its definition asks for, with `Cron-Interval` and `Cron-Tag-*` tags, as on the AO network.
+
+        Raises:
+            Refused: its definition asks for none, or for one that cannot run here, or it runs already; or as `every`.
+            NotFound: as `every`.
+        """
+        from hb.library import crons
+
+        return crons.accept(self.home, self.name, missed=missed, signer=signer)
 
     def eval(self, code: str, *, signer: str | Key | None = None) -> Any:
         """Have a program of the AO ABI evaluate `code`, as a message with the action `Eval`. Return its answer.
@@ -236,13 +349,31 @@ class Process(Past):
 
     # -- computing
 
-    def follow(self, on_slot: Callable[[SlotView], None]) -> None:
+    def follow(
+        self,
+        on_slot: Callable[[SlotView], None],
+        *,
+        push: bool = False,
+        on_delivery: Callable[[Delivery], None] | None = None,
+        on_pushed: Callable[[Pushed], None] | None = None,
+        on_trouble: Callable[[Trouble], None] | None = None,
+    ) -> None:
         """Keep the process live, compute each slot as it is scheduled, and call `on_slot` with it, until cancelled.
+
+        With `push`, deliver what each slot asks for too, and what follows from that. `on_delivery` is called after each
+        delivery, and `on_pushed` when nothing is left for now. What is held is tried again when its target came. Its
+        crons run, too, and `on_trouble` is called with each that cannot send.
 
         Raises:
             Interrupted: it was cancelled; this is how it ends.
+            Refused: another home schedules for the process, and it is to be pushed.
             NotFound, IntegrityError: as `compute`.
         """
+        if push:
+            from hb.library import live
+
+            live.follow(self.home, [self.id], on_slot, on_delivery, on_pushed, on_trouble)
+            return
         from hb.compute import following
 
         def tell(first: int, last: int) -> None:

@@ -16,7 +16,7 @@ from hb.errors import NotFound, Refused
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hb.cancellation import Cancellation
     from hb.compute.context import Context
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from hb.keyring import PublicKey
     from hb.library.place import Place
     from hb.protocol.commitment import Key
+    from hb.push.budget import Budget
+    from hb.push.engine import Pushed
+    from hb.push.making import Made
+    from hb.push.trap import TrapDelivery, Verdict
+    from hb.records.deliveries import Delivered
 
 Self = TypeVar("Self", bound="Scope")
 
@@ -48,12 +53,17 @@ def wat(text: str) -> bytes:
 class Scope:
     """A place, and how its verbs run: how long they wait, who hears of their progress, who may cancel them."""
 
+    push_patience_s: float | None = 2.0
+    """For how long the deliveries of a push wait for one process that is slow to compute; None for as long as it takes.
+    """
+
     def __init__(self, place: Place, *, lock_timeout_s: float | None = None, compiled: Compiled | None = None) -> None:
         self.place = place
         self._lock_timeout_s = lock_timeout_s
         self._compiled = compiled
         self._making = Lock()
         self._context: Context | None = None
+        self._trap: Callable[[TrapDelivery], Verdict] | None = None
 
     @property
     def context(self) -> Context:
@@ -120,6 +130,35 @@ class Scope:
         vars(bound).update(_making=Lock(), _context=self.context.replace(**given))
         return bound
 
+    def pushed(
+        self,
+        wanted: Sequence[tuple[str, int | None]],
+        *,
+        budget: Budget,
+        environment: Environment,
+        root: str | None = None,
+        on_delivery: Callable[[Made, Delivered], None] | None = None,
+        again: str = "all",
+    ) -> Pushed:
+        """Push what these processes ask for, each up to a slot, or everything if that is None. `Process.push` and
+        `Home.push` are this.
+
+        Raises:
+            NotFound, Refused, Interrupted, IntegrityError: as these.
+        """
+        from hb.library import pushing
+
+        return pushing.push(
+            self,
+            wanted,
+            budget=budget,
+            environment=environment,
+            root=root,
+            on_delivery=on_delivery,
+            again=again,
+            trap=self._trap,
+        )
+
     @property
     def settings(self) -> Config:
         """What the home's config.toml says.
@@ -169,6 +208,17 @@ class Scope:
             return self.public_key().address
         except NotFound:
             return None
+
+    def key_names(self) -> list[str]:
+        """Return the names of the home's keys, sorted. A home in memory lists none: it has every key.
+
+        Raises:
+            HomeUnusable: the operating system does not let them be listed.
+        """
+        from hb import keyring
+
+        directory = self._key_directory()
+        return [] if directory is None else keyring.names(directory)
 
     def _key_directory(self) -> Path | None:
         return self._place_path("keys")

@@ -242,7 +242,7 @@ def _kind(record: Message, key: str) -> str:
     return _KINDS.get(type(record[key]), "another value") if key in record else "nothing"
 
 
-def parse(raw: bytes, what: str, process: str, slot: int | None) -> Message:
+def parse(raw: bytes, what: str, process: str | None, slot: int | None) -> Message:
     """Return the message in stored bytes. `what` names them in the error.
 
     Raises:

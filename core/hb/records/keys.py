@@ -26,8 +26,17 @@ _SLOT_RECORD = b"s/"  #      + process ID + "/" + slot            what computing
 _MEMORY_IMAGE = b"v/"  #     + process ID + "/" + slot            a memory image: page table and globals
 _PAGE = b"g/"  #             + digest of the page                 a page of memory, compressed
 _NAME = b"n/"  #             + name, UTF-8                        the process ID that the name stands for
+_CURSOR = b"c/"  #           + process ID                         what is to be delivered next of its results
+_DELIVERED = b"d/"  #        + process ID + "/" + slot + ordinal   where a delivery went
+_HELD = b"w/"  #             + process ID + "/" + slot + ordinal   a delivery that was not made, and why
+_QUEUED = b"q/"  #           + number                             a slot whose results are to be delivered
+_ROOT = b"b/"  #             + message ID                         what a push has used of the budget of a root
+_ASSIGNED = b"u/"  #         + process ID + "/" + slot            the delivery that gave this slot to a message
+_PROOF = b"e/"  #            + process ID [+ "/" + slot]          a sender that is not here: definition; slot
+_CRON = b"k/"  #             + cron ID                            a message that is sent on time: canonical JSON
 
 SLOT_BYTES = 8
+ORDINAL_BYTES = 4
 LAST_SLOT = 2 ** (8 * SLOT_BYTES) - 1
 
 # The kinds of record that a process has one of for each slot.
@@ -85,6 +94,113 @@ def page_key(digest: str) -> bytes:
 def name_key(name: str) -> bytes:
     """Return the key that says which process `name` stands for."""
     return _NAME + name.encode()
+
+
+def cursor_key(process: str) -> bytes:
+    """Return the key of what is to be delivered next of a process's results."""
+    return _CURSOR + process.encode()
+
+
+def delivered_key(process: str, slot: int, ordinal: int) -> bytes:
+    """Return the key of the record that says where a delivery went."""
+    return _delivery(_DELIVERED, process, slot, ordinal)
+
+
+def held_key(process: str, slot: int, ordinal: int) -> bytes:
+    """Return the key of the record of a delivery that was not made."""
+    return _delivery(_HELD, process, slot, ordinal)
+
+
+def queued_key(number: int) -> bytes:
+    """Return the key of an entry of the queue of deliveries."""
+    return _QUEUED + encode_slot(number)
+
+
+def root_key(message: str) -> bytes:
+    """Return the key of what a push has used of the budget of a root."""
+    return _ROOT + message.encode()
+
+
+def assigned_key(process: str, slot: int) -> bytes:
+    """Return the key of the record that says which delivery gave a slot to a message."""
+    return _ASSIGNED + process.encode() + b"/" + encode_slot(slot)
+
+
+def cron_key(cron: str) -> bytes:
+    """Return the key of the cron with the ID `cron`."""
+    return _CRON + cron.encode()
+
+
+def crons(prefix: str = "") -> Range:
+    """Return the range of all crons, or of those whose ID begins with `prefix`."""
+    return _under(_CRON + prefix.encode())
+
+
+def cursors() -> Range:
+    """Return the range of the cursors of all processes."""
+    return _under(_CURSOR)
+
+
+def queue() -> Range:
+    """Return the range of the queue of deliveries."""
+    return _QUEUED, _QUEUED + b"\xff" * (SLOT_BYTES + 1)
+
+
+def delivered(process: str, first: int = 0, last: int = LAST_SLOT) -> Range:
+    """Return the range of the records of where the deliveries of slots `first` to `last` went."""
+    return _deliveries(_DELIVERED, process, first, last)
+
+
+def held(process: str, first: int = 0, last: int = LAST_SLOT) -> Range:
+    """Return the range of the records of deliveries of slots `first` to `last` that were not made."""
+    return _deliveries(_HELD, process, first, last)
+
+
+def all_held() -> Range:
+    """Return the range of the records of all deliveries that were not made."""
+    return _under(_HELD)
+
+
+def all_delivered() -> Range:
+    """Return the range of the records of where all deliveries went."""
+    return _under(_DELIVERED)
+
+
+def assigned(process: str, first: int = 0, last: int = LAST_SLOT) -> Range:
+    """Return the range of the records that say which deliveries gave slots `first` to `last` to messages."""
+    return _slots(_ASSIGNED, process, first, last)
+
+
+def all_assigned() -> Range:
+    """Return the range of the records of all slots that a delivery gave to a message."""
+    return _under(_ASSIGNED)
+
+
+def roots() -> Range:
+    """Return the range of what pushes have used of the budgets of all roots."""
+    return _under(_ROOT)
+
+
+def sender_key(process: str) -> bytes:
+    """Return the key of the definition of a process that is not here, but sent something that is."""
+    return _PROOF + process.encode()
+
+
+def proof_key(process: str, slot: int) -> bytes:
+    """Return the key of a slot of such a process: its assignment and its record."""
+    return _PROOF + process.encode() + b"/" + encode_slot(slot)
+
+
+def proofs() -> Range:
+    """Return the range of all definitions and slots of senders that are not here."""
+    return _under(_PROOF)
+
+
+def place_of(key: bytes) -> tuple[str, int, int]:
+    """Return the process, slot and ordinal in the key of a delivery."""
+    place = key[-SLOT_BYTES - ORDINAL_BYTES :]
+    process = key[2 : -SLOT_BYTES - ORDINAL_BYTES - 1].decode()
+    return process, decode_slot(place[:SLOT_BYTES]), int.from_bytes(place[SLOT_BYTES:], "big")
 
 
 def definitions(prefix: str = "") -> Range:
@@ -205,3 +321,12 @@ def _slots(kind: bytes, process: str, first: int, last: int) -> Range:
     start = kind + process.encode() + b"/"
     # The byte after the last slot's key, not the slot after it: the last slot of all has none after it.
     return start + encode_slot(first), start + encode_slot(last) + b"\x00"
+
+
+def _delivery(kind: bytes, process: str, slot: int, ordinal: int) -> bytes:
+    return kind + process.encode() + b"/" + encode_slot(slot) + ordinal.to_bytes(ORDINAL_BYTES, "big")
+
+
+def _deliveries(kind: bytes, process: str, first: int, last: int) -> Range:
+    start = kind + process.encode() + b"/"
+    return start + encode_slot(first), start + encode_slot(last) + b"\xff" * (ORDINAL_BYTES + 1)

@@ -169,11 +169,25 @@ def schedule(
         NotFound: there is no such process.
         Refused: the environment's timestamp is before that of the newest assignment.
     """
+    batch = Batch(sync=True)
+    answers = put_all(store, batch, process, messages, key=key, environment=environment)
+    if batch.puts:
+        store.commit(batch)
+    return answers
+
+
+def put_all(
+    store: Store, batch: Batch, process: str, messages: Sequence[Prepared], *, key: Key, environment: Environment
+) -> list[Scheduled]:
+    """Do what `schedule` does, but only put it into `batch`, for a caller that commits more with it.
+
+    Raises:
+        NotFound, Refused: as `schedule`.
+    """
     found = find_head(store, process)
     if found is None:
         raise NotFound(f"no process {process} here")
     head, stored = found
-    batch = Batch(expects={keys.head_key(process): stored}, sync=True)
     timestamp_ms = timestamp_after(head, environment)
     here: dict[str, Scheduled] = {}
     answers = []
@@ -188,7 +202,7 @@ def schedule(
         answers.append(answer)
     if here:
         batch.puts[keys.head_key(process)] = head.encode()
-        store.commit(batch)
+        batch.expects[keys.head_key(process)] = stored
     return answers
 
 

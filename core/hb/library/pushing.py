@@ -1,0 +1,112 @@
+"""Pushing from the front door: the budget, the keys and the images of a home, put together for one push.
+
+Invariants:
+    No AO logic.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hb.errors import HbError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hb.environment import Environment
+    from hb.library.scope import Scope
+    from hb.protocol.commitment import Key
+    from hb.push.budget import Budget
+    from hb.push.engine import Pushed, Tools
+    from hb.push.making import Made
+    from hb.push.trap import TrapDelivery, Verdict
+    from hb.records.deliveries import Delivered
+
+
+def budget(scope: Scope, depth: int | None = None, messages: int | None = None, gas: int | None = None) -> Budget:
+    """Return the budget of a push: what is given, and for the rest what the settings of the home say."""
+    from hb.push.budget import Budget
+
+    settings = scope.settings
+    return Budget(
+        settings.push_depth if depth is None else depth,
+        settings.push_messages if messages is None else messages,
+        settings.push_gas if gas is None else gas,
+    )
+
+
+def push(
+    scope: Scope,
+    wanted: Sequence[tuple[str, int | None]],
+    *,
+    budget: Budget,
+    environment: Environment,
+    root: str | None = None,
+    trap: Callable[[TrapDelivery], Verdict] | None = None,
+    on_delivery: Callable[[Made, Delivered], None] | None = None,
+    again: str = "all",
+) -> Pushed:
+    """Deliver what these processes ask for, each up to a slot, and go on until nothing is left.
+
+    With None for a slot, everything is delivered, and what is held is tried again: all of it, or with "waiting" for
+    `again` what waits for its target. With a `root`, the push ends when nothing of it is left.
+
+    Raises:
+        NotFound, Refused, Interrupted, IntegrityError: as `Process.push`.
+    """
+    from hb.push import engine, queue
+
+    context = scope.context
+    tools = _tools(scope, budget, environment, trap, on_delivery)
+    queue.add(context.session, wanted, context.scheduler_key().address, again=again)
+    return context.run(lambda inner: engine.push(inner, tools, root=root))
+
+
+def release(
+    scope: Scope,
+    held: TrapDelivery,
+    budget: Budget,
+    environment: Environment,
+    trap: Callable[[TrapDelivery], Verdict] | None,
+) -> Pushed:
+    """Deliver a message that a trap holds, and go on until nothing is left."""
+    from hb.push import engine, queue
+
+    context = scope.context
+    queue.again(context.session, held.process, held.slot, held.asked.ordinal)
+    tools = _tools(scope, budget, environment, trap, None)
+    return context.run(lambda inner: engine.push(inner, tools))
+
+
+def _tools(
+    scope: Scope,
+    budget: Budget,
+    environment: Environment,
+    trap: Callable[[TrapDelivery], Verdict] | None,
+    on_delivery: Callable[[Made, Delivered], None] | None,
+) -> Tools:
+    from hb.push.engine import Tools
+
+    return Tools(
+        environment,
+        budget,
+        find_key=lambda addresses: _key_among(scope, addresses),
+        images=dict(scope.settings.modules),
+        on_delivery=on_delivery,
+        trap=trap,
+        patience_s=scope.push_patience_s,
+    )
+
+
+def _key_among(scope: Scope, addresses: set[str]) -> Key | None:
+    """Return the first of the home's keys, by name, that has one of these addresses; None if none has."""
+    if not addresses:
+        return None
+    for name in scope.key_names():
+        try:
+            key = scope.place.key(name)
+        except HbError:
+            continue  # another key's file cannot be read: that is no reason to deliver nothing
+        if key.address in addresses:
+            return key
+    return None

@@ -1,0 +1,1 @@
+"""Deliver what programs send: messages, spawns, assignments."""
