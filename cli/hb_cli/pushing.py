@@ -7,11 +7,13 @@ Invariants:
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, TypedDict
 
 import hb
 from hb import ids
-from hb.errors import HbError, IntegrityError, Unfinished
+from hb.errors import HbError, IntegrityError, Interrupted, Unfinished
 from hb.protocol import outcome
 from hb_cli import exits
 from hb_cli.terminal import output
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _SHORT_ID = 10
 _MOST_NOTES = 10
 _MOST_OF_CYCLE = 8
+_NAMES_S = 1.0
+"""How long the names that were read are believed to be all, in seconds."""
 
 
 class Settings(TypedDict):
@@ -42,8 +46,8 @@ class Names:
 
     def __init__(self, home: hb.Home) -> None:
         self._home = home
-        self._names: dict[str, str] | None = None
-        self._unnamed: set[str] = set()
+        self._names: dict[str, str] = {}
+        self._read_s = float("-inf")
 
     def called(self, process: str) -> str:
         """Return what a process is called in a sentence."""
@@ -55,10 +59,10 @@ class Names:
 
     def _find(self, process: str) -> str | None:
         # Whoever lives long meets processes that were not there when it began.
-        if self._names is None or (process not in self._names and process not in self._unnamed):
+        if process not in self._names and monotonic() - self._read_s > _NAMES_S:
             named = self._home.names()
             self._names = {found.id: name for name, found in sorted(named.items(), reverse=True)}
-            self._unnamed.add(process)
+            self._read_s = monotonic()
         return self._names.get(process)
 
 
@@ -83,6 +87,15 @@ class Seen:
             if group is not None:
                 self._held[group] = self._held.get(group, 0) + 1
             yield node
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Run a push in a `with` block. Wherever in it Ctrl-C came, it says that nothing is lost."""
+    try:
+        yield
+    except Interrupted as error:
+        raise Interrupted("the push was interrupted; the next one goes on where it was") from error
 
 
 def print_tree(

@@ -139,8 +139,19 @@ def _says_the_defaults(content: bytes) -> bool:
         for text in (content, template())
     )
     remaining = iter(of_new_home)
-    tables = {line for line in of_new_home if line.startswith(b"[")}
-    return tables <= set(lines) and all(line in remaining for line in lines)
+    is_small = len(content) <= _FILE_LIMIT_BYTES
+    return is_small and _tables_of(lines, of_new_home) <= set(lines) and all(line in remaining for line in lines)
+
+
+def _tables_of(lines: list[bytes], of_new_home: list[bytes]) -> set[bytes]:
+    """Return the tables that these lines stand in, in the file of a new home."""
+    table, found = b"", set()
+    for line in of_new_home:
+        if line.startswith(b"["):
+            table = line
+        elif line in lines:
+            found.add(table)
+    return found
 
 
 def _parse(content: bytes, path: Path) -> Config:

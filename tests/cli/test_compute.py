@@ -263,7 +263,7 @@ def test_of_all_processes_a_damaged_one_is_said_once_and_the_others_are_followed
         store.commit(Batch(puts={keys.assignment_key(broken, 1): b"{}"}))
     follower = talkers.start("compute", "--all", "--follow", "--push")
     for action in ("One", "Two"):
-        talkers.ok("send", "ping", "Start", "--data", says({"Target": pong, "Action": action}))
+        talkers.ok("send", "ping", "Start", "--data", says({"Target": broken}, {"Target": pong, "Action": action}))
         _lines_until(follower, action=action)
     said = _stop(follower).decode()
     assert said.count(f"process {broken}, slot 1") == 1

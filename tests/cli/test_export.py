@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aowat import says
 from cli.conftest import Shell, prepared
+from hb.records import keys
 from watching import wait_until_it_works
 
 if TYPE_CHECKING:
@@ -149,13 +151,13 @@ def test_a_newer_file_and_a_bomb_are_refused(elsewhere: Shell) -> None:
     def sealed(raw: bytes) -> bytes:
         return raw + sha256(raw).digest()
 
-    elsewhere.write("new.history", sealed(b"hb history 2\nwhatever"))
+    elsewhere.write("new.history", sealed(b"hb history 3\nwhatever"))
     header = b"I\x2b\x7f\xff\xff\xff" + b"A" * 43
     elsewhere.write("bomb.history", sealed(b"hb history 1\n" + zlib.compress(header + bytes(50 << 20))))
     for command in ("verify", "import"):
         outcome = elsewhere.hb(command, "new.history")
         assert outcome.code == 13
-        assert "it has version 2; this hb knows 1" in outcome.err
+        assert "it has version 3; this hb knows 2" in outcome.err
         assert "use a newer hb" in outcome.err
         outcome = elsewhere.hb(command, "bomb.history")
         assert outcome.code == 13
@@ -260,3 +262,52 @@ def test_ctrl_c_ends_what_a_strangers_history_runs_and_nothing_is_stored(counted
     assert err.startswith(b"hb: error: ")
     assert elsewhere.records() == before
     assert elsewhere.hb("import", "loop.history", "--no-replay").code == 0
+
+
+@prepared("talkers")
+def talked(shell: Shell) -> None:
+    """Two processes that talked: pong.history and pong.witness prove what ping sent."""
+    pong = shell.records()[keys.name_key("pong")].decode()
+    shell.ok("send", "ping", "Go", "--data", says({"Target": pong, "Action": "Hello"}), "--push")
+    shell.ok("export", "pong", "-o", "pong.history")
+    shell.ok("export", "pong", "--slot", "1", "--witness", "-o", "pong.witness")
+
+
+def test_a_home_without_the_sender_verifies_a_message_by_its_proof(talked: Shell, tmp_path: Path) -> None:
+    elsewhere = Shell(tmp_path / "elsewhere")
+    elsewhere.directory.mkdir()
+    elsewhere.ok("init")
+    ping = talked.records()[keys.name_key("ping")].decode()
+    for name in ("pong.history", "pong.witness"):
+        shutil.copy(talked.directory / name, elsewhere.directory)
+        assert elsewhere.ok("verify", name, "--replay").lines()[-1]["findings"] == 0
+    elsewhere.ok("import", "pong.history", "--name", "pong")
+    assert elsewhere.ok("verify", "--all", "--replay").json()["findings"] == 0
+    assert {keys.sender_key(ping), keys.proof_key(ping, 1)} <= elsewhere.records().keys()
+    elsewhere.ok("export", "pong", "-o", "again.history")
+    assert (elsewhere.directory / "again.history").read_bytes() == (talked.directory / "pong.history").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["pong.history", "pong.witness"])
+def test_a_false_proof_is_found_and_does_not_come_in(talked: Shell, name: str) -> None:
+    path = talked.directory / name
+    line, raw = path.read_bytes().split(b"\n", 1)
+    content = zlib.decompress(raw[:-32])
+    said, lie = (b'"outbox":{"1":{"action":"%b"' % action for action in (b"Hello", b"Howdy"))
+    assert content.count(said) == 1
+    altered = line + b"\n" + zlib.compress(content.replace(said, lie))
+    path.write_bytes(altered + sha256(altered).digest())
+    outcome = talked.hb("verify", name)
+    assert outcome.code == 14
+    [finding, _] = outcome.lines()
+    assert (finding["slot"], finding["what"]) == (1, "delivered message's action")
+    assert (finding["expected"], finding["got"]) == ('"Howdy"', '"Hello"')
+    other = Shell(talked.directory / "other")
+    other.directory.mkdir()
+    other.ok("init")
+    shutil.copy(path, other.directory)
+    before = other.records()
+    refused = other.hb("import", name) if name.endswith("history") else other.hb("attest", name)
+    assert refused.code == 14
+    assert "nothing was " in refused.err
+    assert other.records() == before

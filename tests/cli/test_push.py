@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import hb
 from aowat import says
+from gossip import spawn_all
+from hb.errors import IntegrityError, OutOfMemory
 from hb.home import open_home
 from hb.records import keys
 from hb.storage.store import Batch
+from hb_cli import pushing
 from programs import SPEAKER
 from shell import Shell
 
@@ -224,7 +228,7 @@ def test_the_settings_of_the_home_are_the_budget(talkers: Shell) -> None:
     send(talkers, "ping", for_ever(talkers))
     outcome = talkers.hb("push", "ping")
     assert (outcome.code, outcome.lines()[-1]["delivered"]) == (1, 1)
-    assert "a push goes 1 messages deep" in outcome.err
+    assert "a push goes 1 message deep" in outcome.err
 
 
 # What cannot be delivered
@@ -268,6 +272,14 @@ def test_a_target_of_another_home_is_said_and_is_not_this_ones_to_push(talkers: 
     assert "hint: fork the process" in refused.err
 
 
+def test_what_a_process_further_on_cannot_deliver_is_said_too(talkers: Shell) -> None:
+    further = says({"Target": NOBODY, "Action": "Lost"})
+    send(talkers, "ping", says({"Target": pid(talkers, "pong"), "Data": further}))
+    outcome = talkers.ok("push", "ping")
+    assert [line["held"] for line in outcome.lines() if "held" in line] == [1]
+    assert outcome.err == f"hb: 1 message waits for NNNNNNNNNN: no process '{NOBODY}' here\n"
+
+
 def test_a_message_for_nobody_is_said(talkers: Shell) -> None:
     send(talkers, "ping", says({"Target": ""}))
     outcome = talkers.ok("push", "ping")
@@ -304,10 +316,32 @@ def test_damage_comes_before_budgets_and_these_before_failed_programs(talkers: S
     last = outcome.lines()[-1]
     assert (outcome.code, last["troubled"], last["stopped"], last["failed"]) == (14, 1, 1, 1)
     note, error = outcome.err.splitlines()
-    assert note.startswith("hb: a push goes 1 messages deep, and there is more of root ")
+    assert note.startswith("hb: a push goes 1 message deep, and there is more of root ")
     assert error.startswith("hb: error: ")
     assert f"process {broken}, slot 1" in error
     assert "After" in actions(talkers, "pong")
+
+
+def test_of_several_troubles_damage_is_told_first_and_others_name_their_process() -> None:
+    home = hb.memory()
+    troubles = {"A" * 43: OutOfMemory("no memory", hint="buy some"), "B" * 43: IntegrityError("damage")}
+    damage, other = pushing.problems_of(home, pushing.Names(home), hb.Pushed(troubles=troubles))
+    assert isinstance(damage, IntegrityError)
+    assert (type(other), other.message, other.hint) == (
+        OutOfMemory,
+        "AAAAAAAAAA could not be computed: no memory",
+        "buy some",
+    )
+
+
+def test_a_long_circle_is_cut() -> None:
+    home = hb.frozen()
+    ring = spawn_all(home, 9, peers=1)
+    last = ring[0].send("Gossip", data="9", push=True).tree[-1]
+    assert (last.process, last.depth) == (ring[0].id, 9)
+    stop = hb.Stop("R" * 43, "depth", "a push goes 9 messages deep", last.process, last.slot or 0)
+    [problem] = pushing.problems_of(home, pushing.Names(home), hb.Pushed(stops={stop.root: stop}))
+    assert problem.message.endswith(": g0 -> g1 -> g2 -> g3 -> (2 more) -> g6 -> g7 -> g8 -> g0")
 
 
 # Interrupts
@@ -323,16 +357,17 @@ def test_ctrl_c_in_the_middle_loses_nothing_and_the_next_push_goes_on(talkers: S
         while len(talkers.ok("inspect", "pong").lines()) < 5:
             pass
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    printed = [*begun, *map(json.loads, process.stdout.read().splitlines())]
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == b"hb: error: the push was interrupted; the next one goes on where it was\n"
-    printed = [*begun, *map(json.loads, out.splitlines())]
     before = talkers.hb("tree", "ping", "1").lines()
     assert [line["message"] for line in printed] == [node["message"] for node in before[1:]][: len(printed)]
-    last = talkers.hb("push", "--all", "--depth", "3", "--messages", "1000000")
-    assert last.code == 1
+    delivered = sum("reason" not in node or node["reason"] is None for node in before) - 1
+    last = talkers.hb("push", "--all", "--depth", "1000000", "--messages", str(delivered + 5))
+    assert (last.code, last.lines()[-1]["delivered"]) == (1, 5), "the budget is what it was before the interrupt"
     nodes = talkers.ok("tree", "ping", "1").lines()
-    assert len(nodes) > len(before)
+    assert len(nodes) >= len(before) + 5
     scheduled = sum(len(talkers.ok("inspect", name, "--from", "1").lines()) for name in ("ping", "pong"))
     assert scheduled == len({node["message"] for node in nodes if node["message"]})
 

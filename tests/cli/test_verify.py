@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from aowat import says
 from cli.conftest import prepared
 from hb.home import open_home
 from hb.protocol.message import dumps, loads_message
@@ -204,3 +205,45 @@ def test_a_log_damaged_before_its_end_is_exit_14_and_repair_brings_back_what_is_
     (aside,) = (counter.home / "set-aside").iterdir()
     assert aside.read_bytes() == damaged
     assert counter.ok("state", "right", "counter").json() == 0
+
+
+@prepared("talkers")
+def talked(shell) -> None:
+    """Two processes: ping sent two messages to pong, and one to a process that is not here."""
+    pong = shell.records()[keys.name_key("pong")].decode()
+    messages = [{"Target": target, "Action": "Hello"} for target in (pong, pong, "N" * 43)]
+    shell.ok("send", "ping", "Go", "--data", says(*messages), "--push")
+
+
+def test_deliveries_are_proved_and_what_is_remembered_of_them_is_mended(talked) -> None:
+    assert talked.ok("verify", "--all", "--replay").json()["findings"] == 0
+    intact = talked.records()
+    ping = intact[keys.name_key("ping")].decode()
+    first, second = keys.delivered_key(ping, 1, 0), keys.delivered_key(ping, 1, 1)
+    alter(talked, puts={second: intact[first], keys.queued_key(7): b"odd"}, deletes=[keys.cursor_key(ping)])
+    outcome = talked.hb("verify", "--all")
+    assert outcome.code == 14
+    found = {each["what"]: each for each in outcome.lines()[:-1]}
+    assert set(found) == {
+        "record of the delivery outbox/2",
+        "cursor of deliveries",
+        "entry of the queue of deliveries 7",
+    }
+    assert (found["record of the delivery outbox/2"]["process"], found["record of the delivery outbox/2"]["slot"]) == (
+        ping,
+        1,
+    )
+    assert "ping: cursor of deliveries: expected" in talked.terminal("verify", "--all").text.replace(ping, "ping")
+    mended = talked.ok("verify", "--all", "--repair").lines()
+    assert mended[-1]["findings"] == 0
+    assert len([line for line in mended if "repaired" in line]) == 3
+    assert talked.records() == intact
+
+
+def test_a_home_level_record_is_mended_with_one_process_too(talked) -> None:
+    intact = talked.records()
+    alter(talked, puts={keys.root_key("N" * 43): b"odd"})
+    assert talked.hb("push", "ping").code == 0
+    assert talked.hb("verify", "pong").lines()[0]["what"] == f"budget of a push {'N' * 43}"
+    assert talked.ok("verify", "pong", "--repair").lines()[-1]["findings"] == 0
+    assert talked.records() == intact

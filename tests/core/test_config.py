@@ -28,7 +28,7 @@ def test_the_file_of_a_new_home_says_the_defaults_when_it_is_parsed(path: Path) 
 
 def test_that_file_names_every_setting_with_what_it_is_for() -> None:
     tables = tomllib.loads(config.template().decode())
-    assert sum(map(len, tables.values())) == len(Config._fields)
+    assert sum(map(len, tables.values())) == len(set(Config._fields) - {"modules"})
     lines = [line for line in config.template().decode().splitlines() if "=" in line]
     assert all("# " in line for line in lines)
     assert max(map(len, config.template().decode().splitlines())) <= 100
@@ -36,11 +36,16 @@ def test_that_file_names_every_setting_with_what_it_is_for() -> None:
 
 @pytest.mark.parametrize(
     ("gone", "is_default"),
-    [("", True), ("pool-memory", True), ("[process]", False), ("gas-limit", True)],
+    [("", True), ("pool-memory", True), ("[process]", False), ("gas-limit", True), ("[push]", False)],
 )
 def test_the_file_of_a_home_that_an_older_version_made_needs_no_parser(gone: str, is_default: bool) -> None:
     lines = [line for line in config.template().decode().splitlines() if not gone or not line.startswith(gone)]
     assert config._says_the_defaults("\n".join(lines).encode()) == is_default
+
+
+def test_the_file_of_a_home_from_before_pushes_needs_no_parser() -> None:
+    lines = config.template().decode().split("[push]")
+    assert config._says_the_defaults((lines[0] + "[keys]" + lines[1].split("[keys]")[1]).encode())
 
 
 @pytest.mark.parametrize("line", ["gas-limit = 7", "[other]", 'sender = "me"', "[host]"])
@@ -65,10 +70,18 @@ def test_every_setting_can_be_set(path: Path) -> None:
     for table, settings in tables.items():
         lines += [f"[{table}]"]
         lines += [f'{key} = "x"' if isinstance(value, str) else f"{key} = 7" for key, value in settings.items()]
-    path.write_text("\n".join(lines))
-    loaded = config.load(path)
-    assert set(loaded) == {7, "x"}
-    assert len(loaded) == len(Config._fields)
+    image = "i" * 43
+    path.write_text("\n".join([*lines, "[modules]", f'aos = "{image}"']))
+    loaded = config.load(path)._asdict()
+    assert loaded.pop("modules") == {"aos": image}
+    assert set(loaded.values()) == {7, "x"}
+
+
+@pytest.mark.parametrize("line", ["modules = 5", '[modules]\naos = "x"', "[modules]\naos = 5", "[modules.aos]\nx = 1"])
+def test_a_module_is_named_by_its_image_id(path: Path, line: str) -> None:
+    path.write_text(line)
+    with pytest.raises(Refused, match=r"modules(\.aos)? must be"):
+        config.load(path)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ import zlib
 
 import pytest
 
+import hb
 from hb.errors import IntegrityError
 from hb.storage.store import Batch
+from talking import TALKER, System
 
 WAT = """
 (module
@@ -178,6 +180,106 @@ def test_an_assignment_has_the_keys_described_and_leaves_out_what_can_be_derived
         assert sorted(signed) == ["alg", "commitment-device", "committer", "signature", "signature-input"]
         assert mac == {}
         assert digest(decoded_signature(signed["signature"])) == all_id(message)
+
+
+# -- deliveries
+
+
+@pytest.fixture(scope="module")
+def talked() -> tuple[dict[bytes, bytes], str, str, str]:
+    """The store of a home where processes talked, and the processes."""
+    system = System().talk()
+    return system.records(), system.one, system.two, system.child
+
+
+def results(store: dict[bytes, bytes], process: str, slot: int) -> dict:
+    return json.loads(store[slot_key(b"s", process, slot)])["results"]
+
+
+def test_each_delivery_has_the_record_described(talked) -> None:
+    store, one, two, child = talked
+    made = {
+        (one, 1, 0): {"process": two, "slot": 1},
+        (one, 1, 3): {"process": one, "slot": 2},
+        (one, 3, 0): {"process": child, "slot": 0, "told": 4},
+        **{(one, 6, ordinal): {"process": two, "slot": 4 + ordinal} for ordinal in range(3)},
+        (two, 3, 0): {"process": one, "slot": 5},
+    }
+    by_hand = {
+        slot_key(b"d", process, slot) + ordinal.to_bytes(4, "big"): canonical(went)
+        for (process, slot, ordinal), went in made.items()
+    }
+    by_hand |= {
+        b"c/" + process.encode(): canonical({"slot": next_, "ordinal": 0})
+        for process, next_ in ((one, 7), (two, 7), (child, 1))
+    }
+    by_hand[slot_key(b"u", one, 5)] = canonical({"process": two, "slot": 3, "ordinal": 0})
+    held = slot_key(b"w", one, 1) + (1).to_bytes(4, "big")
+    assert {key: raw for key, raw in store.items() if key[:2] in {b"c/", b"d/", b"u/", b"q/", b"b/", b"e/"}} == by_hand
+    assert [key for key in store if key[:2] == b"w/"] == [held]
+    said = json.loads(store[held])
+    assert sorted(said) == ["depth", "reason", "says", "target"]
+    assert (said["depth"], said["reason"], said["target"]) == (1, "missing", "N" * 43)
+
+
+def test_what_is_sent_for_a_delivery_says_where_it_is_from(talked) -> None:
+    store, one, two, child = talked
+    assert len(results(store, one, 1)["outbox"]) == 4
+    begin = all_id(json.loads(store[slot_key(b"a", one, 1)])["body"])
+    for process, slot, anchor in (
+        (two, 1, "00000000000000000001m00000000001"),
+        (one, 2, "00000000000000000001m00000000004"),
+        (child, 0, "00000000000000000003p00000000001"),
+        (one, 4, "00000000000000000003s00000000001"),
+    ):
+        body = json.loads(store[slot_key(b"a", process, slot)])["body"]
+        assert (body["anchor"], body["from-process"]) == (anchor, one)
+        assert (body["pushed-for"] == begin) == ("1m" in anchor)
+
+
+def test_the_queue_has_the_entries_described_while_a_push_goes_on() -> None:
+    system = System()
+    process = system.home.spawn(TALKER, name="one")
+    sent = process.send("Go", data=f"{{'Messages':[{{'Target':'{process.id}'}}]}}")
+    seen: list[dict[bytes, bytes]] = []
+    process.push(on_delivery=lambda *_: seen.append(system.records()))
+    after = seen[0]
+    entry = {"process": process.id, "slot": 2, "root": sent.message, "depth": 1}
+    assert [raw for key, raw in sorted(after.items()) if key[:2] == b"q/"] == [canonical(entry)]
+    assert all(len(key) == 10 for key in after if key[:2] == b"q/")
+    used = json.loads(after[b"b/" + sent.message.encode()])
+    assert sorted(used) == ["entries", "gas", "messages"]
+    assert (used["entries"], used["messages"]) == (1, 1)
+    assert not [key for key in system.records() if key[:2] in {b"q/", b"b/"}]
+
+
+def test_a_proof_is_stored_as_described(talked, tmp_path) -> None:
+    store, one, _, _ = talked
+    system = System()
+    system.commit(puts=store)
+    system.home.process("two").export(tmp_path / "two")
+    home = System(hb.memory())
+    home.home.import_history(tmp_path / "two")
+    expected = {b"e/" + one.encode(): store[b"p/" + one.encode()]}
+    for slot in (1, 6):
+        assignment, record = (store[slot_key(kind, one, slot)] for kind in (b"a", b"s"))
+        expected[slot_key(b"e", one, slot)] = len(assignment).to_bytes(4, "big") + assignment + record
+    assert {key: raw for key, raw in home.records().items() if key[:2] == b"e/"} == expected
+    raw = (tmp_path / "two").read_bytes()
+    content = zlib.decompress(raw[len(b"hb history 2\n") : -32])
+    kinds = []
+    while content:
+        kind, key_bytes, length = content[:1], content[1], int.from_bytes(content[2:6], "big")
+        key, value = content[6 : 6 + key_bytes], content[6 + key_bytes : 6 + key_bytes + length]
+        kinds.append(kind)
+        if kind == b"F":
+            assert (key, value) == (one.encode(), store[b"p/" + one.encode()])
+        if kind in b"GR":
+            at = one.encode(), int.from_bytes(key[43:], "big")
+            assert key[:43] == at[0]
+            assert value == store[slot_key(b"a" if kind == b"G" else b"s", one, at[1])]
+        content = content[6 + key_bytes + length :]
+    assert b"".join(kinds).replace(b"P", b"") == b"DIASV" + b"FGRASV" + b"ASV" * 2 + b"GRASV" + b"ASV" * 2 + b"E"
 
 
 def decoded_signature(text: str) -> bytes:

@@ -62,7 +62,8 @@ def push(
       1   a budget was used up: --depth, --messages or --gas; the next push goes on with a new one
       14  a process is damaged, and what it was sent waits
       15  the outcome of a message that was computed is an error
-    A message that waits for a process that is not here is no failure: the first push after that came delivers it.
+
+    A message for a process that is not here is held, and that is no failure: the first push after it came delivers it.
 
     \b
     Examples:
@@ -83,12 +84,12 @@ def push(
     )
     if target is not None and reference is not None:
         [view] = target.history(reference, reference)
-        with tally:
+        with pushing.resumable(), tally:
             pushed = target.push(view.slot, on_delivery=tally.count_delivery, **settings)
         return pushing.show_trees(session, home, target, [view.slot], pushed)
     told = _Told(session, tally)
     try:
-        with tally:
+        with pushing.resumable(), tally:
             pushed = (home if target is None else target).push(on_delivery=told.hear, **settings)
     except Interrupted:
         told.show_count()

@@ -149,7 +149,7 @@ def _push(
         _print_slots(session, sent)
     last = max(each.slot for each in sent)
     try:
-        with tally:
+        with pushing.resumable(), tally:
             pushed = process.push(last, on_delivery=tally.count_delivery, is_last_root=is_one, **settings)
     except BaseException:
         if not is_one:

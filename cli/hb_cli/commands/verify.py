@@ -39,6 +39,10 @@ def verify(
 
     IDs, signatures, slots, chains, hashpaths, records and memory are derived again and compared. Nothing is changed.
 
+    A message that a push delivered must be what the results ask for that it comes from, and each delivery that results
+    ask for must have been made once, or be held. A message whose sender is not here is checked by its proof, if it came
+    with one.
+
     Each finding names the process, the slot and what is damaged, and says what was expected and what was found. With
     findings, the exit code is 14.
 
@@ -51,10 +55,10 @@ def verify(
     ends in .history or .witness, or is the path of such a file. Otherwise it is a PROCESS. A witness is run again, and
     the addresses that attest it are shown.
 
-    --repair deletes damaged slot records, memory images, index entries and names, and computes them again. It prints
-    what it did, and checks again. Schedules are never changed: if a schedule, a definition or an image is damaged,
-    nothing is repaired. If the log of the store is damaged, the store is brought to where it can be opened: every whole
-    record of the log is kept, and the damaged file is set aside in the home.
+    --repair deletes damaged slot records, memory images, index entries, names and records of deliveries, and makes them
+    again. It prints what it did, and checks again. Schedules are never changed: if a schedule, a definition or an image
+    is damaged, nothing is repaired. If the log of the store is damaged, the store is brought to where it can be opened:
+    every whole record of the log is kept, and the damaged file is set aside in the home.
 
     \b
     Examples:

@@ -81,7 +81,7 @@ class _Branches:
         del self._left[depth:], self._shown[depth:], self._places[depth:]
         if depth:
             # The message that tells of a spawn comes after it.
-            self._left[depth - 1] -= 1
+            self._left[depth - 1] -= not (_is_spawn(node) and node.slot is not None)
             self._shown[depth - 1] += 1
             if self._shown[depth - 1] > MOST_CHILDREN:
                 self._cut = depth, 1

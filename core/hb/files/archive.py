@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HISTORY, WITNESS = "history", "witness"
-VERSION = 1
+VERSION = 2
+"""The newest version. A file without proofs has version 1, so that an older hb reads it."""
 MARK = b"hb "
 FIRST_LINE_BYTES = 32
 
 DEFINITION, IMAGE, ASSIGNMENT = b"D", b"I", b"A"
 RECORD, MEMORY, PAGE = b"S", b"V", b"P"
 CLAIM, END = b"C", b"E"
+SENDER, SENDER_ASSIGNMENT, SENDER_RECORD = b"F", b"G", b"R"
 
 KIND_BYTES = {
     DEFINITION: 32 << 20,
@@ -39,10 +41,16 @@ KIND_BYTES = {
     PAGE: 65536,
     CLAIM: 1 << 20,
     END: 0,
+    SENDER: 32 << 20,
+    SENDER_ASSIGNMENT: 32 << 20,
+    SENDER_RECORD: 64 << 20,
 }
 """Maximum bytes of one record of each kind."""
 
-_JSON_KINDS = frozenset((DEFINITION, ASSIGNMENT, RECORD, MEMORY, CLAIM))
+PROOF_KINDS = frozenset((SENDER, SENDER_ASSIGNMENT, SENDER_RECORD))
+"""The kinds of record that only files of version 2 have."""
+
+_JSON_KINDS = frozenset((DEFINITION, ASSIGNMENT, RECORD, MEMORY, CLAIM)) | PROOF_KINDS
 
 CONTENT_BYTES = {HISTORY: 64 << 30, WITNESS: 2 << 30}
 """Maximum bytes of all records of a file together, unpacked."""
@@ -56,6 +64,9 @@ _NAMES = {
     PAGE: "memory page",
     CLAIM: "attestation",
     END: "end",
+    SENDER: "definition of a sender",
+    SENDER_ASSIGNMENT: "assignment of a sender",
+    SENDER_RECORD: "slot record of a sender",
 }
 _FIRST_LINE = pattern(rb"hb (history|witness) (0|[1-9][0-9]{0,8})\n")
 _HEADER = Struct(">cBI")
@@ -73,14 +84,17 @@ class Record(NamedTuple):
 
 
 class Writer:
-    """Write a file of the `form` history or witness to a stream, record by record. `length` counts its bytes."""
+    """Write a file of the `form` history or witness to a stream, record by record. `length` counts its bytes.
 
-    def __init__(self, stream: BinaryIO, form: str) -> None:
+    Only a file of version 2 may have proofs.
+    """
+
+    def __init__(self, stream: BinaryIO, form: str, version: int = 1) -> None:
         self.length = 0
         self._stream = stream
         self._digest = sha256()
         self._pack = zlib.compressobj(_LEVEL)
-        self._emit(b"hb %b %d\n" % (form.encode(), VERSION))
+        self._emit(b"hb %b %d\n" % (form.encode(), version))
 
     def put(self, kind: bytes, key: bytes, value: bytes) -> None:
         """Write one record.
@@ -128,6 +142,7 @@ class Archive:
         if version < 1:
             raise IntegrityError("it has a version that no hb ever wrote", expected=VERSION, got=version)
         self.form = found[1].decode()
+        self._has_proofs = version > 1
         self._start = found.end()
         self._end = stream.seek(0, 2) - _DIGEST_BYTES
         self._check_digest()
@@ -144,7 +159,7 @@ class Archive:
         budget = Budget(self._end)
         while True:
             kind, key_bytes, length = _HEADER.unpack(content.read(_HEADER.size))
-            if kind not in KIND_BYTES:
+            if kind not in KIND_BYTES or (kind in PROOF_KINDS and not self._has_proofs):
                 raise IntegrityError("it has a record of a kind that there is not", got=repr(kind))
             if length > KIND_BYTES[kind]:
                 raise Refused(f"a file may have {KIND_BYTES[kind]} bytes in one {_NAMES[kind]}, this has {length}")

@@ -17,16 +17,20 @@ from hb.files import witness as witnesses
 from hb.files.witness import At, Code, Witness, claim_of
 from hb.protocol import assignment as assignments
 from hb.protocol import definition as definitions
+from hb.protocol import delivery
 from hb.protocol import hashpath as hashpaths
 from hb.protocol.commitment import committers, message_id, without_commitments
 from hb.protocol.message import loads_message
 from hb.records import cache, images, schedules
 from hb.records.packing import unpack
 from hb.schedule import scheduler
+from hb.verify import deliveries, senders
 from hb.verify import replay as replays
+from hb.verify.deliveries import Received
 from hb.verify.evidence import PREVIOUS, Finding, Kind, differs, finding_of, unlike_record
 from hb.verify.evidence import message_in as read_message
 from hb.verify.evidence import signed as commitment_findings
+from hb.verify.senders import Flawed
 from hb.verify.walk import is_hashpath
 
 if TYPE_CHECKING:
@@ -127,6 +131,7 @@ def _findings(witness: Witness) -> list[Finding]:
         lambda: _code_findings(witness.code),
         lambda: iter(()) if base is None else _at_findings(origin, base),
         lambda: _at_findings(witness.code, witness.result),
+        lambda: _delivery_findings(witness),
         lambda: _step_findings(witness),
         lambda: iter(()) if base is None else _memory_findings(witness, base, origin.process),
     )
@@ -183,6 +188,27 @@ def _at_findings(code: Code, at: At) -> Iterator[Finding]:
         yield Finding(process, slot, Kind.ASSIGNMENT, "path", "one that a hashpath goes on with", error.message)
         return
     yield from differs(process, slot, Kind.RECORD, "hashpath ends", ending, hashpath.partition("/")[2])
+
+
+def _delivery_findings(witness: Witness) -> Iterator[Finding]:
+    """Yield what is wrong with the message, if it says that it was delivered, and with the proof of that."""
+    code, slot = witness.code, witness.result.slot
+    body = unpack(loads_message(witness.result.assignment))["body"]
+    assert isinstance(body, dict)
+    is_definition = slot == _first(code)
+    if not is_definition:
+        yield from deliveries.untrusted(code.process, slot, body, loads_message(code.definition))
+    place = delivery.origin(body)
+    if place is None or witness.proof is None:
+        return
+    found = senders.proven(witness.proof)
+    if isinstance(found, Flawed):
+        yield from deliveries.proof_findings(code.process, slot, found)
+        return
+    received = Received(code.process, slot, body, place, is_definition)
+    yield from deliveries.unlike(
+        received, found, lambda image: deliveries.devices_of(code.wasm) if image == code.image else None
+    )
 
 
 def _assignment_findings(code: Code, assignment: Message, slot: int) -> Iterator[Finding]:

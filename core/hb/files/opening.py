@@ -81,8 +81,10 @@ def _of_file(error: Refused | IntegrityError, path: Path) -> HbError:
 
 
 @contextmanager
-def writing(path: Path, form: str) -> Iterator[archive.Writer]:
+def writing(path: Path, form: str, version: int = 1) -> Iterator[archive.Writer]:
     """A writer of what is at `path`, whole and on the disk, once the `with` block ends; nothing is there if it fails.
+
+    A file with proofs needs version 2.
 
     Raises:
         HomeUnusable: the operating system would not let it be written.
@@ -92,7 +94,7 @@ def writing(path: Path, form: str) -> Iterator[archive.Writer]:
         if path.is_dir() or (path.exists() and not path.is_file()):
             raise Refused(f"{path} is no plain file, and is not written over")
         with atomic.replacing(path, private=False) as stream:
-            writer = archive.Writer(stream, form)
+            writer = archive.Writer(stream, form, version)
             yield writer
             writer.close()
     except (OSError, ValueError) as error:

@@ -17,17 +17,20 @@ from hb import ids
 from hb.errors import HomeUnusable, IntegrityError, Refused
 from hb.files import archive
 from hb.files import opening as files
+from hb.files.proving import ProofReader
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import message_id
 from hb.protocol.message import loads_message
-from hb.records import cache, images, keys, lineage, schedules
+from hb.records import cache, images, keys, lineage, proofs, schedules
 from hb.records.lineage import Segment
 from hb.schedule import scheduler
 from hb.storage import scratch
 from hb.storage.store import Batch
+from hb.verify import deliveries
 from hb.verify import process as checks
 from hb.verify import replay as replays
-from hb.verify.evidence import finding_of, unlike_record
+from hb.verify.evidence import Kind, finding_of, unlike_record
+from hb.verify.repair import first_unsound
 from hb.verify.replay import ignore
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from hb.cancellation import Cancellation
     from hb.devices.device import Machine
     from hb.files.archive import Record
+    from hb.protocol.message import Message
     from hb.storage.store import OpenStore, Store
     from hb.verify.evidence import Finding, OnSlot
     from hb.verify.replay import Note
@@ -112,6 +116,8 @@ def check(
 ) -> Iterator[Finding]:
     """Yield everything that is wrong with a history; with `replay`, run every message again too.
 
+    Messages that were delivered are compared with the results that they come from, as far as the file proves these.
+
     `make_machine` makes a machine that has the images it is given, by ID. `on_slot(slot, last)` is called after each
     slot, and again for each slot that is run. `on_note` is told of slots that another engine computed.
 
@@ -123,6 +129,10 @@ def check(
     for finding in checks.check_process(lambda: nullcontext(staged.store), staged.process, on_slot):
         findings.append(finding)
         yield finding
+    damaged = {finding.slot for finding in findings if finding.kind is Kind.ASSIGNMENT}
+    sound = first_unsound(findings)
+    for at in staged.line:
+        yield from deliveries.check(staged.open_store, at, damaged=damaged, sound=sound)
     differing = _run_again(staged, findings, make_machine, on_slot, on_note) if replay else None
     if differing is not None:
         yield differing
@@ -226,6 +236,7 @@ class _Stage:
         self._head: scheduler.Head | None = None
         self._slot = -1
         self._before = archive.END
+        self._proof = ProofReader(lambda process: self._get(keys.sender_key(process)))
         self._add = {
             archive.DEFINITION: self._add_definition,
             archive.IMAGE: self._add_image,
@@ -248,10 +259,15 @@ class _Stage:
         """
         for record in records:
             add = self._add.get(record.kind)
-            if add is None or not (self.line or record.kind == archive.DEFINITION):
+            is_proof = record.kind in archive.PROOF_KINDS
+            if (add is None and not is_proof) or not (self.line or record.kind == archive.DEFINITION):
                 raise IntegrityError("it has a record that no history has there", got=repr(record.kind))
             try:
-                add(record.key, record.value)
+                if add is None:
+                    self._add_proof(record)
+                else:
+                    self._check_proof(record.kind)
+                    add(record.key, record.value)
             except Refused as error:
                 raise self._wrong(error.message) from error
             self._before = record.kind
@@ -259,6 +275,7 @@ class _Stage:
                 self._commit()
         if not self.line:
             raise IntegrityError("it has no process")
+        self._check_proof(archive.END)
         self._end_process()
         self._commit()
 
@@ -289,10 +306,11 @@ class _Stage:
     def _add_assignment(self, key: bytes, value: bytes) -> None:
         self._check_pages()
         slot = self._slot + 1
-        self._check_slot(key, slot, {archive.DEFINITION, archive.IMAGE, *_IN_SLOT})
+        self._check_slot(key, slot, {archive.DEFINITION, archive.IMAGE, *archive.PROOF_KINDS, *_IN_SLOT})
         assignment = cache.parse(value, "assignment", self.process, slot)
         parsed = schedules.parse_assignment(assignment, self.process, slot)
         self._head, body = scheduler.head_after(parsed), parsed.body
+        self._keep_proof(body)
         self._slot = slot
         self.line[-1] = self.line[-1]._replace(last=slot)
         self._put(keys.assignment_key(self.process, slot), value)
@@ -320,6 +338,30 @@ class _Stage:
         self._pages -= set(image.held.values())
         self._check_pages()
         self._put(keys.memory_image_key(self.process, self._slot), value)
+
+    def _add_proof(self, record: Record) -> None:
+        self._check_pages()
+        if self._proof.is_empty and self._before not in {archive.DEFINITION, archive.IMAGE, *_IN_SLOT}:
+            raise self._wrong("it has a proof there that is of no message")
+        self._proof.add(record)
+
+    def _check_proof(self, kind: bytes) -> None:
+        if kind != archive.ASSIGNMENT and not self._proof.is_empty:
+            raise self._wrong("it has a proof that is of no message")
+
+    def _keep_proof(self, body: Message) -> None:
+        proof = self._proof.take(body)
+        if proof is None:
+            return
+        if any(at.process == proof.process for at in self.line):
+            raise self._wrong("it has a proof of a slot that it has itself")
+        batch = Batch()
+        proofs.put(batch, proof)
+        for key, value in batch.puts.items():
+            self._put(key, value)
+
+    def _get(self, key: bytes) -> bytes | None:
+        return self._batch.puts.get(key) or self._store.get(key)
 
     def _check_slot(self, key: bytes, slot: int, after: set[bytes]) -> None:
         if slot < 0 or slot > definitions.MAX_FORK_SLOT or key != keys.encode_slot(slot) or self._before not in after:

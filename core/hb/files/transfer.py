@@ -16,16 +16,19 @@ from hb import ids
 from hb.compute import comparison
 from hb.compute.worker import SMALL_PAGES
 from hb.errors import Conflict, IntegrityError, Refused
-from hb.files import archive, staging
+from hb.files import archive, proving, staging
 from hb.files import opening as files
+from hb.files.proving import Prover
 from hb.files.summary import Exported, Imported
 from hb.history import references
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import message_id
 from hb.protocol.message import loads_message
-from hb.records import cache, images, keys, lineage, names, schedules
+from hb.records import cache, images, keys, lineage, names, proofs, schedules
 from hb.schedule import scheduler
 from hb.storage.store import MOST_TRIES, Batch
+from hb.verify import senders
+from hb.verify.senders import Flawed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from hb.files.archive import Writer
     from hb.files.staging import Staged
     from hb.records.lineage import Segment
+    from hb.records.proofs import Proof
     from hb.storage.store import OpenStore, Store
     from hb.verify.evidence import Finding
     from hb.verify.replay import Note
@@ -53,7 +57,8 @@ def export(context: Context, process: str, to: str | int, path: Path, *, every_i
     """Write the history of a process up to the slot `to` to a file.
 
     It has the records of the slots that are computed, the memory images that a store must have, and the newest one;
-    with `every_image`, all images. If a fork shares `to`, the history is that of the process that owns the slot.
+    with `every_image`, all images. If a fork shares `to`, the history is that of the process that owns the slot. For
+    each message that was delivered, it has a proof of what its sender asked for, if the sender or a proof is here.
 
     Raises:
         NotFound: there is no such process or slot.
@@ -66,8 +71,11 @@ def export(context: Context, process: str, to: str | int, path: Path, *, every_i
         pid = lineage.owner(store, pid, last)
         line = [at._replace(last=min(at.last, last)) for at in lineage.segments(store, pid)]
         newest = cache.latest(store, pid, limit=last, required="image")
-    with files.writing(path, archive.HISTORY) as writer:
+    version = proving.version_for(context.session, line)
+    with files.writing(path, archive.HISTORY, version) as writer:
         out = _Out(context, writer, newest, every_image=every_image)
+        if version > 1:
+            out.prove({at.process for at in line})
         for at in line:
             out.write_process(at, last)
     return Exported(pid, last + 1, out.computed, out.images, writer.length)
@@ -86,6 +94,11 @@ class _Out:
         self._every_image = every_image
         self._modules: set[str] = set()
         self._pages: set[str] = set()
+        self._prover: Prover | None = None
+
+    def prove(self, own: set[str]) -> None:
+        """Write proofs of deliveries, too. Messages of the processes `own`, which are in the file, need none."""
+        self._prover = Prover(self._open_store, self._writer, own)
 
     def write_process(self, at: Segment, last: int) -> None:
         with self._open_store() as store:
@@ -113,8 +126,12 @@ class _Out:
             memories = _by_slot(store, keys.memory_images(at.process, first, end))
         for _ in schedules.read_stretch(at.process, first, assignments):
             pass  # reading checks that each has its slot, and that they are chained
+        if self._prover is not None:
+            self._prover.expect(first, assignments)
         for slot, assignment in enumerate(assignments, first):
             key = keys.encode_slot(slot)
+            if self._prover is not None:
+                self._prover.write(slot)
             self._writer.put(archive.ASSIGNMENT, key, assignment)
             record = records.get(slot)
             if record is not None and self.computed == slot:
@@ -157,12 +174,13 @@ def import_history(context: Context, path: Path, *, name: str | None = None, rep
     """Verify the history in a file, with `replay` run it again too, and store it. Give the process the name `name`.
 
     If the process is here already, what both have must be equal, and only the slots and records that are not here are
-    added. Records of unequal engines are equal if they differ in nothing but gas; those that are here stay.
+    added. Records of unequal engines are equal if they differ in nothing but gas; those that are here stay. Proofs of
+    deliveries are stored for senders that are not here.
 
     Raises:
         NotFound: there is no such file.
-        Refused: it is no history, or a newer hb wrote it; the process differs from the one that is here; the name is
-            taken, or cannot be one. Nothing was stored.
+        Refused: it is no history, or a newer hb wrote it; the process, or a sender, differs from the one that is here;
+            the name is taken, or cannot be one. Nothing was stored.
         BeyondThisMachine: a program needs more than this machine allows. Nothing was stored.
         IntegrityError: the file, or what is here, is damaged. Nothing was stored.
         HomeUnusable, Interrupted: as other verbs.
@@ -179,6 +197,8 @@ def import_history(context: Context, path: Path, *, name: str | None = None, rep
         if name is not None:
             with context.session() as store:
                 names.give(store, Batch(), name, staged.process)
+        _check_senders(context.session, staged)
+        _store_proofs(context.session, staged)
         source = lineage.View(staged.store)
         for at, plan, before in zip(staged.line, plans, [None, *plans[:-1]], strict=True):
             again = partial(_plan, context.session, staged, at, before)
@@ -284,6 +304,67 @@ def _diverged(how: str, process: str, slot: int) -> Refused:
         "nothing was stored",
         hint=f"`hb verify {process} --replay`, and `hb verify FILE --replay`, tell whether one of them is wrong",
     )
+
+
+def _proofs(staged: Staged) -> Iterator[list[Proof]]:
+    """Yield the proofs in a file, as many together as fit in a window."""
+    part: list[Proof] = []
+    length = 0
+    for key, _ in staged.store.scan(*keys.proofs()):
+        if len(key) == len(keys.proof_key(staged.process, 0)):
+            proof = proofs.find(staged.store, keys.owner_of(key), keys.slot_of(key))
+            assert proof is not None
+            part.append(proof)
+            length += sum(map(len, proof[2:]))
+        if length >= WINDOW_BYTES or len(part) == WINDOW_SLOTS:
+            yield part
+            part, length = [], 0
+    yield part
+
+
+def _check_senders(open_store: OpenStore, staged: Staged) -> None:
+    """Compare the slots of senders that the file proves with what is here of the senders.
+
+    Raises:
+        Refused: one is another here.
+    """
+    for part in _proofs(staged):
+        with open_store() as store:
+            for proof in part:
+                _check_sender(store, proof)
+
+
+def _check_sender(store: Store, proof: Proof) -> None:
+    process, slot = proof.process, proof.slot
+    assignment, record = store.get(keys.assignment_key(process, slot)), cache.read_bytes(store, process, slot)
+    is_other = assignment is not None and assignment != proof.assignment
+    if is_other or (record is not None and not comparison.is_same_slot(record, proof.record)):
+        raise Refused(
+            f"process {process}, which sent a message in the file, is here, and its slot {slot} is another one; "
+            "nothing was stored",
+            hint=f"`hb verify {process} --replay` tells whether what is here is wrong",
+        )
+
+
+def _store_proofs(open_store: OpenStore, staged: Staged) -> None:
+    """Store the proofs of slots that are not computed here. One that is here and right stays."""
+    for part in _proofs(staged):
+        batch = Batch(sync=True)
+        with open_store() as store:
+            for proof in part:
+                if not cache.is_computed(store, proof.process, proof.slot) and not _is_proven(store, proof):
+                    proofs.put(batch, proof)
+            if batch.puts:
+                store.commit(batch)
+
+
+def _is_proven(store: Store, proof: Proof) -> bool:
+    """Return whether this proof is here, or another one of the slot that is right."""
+    try:
+        here = proofs.find(store, proof.process, proof.slot)
+    except IntegrityError:
+        return False
+    return here == proof or (here is not None and not isinstance(senders.proven(here), Flawed))
 
 
 def _store_again(

@@ -18,14 +18,16 @@ from hb import ids
 from hb.compute import driver, worker
 from hb.compute.standing import worker_at
 from hb.errors import BeyondThisMachine, IntegrityError, Refused
-from hb.files import archive
+from hb.files import archive, proving
 from hb.files import opening as files
+from hb.files.proving import ProofReader, ProofWriter
 from hb.history import references
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, committers, sign
 from hb.protocol.message import dumps, loads_message
 from hb.records import cache, images, keys, lineage, links, schedules
 from hb.records.packing import pack, unpack
+from hb.verify import deliveries
 from hb.verify import replay as replays
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from hb.compute.worker import Worker
     from hb.files.archive import Record
     from hb.protocol.message import Message
+    from hb.records.proofs import Proof
 
 
 class Code(NamedTuple):
@@ -61,7 +64,7 @@ class Witness(NamedTuple):
     """The transition from `base` to `result`; slot 0 has no base. `pages` are the base's memory, by digest.
 
     `origin` is the process of the base if it is another: at the first slot of a fork's own. `claim` is the stored form
-    of what was signed, if anybody attests it.
+    of what was signed, if anybody attests it. `proof` is what the sender of the message asked for, if it was delivered.
     """
 
     code: Code
@@ -70,6 +73,7 @@ class Witness(NamedTuple):
     pages: dict[str, bytes]
     origin: Code | None = None
     claim: bytes | None = None
+    proof: Proof | None = None
 
     @property
     def process(self) -> str:
@@ -127,7 +131,9 @@ def make(context: Context, process: str, slot: str | int) -> Witness:
 
     memory, pages, after = context.run(work)
     base = None if memory is None else _at(context, before, number - 1, memory)
-    return Witness(code, _at(context, pid, number, after), base, pages, None if origin is code else origin)
+    result = _at(context, pid, number, after)
+    proof = proving.find(context.session, result.assignment)
+    return Witness(code, result, base, pages, None if origin is code else origin, proof=proof)
 
 
 def _code(context: Context, process: str) -> Code:
@@ -173,7 +179,7 @@ def write(witness: Witness, path: Path) -> None:
     Raises:
         Refused, HomeUnusable: as `files.writing`; something has more bytes than a file may have in one.
     """
-    with files.writing(path, archive.WITNESS) as writer:
+    with files.writing(path, archive.WITNESS, 1 if witness.proof is None else 2) as writer:
         for code in (witness.origin, witness.code):
             if code is not None:
                 writer.put(archive.DEFINITION, code.process.encode(), code.definition)
@@ -182,6 +188,8 @@ def write(witness: Witness, path: Path) -> None:
         for at in (witness.base, witness.result):
             if at is not None:
                 key = keys.encode_slot(at.slot)
+                if at is witness.result and witness.proof is not None:
+                    ProofWriter(writer).put(witness.proof)
                 writer.put(archive.ASSIGNMENT, key, at.assignment)
                 writer.put(archive.RECORD, key, at.record)
                 for digest in sorted(witness.pages) if at is witness.base else ():
@@ -217,6 +225,7 @@ class _Reader:
         self._records = iter(records)
         self._next = next(self._records, None)
         self._images: dict[str, bytes] = {}
+        self._proof: Proof | None = None
         self.pages: dict[str, bytes] = {}
 
     def witness(self) -> Witness:
@@ -224,7 +233,9 @@ class _Reader:
         if self._has(archive.DEFINITION):
             codes.append(self._code())
         ats = [self._at()]
-        if self._has(archive.ASSIGNMENT):
+        if self._has(archive.ASSIGNMENT) or (self._next is not None and self._next.kind in archive.PROOF_KINDS):
+            if self._proof is not None:
+                raise IntegrityError("it has a proof of a message that it is not about")
             ats.append(self._at(is_result=True))
         claim = self._take(archive.CLAIM).value if self._has(archive.CLAIM) else None
         if self._next is not None:
@@ -234,7 +245,8 @@ class _Reader:
             raise IntegrityError("its slots do not follow each other", expected=base.slot + 1, got=ats[-1].slot)
         if base is None and (self.pages or len(codes) == 2 or ats[0].slot):
             raise IntegrityError("it has no state that the slot follows from", slot=ats[0].slot)
-        return Witness(codes[-1], ats[-1], base, self.pages, codes[0] if len(codes) == 2 else None, claim)
+        origin = codes[0] if len(codes) == 2 else None
+        return Witness(codes[-1], ats[-1], base, self.pages, origin, claim, self._proof)
 
     def _has(self, kind: bytes) -> bool:
         return self._next is not None and self._next.kind == kind
@@ -262,7 +274,13 @@ class _Reader:
         return Code(process, taken.value, image, self._images[image])
 
     def _at(self, *, is_result: bool = False) -> At:
-        assignment, record = self._take(archive.ASSIGNMENT), self._take(archive.RECORD)
+        proof = ProofReader(lambda process: None)
+        while self._next is not None and self._next.kind in archive.PROOF_KINDS:
+            proof.add(self._take(self._next.kind))
+        assignment = self._take(archive.ASSIGNMENT)
+        if not proof.is_empty:
+            self._proof = proof.take(deliveries.body_in(assignment.value) or {})
+        record = self._take(archive.RECORD)
         while self._has(archive.PAGE) and not is_result:
             page = self._take(archive.PAGE)
             digest = _id(page.key)

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from hb.history.tree import ANSWER, PENDING, place_of
-from hb.protocol import delivery
 from hb.protocol.commitment import message_id
 from hb.records import deliveries, keys
 
@@ -31,10 +30,10 @@ class Delivery(NamedTuple):
 
     `place` says where the results of `slot` of `process` ask for it, as in `outbox/1`. `target_slot` of `target` is the
     slot that the message with the ID `message` has. For a spawn, `target` is the new process, and `told` the slot of
-    `process` that has the message about it. `process` is None for the assignment of a message that had its slot before.
+    `process` that has the message about it.
     """
 
-    process: str | None
+    process: str
     slot: int
     place: str
     target: str
@@ -75,27 +74,12 @@ class HeldGroup(NamedTuple):
         return self.reason in deliveries.BUDGETS
 
 
-def delivered(session: OpenStore, made: Made, at: Delivered) -> Delivery:
+def delivered(made: Made, at: Delivered) -> Delivery:
     """Return what a push tells of a delivery: what was `made`, and where it went."""
     asked = made.delivery.asked
     slot, place = made.delivery.slot, place_of(asked)
     message = message_id(made.prepared.signed.message) if made.child is None else at.process
-    process = source_of(session, made, at)
-    return Delivery(process, slot, place, at.process, at.slot, message, at.told, at.altered)
-
-
-def source_of(session: OpenStore, made: Made, at: Delivered) -> str | None:
-    """Return the process whose results asked for a delivery; None if it gave nothing a slot."""
-    kind = made.delivery.asked.kind
-    if kind == delivery.SPAWN:
-        return made.process
-    if kind == delivery.MESSAGE:
-        found = made.prepared.signed.message.get("from-process")
-        return found if isinstance(found, str) else None
-    with session() as store:
-        assigned = deliveries.find_assigned(store, at.process, at.slot)
-    is_it = assigned is not None and assigned[1:] == (made.delivery.slot, made.delivery.asked.ordinal)
-    return assigned[0] if assigned is not None and is_it else None
+    return Delivery(made.source, slot, place, at.process, at.slot, message, at.told, at.altered)
 
 
 def held(session: OpenStore, processes: Collection[str] | None = None) -> list[HeldGroup]:

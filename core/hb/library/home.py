@@ -169,7 +169,7 @@ class Home(Scope):
             [(process, None) for process in wanted],
             budget=pushing.budget(self, depth, messages, gas),
             environment=self.environment(timestamp_ms, block_height),
-            on_delivery=live.telling(self, on_delivery),
+            on_delivery=live.telling(on_delivery),
         )
 
     def follow(

@@ -36,14 +36,13 @@ def wanted(process: Past, slot: int | str | None) -> tuple[str, int | None, str 
         return found, number, deliveries.root_at(store, found, number)
 
 
-def telling(scope: Scope, on_delivery: Callable[[Delivery], None] | None) -> Callable[[Made, Delivered], None] | None:
+def telling(on_delivery: Callable[[Delivery], None] | None) -> Callable[[Made, Delivered], None] | None:
     """Return what a push calls after each delivery, if somebody wants to hear of it."""
     if on_delivery is None:
         return None
     from hb.history import pushed
 
-    session = scope.context.session
-    return lambda made, at: on_delivery(pushed.delivered(session, made, at))
+    return lambda made, at: on_delivery(pushed.delivered(made, at))
 
 
 def follow(
@@ -60,19 +59,16 @@ def follow(
         Interrupted, NotFound, Refused, IntegrityError: as `Process.follow`.
     """
     from hb.history import selection
-    from hb.history.pushed import source_of
     from hb.library import crons, pushing
     from hb.push import following
     from hb.records.deliveries import WAITERS
 
     budget, session = pushing.budget(scope), scope.context.session
-    tell_delivery = telling(scope, on_delivery)
+    tell_delivery = telling(on_delivery)
 
     def push(context: Context, wanted: list[Wanted], tell: Callable[[str, int], None]) -> Pushed:
         def hear(made: Made, at: Delivered) -> None:
-            source = source_of(session, made, at)
-            if source is not None:
-                tell(source, made.delivery.slot)
+            tell(made.source, made.delivery.slot)
             if tell_delivery is not None:
                 tell_delivery(made, at)
 

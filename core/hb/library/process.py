@@ -214,7 +214,7 @@ class Process(Past):
             budget=pushing.budget(self.home, depth, messages, gas),
             environment=self._environment(timestamp_ms, block_height),
             root=root if is_last_root else None,
-            on_delivery=live.telling(self.home, on_delivery),
+            on_delivery=live.telling(on_delivery),
         )
 
     # -- crons

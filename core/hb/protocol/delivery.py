@@ -25,7 +25,11 @@ from hb.protocol.coverage import COMMITMENTS_KEY, UNCOVERED_KEYS
 from hb.protocol.request import addressed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hb.protocol.message import Message, Value
+
+    Devices = tuple[list[str], "Value | None"]
 
 MESSAGE, SPAWN, ASSIGNMENT = "message", "spawn", "assignment"
 """The kinds of delivery."""
@@ -175,11 +179,38 @@ def _sent(source: Source, content: Message, target: str, root: str, anchor: str)
     return addressed({**content, **source.said, ROOT_KEY: root, "anchor": anchor}, target)
 
 
-def spawn_tags(source: Source, wanted: Asked, root: str, parent: Message) -> dict[str, Value]:
-    """Return the tags of the process that is made for a delivery of kind `SPAWN`: the program's, and where it is from.
+def child(
+    source: Source, slot: int, wanted: Asked, root: str, parent: Message, image: str, devices: Callable[[], Devices]
+) -> Message:
+    """Return the definition, yet to be signed, of the process that is made for a delivery of kind `SPAWN`.
 
-    It trusts whom the process with the definition `parent` trusts: without an `authority` there, it has none.
+    It has the program's tags, says where it is from, and has the limits and the authority of its parent. `devices`
+    returns what executes `image`, if that is not the parent's.
+
+    Raises:
+        Refused: no process can have this definition.
     """
+    converted = None
+    if image == parent["image"]:
+        executed_by, passes = definitions.execution_devices(parent), parent.get("passes")
+        converted = definitions.converted(parent)
+    else:
+        executed_by, passes = devices()
+    return definitions.build(
+        image=image,
+        scheduler=str(parent["scheduler"]),
+        devices=executed_by,
+        passes=passes if isinstance(passes, int) else None,
+        converted=converted,
+        initial_state=None,
+        anchor=anchor(slot, SPAWN, wanted.place),
+        tags=_child_tags(source, wanted, root, parent),
+        authority=None if definitions.AUTHORITY_KEY in parent else [],
+        limits=definitions.limits(parent),
+    )
+
+
+def _child_tags(source: Source, wanted: Asked, root: str, parent: Message) -> dict[str, Value]:
     left_out = _NOT_SENT | _NOT_OF_SPAWN | definitions.RESERVED | {definitions.AUTHORITY_KEY}
     tags = {key: value for key, value in wanted.content.items() if key not in left_out}
     tags |= {"from-process": source.process, ROOT_KEY: root}

@@ -35,7 +35,11 @@ class Budget(NamedTuple):
     def sentence(self, reason: str) -> str:
         """Return the sentence that says which budget is used up."""
         return {
-            deliveries.DEPTH: f"a push goes {self.depth:,} messages deep",
-            deliveries.MESSAGES: f"a push delivers {self.messages:,} messages of one root",
+            deliveries.DEPTH: f"a push goes {_messages(self.depth)} deep",
+            deliveries.MESSAGES: f"a push delivers {_messages(self.messages)} of one root",
             deliveries.GAS: f"a push uses {self.gas:,} gas for one root",
         }[reason]
+
+
+def _messages(count: int) -> str:
+    return f"{count:,} message{'' if count == 1 else 's'}"

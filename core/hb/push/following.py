@@ -101,6 +101,7 @@ class _Follower:
         self._delivered: dict[str, int] = {}
         self._ours: set[str] = set()
         self._stuck: dict[str, int] = {}
+        self._said: dict[str, str] = {}
         # Nothing is added here: this only refuses processes that are not here, or another home's.
         queue.add(context.session, [(process, -1) for process in chosen or ()], self._address)
 
@@ -112,8 +113,7 @@ class _Follower:
         wanted = self._wanted(came)
         if wanted:
             done = self._push(self._context, list(wanted.items()), self._tell)
-            self._stuck |= {process: self._newest.get(process, -1) for process in done.troubles}
-            self._on_pushed(done)
+            self._report(done)
         return bool(self._behind(self._computed))
 
     def keep_images(self) -> None:
@@ -184,7 +184,15 @@ class _Follower:
                 raise error
             self._stuck[process] = self._newest.get(process, -1)
         if troubles:
-            self._on_pushed(Pushed(troubles=troubles))
+            self._report(Pushed(troubles=troubles))
+
+    def _report(self, done: Pushed) -> None:
+        """Say what was done, and each trouble of a process once."""
+        done.troubles = {
+            process: error for process, error in done.troubles.items() if self._said.get(process) != error.message
+        }
+        self._said |= {process: error.message for process, error in done.troubles.items()}
+        self._on_pushed(done)
 
     def _wanted(self, came: set[str]) -> dict[str, int | None]:
         """Return what is to be pushed: processes, and up to which slot; None if what is held is tried again too."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hb.compute.context import Context
     from hb.environment import Environment
     from hb.protocol.commitment import Key
-    from hb.protocol.message import Message
+    from hb.protocol.message import Message, Value
     from hb.push.plan import Delivery, Plan
     from hb.schedule.scheduler import Scheduled
     from hb.storage.store import Batch
@@ -108,7 +108,17 @@ class Maker:
         )
 
     def _spawn(self, plan: Plan, wanted: Delivery) -> Made:
-        definition = sign(self._definition(plan, wanted), self._key)
+        image = str(wanted.content)
+        unsigned = delivery.child(
+            plan.source,
+            wanted.slot,
+            wanted.asked,
+            wanted.root,
+            plan.definition,
+            image,
+            lambda: self._devices(image),
+        )
+        definition = sign(unsigned, self._key)
         definitions.check(definition)
         child = message_id(definition)
         opened, scheduled, assignment = scheduler.open_schedule(
@@ -121,29 +131,10 @@ class Maker:
         prepared = self._prepare(said, wanted.target.key)
         return Made(plan.source.process, wanted, plan.source.process, prepared, Child(definition, opened, scheduled))
 
-    def _definition(self, plan: Plan, wanted: Delivery) -> Message:
-        """Return the definition of the process that is spawned, yet to be signed. It has the limits of its parent."""
+    def _devices(self, image: str) -> tuple[list[str], Value]:
         from hb.devices.device import execution_for
 
-        parent, image = plan.definition, str(wanted.content)
-        converted = None
-        if image == parent["image"]:
-            executed_by, passes = definitions.execution_devices(parent), parent.get("passes")
-            converted = definitions.converted(parent)
-        else:
-            executed_by, passes = execution_for([], self._context.machine().load_module(image).info)
-        return definitions.build(
-            image=image,
-            scheduler=self._key.address,
-            devices=executed_by,
-            passes=passes if isinstance(passes, int) else None,
-            converted=converted,
-            initial_state=None,
-            anchor=delivery.anchor(wanted.slot, delivery.SPAWN, wanted.asked.place),
-            tags=delivery.spawn_tags(plan.source, wanted.asked, wanted.root, parent),
-            authority=None if definitions.AUTHORITY_KEY in parent else [],
-            limits=definitions.limits(parent),
-        )
+        return execution_for([], self._context.machine().load_module(image).info)
 
     def _prepare(self, message: Message, key: Key) -> Prepared:
         signed = sign_encoded(message, key)

@@ -28,7 +28,7 @@ def add(session: OpenStore, wanted: Iterable[Wanted], address: str, *, again: st
     """Put processes into the queue, and return its new entries.
 
     `address` is this home's scheduler. `again` says which held deliveries are tried again: all, or those that wait for
-    what may have come. Roots of new entries begin with a new budget.
+    what may have come. Roots of which something that is held is tried again begin with a new budget.
 
     Raises:
         NotFound: there is no such process.
@@ -51,8 +51,10 @@ def _put(store: Store, entries: list[Queued]) -> None:
     batch = Batch()
     append(store, batch, entries)
     counts = Counter(entry.root for entry in entries)
+    anew = {entry.root for entry in entries if entry.again is not None}
     for root, (before, raw) in deliveries.read_used(store, list(counts)).items():
-        batch.puts[keys.root_key(root)] = Used(entries=before.entries + counts[root]).encode()
+        used = Used() if root in anew else before
+        batch.puts[keys.root_key(root)] = used._replace(entries=before.entries + counts[root]).encode()
         batch.expects[keys.root_key(root)] = raw
     store.commit(batch)
 

@@ -45,6 +45,14 @@ class Kind(StrEnum):
     HEAD = "head of the schedule"
     NAME = "name"
     REPLAY = "replay"
+    DELIVERY = "delivered message"
+    PROOF = "proof of a delivered message"
+    DELIVERED = "record of the delivery"
+    HELD = "record of the held delivery"
+    ASSIGNED = "record of the assignment by a program"
+    CURSOR = "cursor of deliveries"
+    QUEUED = "entry of the queue of deliveries"
+    ROOT = "budget of a push"
     ATTESTATION = "attestation"
     STORE = "store"
     DAMAGE = "damage"
@@ -54,14 +62,26 @@ class Kind(StrEnum):
 PREVIOUS = "previous"
 """`part` of a finding about the digest that a slot record has of the record before it."""
 
-_DERIVED = frozenset((Kind.RECORD, Kind.MEMORY_IMAGE, Kind.PAGE, Kind.INDEX, Kind.HEAD, Kind.NAME, Kind.REPLAY))
+DELIVERY_RECORDS = frozenset((Kind.DELIVERED, Kind.HELD, Kind.ASSIGNED, Kind.CURSOR, Kind.QUEUED, Kind.ROOT))
+"""The kinds of what pushes remember. It follows from schedules and results."""
+
+_DERIVED = DELIVERY_RECORDS | {
+    Kind.RECORD,
+    Kind.MEMORY_IMAGE,
+    Kind.PAGE,
+    Kind.INDEX,
+    Kind.HEAD,
+    Kind.NAME,
+    Kind.REPLAY,
+}
 
 
 class Finding(NamedTuple):
     """Something that is not what it must be.
 
     `part` says more about what it is: a key of a record or message; the message ID of an index entry; the digest of a
-    page; the name; the path at which a replay differs. `expected` and `got` are texts for a person to read.
+    page; the name; the path at which a replay differs; the place of a delivery in the results; the number of an entry
+    of the queue; the message that is a root. `expected` and `got` are texts for a person to read.
     """
 
     process: str | None
@@ -81,6 +101,8 @@ class Finding(NamedTuple):
             return part
         if kind is Kind.REPLAY:
             return f"{kind}: {part}"
+        if kind in DELIVERY_RECORDS:
+            return f"{kind} {part}"
         if kind is Kind.INDEX:
             return f"{kind} of message {part}"
         return f"{kind} {part!r}" if kind is Kind.NAME else f"{kind}'s {part}"

@@ -16,6 +16,7 @@ from hb.protocol.commitment import message_id
 from hb.records import keys, schedules
 from hb.schedule import scheduler
 from hb.storage.store import Batch
+from hb.verify import retrace
 from hb.verify.census import check_name
 from hb.verify.evidence import Finding, Kind, page_digest, text_of
 
@@ -102,7 +103,10 @@ def forget(open_store: OpenStore, process: str, first: int, findings: Iterable[F
 
 
 def mend_names(open_store: OpenStore, findings: Iterable[Finding]) -> list[str]:
-    """Delete the names that `findings` are about; return a line for each."""
+    """Mend what belongs to a home, and to no process; return a line for each.
+
+    Delete the names that `findings` are about, and what pushes remember that leads to nothing.
+    """
     wrong = {finding.part for finding in findings if finding.kind is Kind.NAME}
     deleted: dict[str, Finding] = {}
 
@@ -118,7 +122,8 @@ def mend_names(open_store: OpenStore, findings: Iterable[Finding]) -> list[str]:
         return batch
 
     _write(open_store, without_names)
-    return [f"took back the {each.what}: expected {each.expected}, got {each.got}" for each in deleted.values()]
+    done = [f"took back the {each.what}: expected {each.expected}, got {each.got}" for each in deleted.values()]
+    return done + retrace.mend_home(open_store, orphans=True)
 
 
 # -- batches, each derived from what is stored as it is written

@@ -33,6 +33,21 @@ def read(raw: bytes) -> list[archive.Record]:
     return list(archive.Archive(io.BytesIO(raw)).records())
 
 
+def test_only_a_file_of_version_2_has_proofs() -> None:
+    records = [archive.Record(kind, b"k" * 43, b"{}") for kind in sorted(archive.PROOF_KINDS)]
+    stream = io.BytesIO()
+    writer = archive.Writer(stream, archive.HISTORY, 2)
+    for each in records:
+        writer.put(*each)
+    writer.close()
+    raw = stream.getvalue()
+    assert raw.startswith(b"hb history 2\n")
+    assert read(raw) == records
+    assert read(sealed(END, b"hb history 2\n")) == []
+    with pytest.raises(IntegrityError, match="of a kind that there is not"):
+        read(written(records))
+
+
 def sealed(content: bytes, line: bytes = b"hb history 1\n", more: bytes = b"") -> bytes:
     """A file whose digest is right, of content that may be anything."""
     raw = line + zlib.compress(content) + more
@@ -70,7 +85,7 @@ def test_no_byte_can_be_another_and_none_can_be_left_out() -> None:
 @pytest.mark.parametrize(
     ("raw", "kind", "says"),
     [
-        (sealed(END, b"hb history 2\n"), Refused, "it has version 2; this hb knows 1"),
+        (sealed(END, b"hb history 3\n"), Refused, "it has version 3; this hb knows 2"),
         (sealed(END, b"hb history 0\n"), IntegrityError, "no hb ever wrote"),
         (sealed(END, b"hb history 01\n"), Refused, "not an hb history or witness"),
         (sealed(END, b"hb future 1\n"), Refused, "not an hb history or witness"),
@@ -84,6 +99,7 @@ def test_no_byte_can_be_another_and_none_can_be_left_out() -> None:
         (sealed(END, more=zlib.compress(END)), IntegrityError, "between what it holds and its digest"),
         (sealed(record(b"E", b"k", b"")), IntegrityError, "its last record has a key"),
         (sealed(record(b"?", b"", b"")), IntegrityError, "of a kind that there is not"),
+        (sealed(record(b"F", b"k" * 43, b"{}") + END), IntegrityError, "of a kind that there is not"),
         (sealed(pack(">cBI", b"D", 43, 2**32 - 1)), Refused, "a file may have 33554432 bytes in one definition"),
         (sealed(record(b"P", b"k" * 43, b"x" * 65537)), Refused, "65536 bytes in one memory page"),
     ],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA512
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hb import ids
@@ -104,6 +104,7 @@ def test_commitments_stand_for_no_other_message(item: Message, other: Message) -
 @given(st.sampled_from(sorted(sign(MESSAGE, ALICE))), st.text(max_size=10))
 def test_a_key_that_is_changed_or_gone_is_noticed(key: str, replacement: str) -> None:
     signed = sign(MESSAGE, ALICE)
+    assume(replacement != signed[key])
     for altered in ({**signed, key: replacement}, {name: item for name, item in signed.items() if name != key}):
         if "commitments" in altered:
             with pytest.raises(BadSignature):
