@@ -155,7 +155,7 @@ class System:
 
     def repair(self) -> list[str]:
         done = [line for process in self.home.processes() for line in process.repair()]
-        return done + self.home.repair_names()
+        return done + self.home.repair_leftovers()
 
 
 def altered(message: Message, **fields: Any) -> Message:

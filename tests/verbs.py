@@ -141,5 +141,5 @@ class Node:
     def repair(self, process: str, *, replay: bool = False) -> list[str]:
         return self.front.process(process, look_up=False).repair(replay=replay)
 
-    def repair_names(self) -> list[str]:
-        return self.front.repair_names()
+    def repair_leftovers(self) -> list[str]:
+        return self.front.repair_leftovers()

@@ -173,7 +173,7 @@ def test_a_name_that_gets_a_process_while_names_are_mended_stays(pair: Pair) -> 
     store = pair.mine.storage._store
     store.commit(Batch(puts={name: b"P" * 43}))
     pair.meddling[:] = [lambda: store.commit(Batch(puts={name: process.encode()}))]
-    Node(pair.mine).repair_names()
+    Node(pair.mine).repair_leftovers()
     assert Node(pair.mine).names() == {"counter": process, "lost": process}
 
 

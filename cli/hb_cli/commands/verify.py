@@ -201,7 +201,7 @@ class _Check:
             self._tell_done(target, done)
             mended = mended or bool(done)
         if names:
-            done = self.home.repair_names()
+            done = self.home.repair_leftovers()
             self._tell_done(None, done)
             mended = mended or bool(done)
         return mended

@@ -424,7 +424,7 @@ class Home(Scope):
         context = self.context
         return context.storage.repair(Patience(context.timeout_s, context.cancellation))
 
-    def repair_names(self) -> list[str]:
+    def repair_leftovers(self) -> list[str]:
         """Delete the names that stand for no process. Return what was done, a line each."""
         from hb.verify import census, repair
 

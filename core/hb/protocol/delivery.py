@@ -50,6 +50,7 @@ FROM_KEYS = (
 
 ROOT_KEY = "pushed-for"
 
+_PLACE_DIGITS = 11
 _LETTERS = {MESSAGE: "m", SPAWN: "p", SPAWNED: "s"}
 _KINDS = {letter: kind for kind, letter in _LETTERS.items()}
 _ANCHOR = pattern(r"([0-9]{20})([mps])([0-9]{11})\Z")
@@ -96,7 +97,7 @@ def asked(results: Message) -> list[Asked]:
     found: list[Asked] = []
     for kind, key in ((MESSAGE, "outbox"), (SPAWN, "spawns")):
         for position, (name, entry) in enumerate(outcome.parts(results.get(key)), 1):
-            place = int(name) if name.isascii() and name.isdigit() else position
+            place = int(name) if name.isascii() and name.isdigit() and len(name) <= _PLACE_DIGITS else position
             content = entry if isinstance(entry, dict) else {}
             target = target_of(content.get("target")) if kind == MESSAGE else _text(content.get("module"))
             found.append(Asked(len(found), kind, place, target, content))

@@ -316,7 +316,7 @@ def test_names_that_stand_for_nothing_are_found_and_taken_back(home: Damaged) ->
         "name 'lost'",
         "name 'torn'",
     ]
-    assert len(home.shell.node.repair_names()) == 3
+    assert len(home.shell.node.repair_leftovers()) == 3
     assert home.shell.records() == home.intact
 
 
