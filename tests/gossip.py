@@ -95,7 +95,9 @@ WAT = f"""(module
 def spawn_all(home: Home, count: int, peers: int = 3) -> list[Process]:
     """Return new processes. The peers of each are the `peers` after it, round and round."""
     module = hb.wat(WAT)
-    found = [home.spawn(module, name=f"g{number}", anchor=f"gossip-{number}", timestamp_ms=1) for number in range(count)]
+    found = [
+        home.spawn(module, name=f"g{number}", anchor=f"gossip-{number}", timestamp_ms=1) for number in range(count)
+    ]
     for number, process in enumerate(found):
         ids = "".join(found[(number + step * step) % count].id for step in range(1, peers + 1))
         process.send("Peers", data=f"={ids}", anchor=f"peers-{number}", timestamp_ms=1)

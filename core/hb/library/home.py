@@ -425,7 +425,8 @@ class Home(Scope):
         return context.storage.repair(Patience(context.timeout_s, context.cancellation))
 
     def repair_leftovers(self) -> list[str]:
-        """Delete the names that stand for no process. Return what was done, a line each."""
+        """Delete names that stand for no process, and what pushes remember of processes that are not here. Return what
+        was done, a line each."""
         from hb.verify import census, repair
 
         return repair.mend_names(self.context.session, list(census.check_names(self.context.session)))
