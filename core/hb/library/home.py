@@ -165,7 +165,8 @@ class Home(Scope):
 
         context = self.context
         wanted = queue.undelivered(context.session, context.scheduler_key().address)
-        return self.pushed(
+        return pushing.push(
+            self,
             [(process, None) for process in wanted],
             budget=pushing.budget(self, depth, messages, gas),
             environment=self.environment(timestamp_ms, block_height),
@@ -458,7 +459,7 @@ class FrozenHome(Home):
         It returns None to let the message go, "hold" to keep it until `release` or the next push of everything, "drop"
         to lose it, or the message that is delivered in its place. What was done is in the tree.
         """
-        self._trap = trap
+        self.push_trap = trap
 
     def release(self, delivery: TrapDelivery) -> Pushed:
         """Deliver a message that the trap holds, and push on. To release several in another order is to reorder them.
@@ -468,7 +469,7 @@ class FrozenHome(Home):
         """
         from hb.library import pushing
 
-        return pushing.release(self, delivery, pushing.budget(self), self.environment(), self._trap)
+        return pushing.release(self, delivery, pushing.budget(self), self.environment())
 
     def environment(self, timestamp_ms: int | None = None, block_height: int = 0) -> Environment:
         """Return the world as the next message sees it: the clock's time, except for what is given, and no

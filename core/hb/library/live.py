@@ -72,7 +72,8 @@ def follow(
             if tell_delivery is not None:
                 tell_delivery(made, at)
 
-        return scope.bound(cancellation=context.cancellation).pushed(
+        return pushing.push(
+            scope.bound(cancellation=context.cancellation),
             wanted,
             budget=budget,
             environment=scope.environment(),

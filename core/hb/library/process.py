@@ -209,7 +209,8 @@ class Process(Past):
         from hb.library import live, pushing
 
         process, number, root = live.wanted(self, slot)
-        return self.home.pushed(
+        return pushing.push(
+            self.home,
             [(process, number)],
             budget=pushing.budget(self.home, depth, messages, gas),
             environment=self._environment(timestamp_ms, block_height),

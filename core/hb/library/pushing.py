@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hb.push.budget import Budget
     from hb.push.engine import Pushed, Tools
     from hb.push.making import Made
-    from hb.push.trap import TrapDelivery, Verdict
+    from hb.push.trap import TrapDelivery
     from hb.records.deliveries import Delivered
 
 
@@ -42,7 +42,6 @@ def push(
     budget: Budget,
     environment: Environment,
     root: str | None = None,
-    trap: Callable[[TrapDelivery], Verdict] | None = None,
     on_delivery: Callable[[Made, Delivered], None] | None = None,
     again: str = "all",
 ) -> Pushed:
@@ -57,24 +56,18 @@ def push(
     from hb.push import engine, queue
 
     context = scope.context
-    tools = _tools(scope, budget, environment, trap, on_delivery)
+    tools = _tools(scope, budget, environment, on_delivery)
     queue.add(context.session, wanted, context.scheduler_key().address, again=again)
     return context.run(lambda inner: engine.push(inner, tools, root=root))
 
 
-def release(
-    scope: Scope,
-    held: TrapDelivery,
-    budget: Budget,
-    environment: Environment,
-    trap: Callable[[TrapDelivery], Verdict] | None,
-) -> Pushed:
+def release(scope: Scope, held: TrapDelivery, budget: Budget, environment: Environment) -> Pushed:
     """Deliver a message that a trap holds, and go on until nothing is left."""
     from hb.push import engine, queue
 
     context = scope.context
     queue.again(context.session, held.process, held.slot, held.asked.ordinal)
-    tools = _tools(scope, budget, environment, trap, None)
+    tools = _tools(scope, budget, environment, None)
     return context.run(lambda inner: engine.push(inner, tools))
 
 
@@ -82,7 +75,6 @@ def _tools(
     scope: Scope,
     budget: Budget,
     environment: Environment,
-    trap: Callable[[TrapDelivery], Verdict] | None,
     on_delivery: Callable[[Made, Delivered], None] | None,
 ) -> Tools:
     from hb.push.engine import Tools
@@ -93,7 +85,7 @@ def _tools(
         find_key=lambda addresses: _key_among(scope, addresses),
         images=dict(scope.settings.modules),
         on_delivery=on_delivery,
-        trap=trap,
+        trap=scope.push_trap,
         patience_s=scope.push_patience_s,
     )
 

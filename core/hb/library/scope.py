@@ -16,7 +16,7 @@ from hb.errors import NotFound, Refused
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from hb.cancellation import Cancellation
     from hb.compute.context import Context
@@ -27,11 +27,7 @@ if TYPE_CHECKING:
     from hb.keyring import PublicKey
     from hb.library.place import Place
     from hb.protocol.commitment import Key
-    from hb.push.budget import Budget
-    from hb.push.engine import Pushed
-    from hb.push.making import Made
     from hb.push.trap import TrapDelivery, Verdict
-    from hb.records.deliveries import Delivered
 
 Self = TypeVar("Self", bound="Scope")
 
@@ -63,7 +59,7 @@ class Scope:
         self._compiled = compiled
         self._making = Lock()
         self._context: Context | None = None
-        self._trap: Callable[[TrapDelivery], Verdict] | None = None
+        self.push_trap: Callable[[TrapDelivery], Verdict] | None = None
 
     @property
     def context(self) -> Context:
@@ -129,35 +125,6 @@ class Scope:
             given["on_slot"] = on_slot
         vars(bound).update(_making=Lock(), _context=self.context.replace(**given))
         return bound
-
-    def pushed(
-        self,
-        wanted: Sequence[tuple[str, int | None]],
-        *,
-        budget: Budget,
-        environment: Environment,
-        root: str | None = None,
-        on_delivery: Callable[[Made, Delivered], None] | None = None,
-        again: str = "all",
-    ) -> Pushed:
-        """Push what these processes ask for, each up to a slot, or everything if that is None. `Process.push` and
-        `Home.push` are this.
-
-        Raises:
-            NotFound, Refused, Interrupted, IntegrityError: as these.
-        """
-        from hb.library import pushing
-
-        return pushing.push(
-            self,
-            wanted,
-            budget=budget,
-            environment=environment,
-            root=root,
-            on_delivery=on_delivery,
-            again=again,
-            trap=self._trap,
-        )
 
     @property
     def settings(self) -> Config:
