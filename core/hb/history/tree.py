@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PART_NODES = 256
 """Maximum nodes that are read in one session."""
 
+LONGEST_CYCLE = 1000
+"""Maximum processes of a cycle that is looked for."""
+
 ANSWER, PENDING = "answer", "pending"
 """Why a delivery was not made: it is for the one who sent the message, who is no process; or its turn has not come."""
 
@@ -115,11 +118,22 @@ def path_to(session: OpenStore, process: str, slot: int) -> list[Node]:
 
 
 def cycle_at(session: OpenStore, process: str, slot: int) -> list[str]:
-    """Return the processes that a chain of messages goes round in, from the one it came to last; [] if in none."""
-    chain = [node.process for node in path_to(session, process, slot)][::-1]
-    if process not in chain[1:]:
-        return []
-    return chain[: chain.index(process, 1) + 1][::-1]
+    """Return the processes that a chain of messages goes round in, from the one it came to last; [] if in none.
+
+    Raises:
+        IntegrityError: what is stored is damaged.
+    """
+    chain = [process]
+    at: tuple[str, int] | None = (process, slot)
+    while at is not None and len(chain) <= LONGEST_CYCLE:
+        with session() as store:
+            cause = _cause(store, *at)
+        at = None if cause is None else cause[0]
+        if at is not None:
+            chain.append(at[0])
+            if at[0] == process:
+                return chain[::-1]
+    return []
 
 
 def _cause(store: Store, process: str, slot: int) -> tuple[tuple[str, int], str, bool] | None:
