@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hb.library.scope import Scope
     from hb.protocol.commitment import Key
     from hb.push.budget import Budget
-    from hb.push.engine import Pushed, Tools
+    from hb.push.engine import Options, Pushed
     from hb.push.making import Made
     from hb.push.trap import TrapDelivery
     from hb.records.deliveries import Delivered
@@ -56,9 +56,9 @@ def push(
     from hb.push import engine, queue
 
     context = scope.context
-    tools = _tools(scope, budget, environment, on_delivery)
+    options = _options(scope, budget, environment, on_delivery)
     queue.add(context.session, wanted, context.scheduler_key().address, again=again)
-    return context.run(lambda inner: engine.push(inner, tools, root=root))
+    return context.run(lambda inner: engine.push(inner, options, root=root))
 
 
 def release(scope: Scope, held: TrapDelivery, budget: Budget, environment: Environment) -> Pushed:
@@ -67,19 +67,19 @@ def release(scope: Scope, held: TrapDelivery, budget: Budget, environment: Envir
 
     context = scope.context
     queue.again(context.session, held.process, held.slot, held.asked.ordinal)
-    tools = _tools(scope, budget, environment, None)
-    return context.run(lambda inner: engine.push(inner, tools))
+    options = _options(scope, budget, environment, None)
+    return context.run(lambda inner: engine.push(inner, options))
 
 
-def _tools(
+def _options(
     scope: Scope,
     budget: Budget,
     environment: Environment,
     on_delivery: Callable[[Made, Delivered], None] | None,
-) -> Tools:
-    from hb.push.engine import Tools
+) -> Options:
+    from hb.push.engine import Options
 
-    return Tools(
+    return Options(
         environment,
         budget,
         find_key=lambda addresses: _key_among(scope, addresses),

@@ -62,7 +62,7 @@ SYNC_S = 1.0
 """Deliveries are on the disk at least this often, in seconds; and when the push ends."""
 
 
-class Tools(NamedTuple):
+class Options(NamedTuple):
     """What a push uses beside the context: the world, the budget, and what a test or a person wants to see.
 
     `find_key` returns the key of this home that has one of some addresses. `images` names images that programs may
@@ -102,7 +102,7 @@ class Pushed:
     troubles: dict[str, HbError] = field(default_factory=dict)
 
 
-def push(context: Context, tools: Tools, *, root: str | None = None) -> Pushed:
+def push(context: Context, options: Options, *, root: str | None = None) -> Pushed:
     """Deliver until the queue is empty, or until nothing of `root` is left in it. Call it inside `context.run`.
 
     A process that cannot be computed keeps its entries; the others go on.
@@ -111,7 +111,7 @@ def push(context: Context, tools: Tools, *, root: str | None = None) -> Pushed:
         Interrupted: it was cancelled. What was delivered stays, and the next push goes on.
         HomeBusy, HomeUnusable, IntegrityError: as `Context.session`.
     """
-    pusher = _Pusher(context, tools)
+    pusher = _Pusher(context, options)
     try:
         while pusher.step(root):
             pass
@@ -123,14 +123,14 @@ def push(context: Context, tools: Tools, *, root: str | None = None) -> Pushed:
 class _Pusher:
     """One push, as it goes on."""
 
-    def __init__(self, context: Context, tools: Tools) -> None:
+    def __init__(self, context: Context, options: Options) -> None:
         self._context = context
-        self._tools = tools
+        self._options = options
         key = context.scheduler_key()
         self._key = key
-        targets = Targets(key, tools.find_key)
-        self._planner = Planner(targets, tools.budget, self._find_image)
-        self._maker = Maker(context, tools.environment, key, tools.trap)
+        targets = Targets(key, options.find_key)
+        self._planner = Planner(targets, options.budget, self._find_image)
+        self._maker = Maker(context, options.environment, key, options.trap)
         self._synced_s = monotonic()
         self._is_unsynced = False
         self._tries = 0
@@ -211,7 +211,7 @@ class _Pusher:
 
     def _may_overtake(self, process: str) -> bool:
         """Return whether the entries after those of `process`, the first of the queue, need not wait for it longer."""
-        patience_s = self._tools.patience_s
+        patience_s = self._options.patience_s
         return patience_s is not None and self._computing.seconds(process) > patience_s
 
     def _ahead(self, store: Store, queued: Queued) -> int | None:
@@ -324,7 +324,7 @@ class _Pusher:
         for process, numbers in by_process.items():
             messages = [made[number].prepared for number in numbers]
             given = scheduler.put_all(
-                store, batch, process, messages, key=self._key, environment=self._tools.environment
+                store, batch, process, messages, key=self._key, environment=self._options.environment
             )
             slots |= dict(zip(numbers, given, strict=True))
         return [(_went(each, slots[number]), slots[number].fresh) for number, each in enumerate(made)]
@@ -359,15 +359,15 @@ class _Pusher:
                 self.done.stops.setdefault(root, Stop(root, held.reason, held.says, process, slot))
         if made:
             self._context.storage.announce()
-        if self._tools.on_delivery is not None:
+        if self._options.on_delivery is not None:
             for each, at in zip(made, went, strict=True):
-                self._tools.on_delivery(each, at)
+                self._options.on_delivery(each, at)
         if monotonic() - self._synced_s >= SYNC_S:
             self.sync()
 
     def _find_image(self, store: Store, name: str) -> str | None:
         """Return the ID of the stored image that a program names, by its ID or by a name in the settings."""
-        image = self._tools.images.get(name, name)
+        image = self._options.images.get(name, name)
         return image if store.get(keys.image_key(image)) is not None else None
 
 
