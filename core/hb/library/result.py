@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hb.errors import ProgramFailed
 from hb.protocol import outcome
 
 if TYPE_CHECKING:
@@ -69,8 +70,23 @@ class Result:
     @property
     def line(self) -> str:
         """Why it failed, on one line, without what a terminal obeys; empty if it did not."""
-        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.error or "")[:_LONGEST_LINE]
-        return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
+        return _one_line(self.error or "")
+
+    def unwrap(self) -> Any:
+        """Return the answer.
+
+        >>> ledger.send("Transfer", 1, 2, 1000).result().unwrap()
+        [0]
+
+        Raises:
+            ProgramFailed: the outcome is an error. The sentence says which; a note of it, what the program printed.
+        """
+        if self.ok:
+            return self.answer
+        error = ProgramFailed(f"the program failed ({self.kind}): {self.line}", results=self.raw)
+        if printed := _one_line(self.printed[-_LONGEST_LINE:]):
+            error.add_note(f"it printed: {printed}")
+        raise error
 
 
 @dataclass(frozen=True)
@@ -83,6 +99,11 @@ class Answer(Result):
     process: str
     slot: int
     message: str
+
+
+def _one_line(text: str) -> str:
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)[:_LONGEST_LINE]
+    return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
 
 
 def _text(value: Value) -> str:
