@@ -30,7 +30,7 @@ def _ids(shell: Shell) -> list[str]:
 
 def test_commands(shell: Shell) -> None:
     assert _tab(shell, "s") == ["spawn", "send", "state"]
-    assert _tab(shell, "key", "") == ["new", "list", "show"]
+    assert _tab(shell, "key", "") == ["new", "import", "list", "show"]
     assert not list(shell.directory.iterdir())
 
 

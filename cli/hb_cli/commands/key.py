@@ -1,4 +1,4 @@
-"""`hb key`: make and show the keys that sign."""
+"""`hb key`: make, take in and show the keys that sign."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hb_cli import context
-from hb_cli.inputs import arguments, completion
+from hb_cli.inputs import arguments, completion, options
 from hb_cli.terminal import output
 
 if TYPE_CHECKING:
     import hb
 
+_LIMIT_BYTES = 1 << 20
+"""Maximum size of what is read from standard input. A key is far smaller."""
+
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="""Make and show the keys that sign messages.
+    help="""Make, take in and show the keys that sign messages.
 
     \b
     Examples:
@@ -41,16 +44,36 @@ def new(
     session = context.session_of(ctx)
     home = context.writable_home(session)
     home.new_key(name)
-    key = home.public_key(name)
-    if session.json:
-        output.json_line(_fields(key))
-    else:
-        output.line(key.address)
+    _say(session, home.public_key(name))
+
+
+@app.command("import", cls=arguments.Command)
+def import_key(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the key here.", show_default=False)],
+    file: options.File,
+) -> None:
+    """Take in a key from a file and print its address.
+
+    FILE is what `hb key show --secret` prints, or an Arweave wallet: an RSA key of 2048 to 4096 bits. The key is
+    copied. A wallet cannot be the scheduler of a home: its signatures differ each time.
+
+    \b
+    Examples:
+      hb key import alice alice.json
+      hb key import wallet arweave-keyfile.json
+      hb send counter Increment --as arweave-keyfile.json     without taking it in
+    """
+    session = context.session_of(ctx)
+    home = context.writable_home(session)
+    given = arguments.read(file, limit_bytes=_LIMIT_BYTES, what="the key") if file == "-" else file
+    home.import_key(name, given)
+    _say(session, home.public_key(name))
 
 
 @app.command("list", cls=arguments.Command)
 def list_keys(ctx: typer.Context) -> None:
-    """List the home's keys and their addresses.
+    """List the home's keys, with their addresses and how they sign.
 
     \b
     Example:
@@ -62,7 +85,7 @@ def list_keys(ctx: typer.Context) -> None:
     if session.for_person:
         from hb_cli.views import render
 
-        output.show(render.keys([(key.name, key.address) for key in keys]))
+        output.show(render.keys([(key.name, f"{key.address}  {key.algorithm}") for key in keys]))
         return
     for key in keys:
         output.json_line(_fields(key))
@@ -101,7 +124,14 @@ def show(
     output.json_line(_fields(key))
 
 
+def _say(session: context.Session, key: hb.PublicKey) -> None:
+    if session.json:
+        output.json_line(_fields(key))
+    else:
+        output.line(key.address)
+
+
 def _fields(key: hb.PublicKey) -> dict[str, str]:
     from hb import ids
 
-    return {"name": key.name, "address": key.address, "keyid": ids.encode(key.public), "algorithm": "ed25519"}
+    return {"name": key.name, "address": key.address, "keyid": ids.encode(key.public), "algorithm": key.algorithm}

@@ -91,7 +91,12 @@ def _options(
 
 
 def _key_among(scope: Scope, addresses: set[str]) -> Key | None:
-    """Return the first of the home's keys, by name, that has one of these addresses; None if none has."""
+    """Return the first of the home's keys, by name, that has one of these addresses; None if none has.
+
+    A wallet's signatures differ each time, so it signs no delivery.
+    """
+    from hb.protocol.signature import ED25519
+
     if not addresses:
         return None
     for name in scope.key_names():
@@ -99,6 +104,6 @@ def _key_among(scope: Scope, addresses: set[str]) -> Key | None:
             key = scope.place.key(name)
         except HbError:
             continue  # another key's file cannot be read: that is no reason to deliver nothing
-        if key.address in addresses:
+        if key.address in addresses and key.algorithm == ED25519:
             return key
     return None

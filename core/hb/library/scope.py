@@ -138,13 +138,19 @@ class Scope:
     def signer(self, signer: str | Key | None = None) -> Key:
         """Return the key that `signer` stands for: itself, a name, or by default the one that the settings name.
 
+        A text that ends in .json or contains a slash is the path of a file that holds a key, such as an Arweave wallet.
+
         Raises:
             NotFound: there is no such key.
+            Refused: its file cannot be used.
         """
+        from hb import keyring
         from hb.protocol.commitment import Key
 
         if isinstance(signer, Key):
             return signer
+        if signer and keyring.is_file(signer):
+            return keyring.load_file(Path(signer))
         return self.place.key(signer or self.settings.sender_key)
 
     def address(self, key: str | None = None) -> str:
@@ -168,6 +174,21 @@ class Scope:
         if directory is None:
             return keyring.PublicKey(name, self.place.key(name).public)
         return keyring.public(directory, name)
+
+    def import_key(self, name: str, key: bytes | str | os.PathLike[str]) -> str:
+        """Take in a key, a JSON Web Key or the path of one: what `secret_key` returns, or an Arweave wallet.
+
+        Return its address. The file stays as it is.
+
+        Raises:
+            Refused: there is a key with that name, no key can have it, or what was given is not a key that can sign.
+        """
+        from hb import keyring
+
+        directory = self._key_directory()
+        if directory is None:
+            raise Refused("a home in memory takes in no keys", hint="name the file of a key as the signer")
+        return keyring.bring(directory, name, key if isinstance(key, bytes) else Path(key)).address
 
     def claimed_sender(self) -> str | None:
         """Return the address that an unsigned message claims to be from; None if the home does not have that key."""

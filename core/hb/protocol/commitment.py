@@ -1,6 +1,6 @@
 """Commitments: who signed a message, and what its ID is.
 
-Signs messages with Ed25519 keys, verifies all commitments of a message, and names messages by their commitments.
+Signs messages, verifies all commitments of a message, and names messages by their commitments.
 
 Invariants:
     Nothing here decides whom to trust.
@@ -109,7 +109,15 @@ def sign_around(message: Message, body: Encoded, key: Key) -> Message:
 
     The body is not encoded again. `message` must be one that this program made: in normal form, without commitments,
     and with nothing that a signature does not cover. None of that is checked.
+
+    Raises:
+        Refused: `key` is an RSA key. What is signed here must come out the same when it is made again.
     """
+    if key.algorithm != ED25519:
+        raise Refused(
+            "assignments must be signed with an Ed25519 key: RSA signatures differ each time",
+            hint="name another key as `scheduler` under [keys] in the home's config.toml",
+        )
     fields = httpsig.encode({**tabm.encode(message), "body": body.tabm})
     signed, mac = _commit(fields, {}, key)
     return {**message, COMMITMENTS_KEY: cast("dict[str, Value]", {**signed, mac: {}})}
@@ -124,7 +132,7 @@ def _commit(fields: Fields, others: dict[str, dict[str, str]], key: Key) -> tupl
     signed = {
         **others,
         ids.digest(signature): {
-            "alg": ED25519,
+            "alg": key.algorithm,
             "commitment-device": DEVICE,
             "committer": key.address,
             "signature": f"{name}=:{b64encode(signature).decode()}:",

@@ -11,7 +11,7 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from hb import ids
 from hb.errors import BadSignature, Refused
@@ -20,14 +20,17 @@ from hb.protocol import httpsig
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
 DEVICE = "httpsig@1.0"
 ED25519 = "ed25519"
 RSA_PSS = "rsa-pss-sha512"
 
 SEED_BYTES, PUBLIC_BYTES, SIGNATURE_BYTES = 32, 32, 64
 
-_RSA_EXPONENT = 65537
-_RSA_BYTES = range(256, 513)  # the modulus: 2048 to 4096 bits
+RSA_EXPONENT = 65537
+RSA_BITS, RSA_BYTES = range(2048, 4097), range(256, 513)
+"""How long a modulus may be. A wallet's has 4096 bits."""
 
 SIGNED_KEYS = frozenset(("alg", "commitment-device", "committer", "signature", "signature-input"))
 _PARAMETERS = frozenset(("alg", "created", "expired", "expires", "keyid", "nonce", "tag"))
@@ -42,8 +45,10 @@ class Key:
     """An Ed25519 key pair, from its 32-byte seed (RFC 8032 calls it the private key).
 
     `public` may be given if it is known. Then the address is known without loading libsodium. It is checked against
-    the seed before anything is signed.
+    the seed before anything is signed. The same key signs the same bytes in the same way each time.
     """
+
+    algorithm: ClassVar[str] = ED25519
 
     def __init__(self, seed: bytes, public: bytes | None = None) -> None:
         if len(seed) != SEED_BYTES:
@@ -53,12 +58,12 @@ class Key:
 
     @cached_property
     def public(self) -> bytes:
-        """The 32 bytes of the public key."""
+        """The bytes of the public key: 32. Of an RSA key, its modulus."""
         return self._public if self._public is not None else self._pair[0]
 
     @cached_property
     def keyid(self) -> str:
-        """The public key as commitments name it: base64url, 43 characters."""
+        """The public key as commitments name it: base64url, 43 characters. An RSA key has more."""
         return ids.encode(self.public)
 
     @cached_property
@@ -74,7 +79,7 @@ class Key:
     @cached_property
     def params(self) -> str:
         """The parameters of this key's signatures, as a signature base ends with them."""
-        return f';alg="{ED25519}";keyid="{self.keyid}"'
+        return f';alg="{self.algorithm}";keyid="{self.keyid}"'
 
     def sign(self, message: bytes) -> bytes:
         """Return the 64-byte Ed25519 signature of `message`.
@@ -99,6 +104,68 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key({self.address})"
+
+
+class RsaKey(Key):
+    """An RSA key pair, as Arweave wallets have: what a JSON Web Key says of it (RFC 7518, section 6.3).
+
+    `public` is the modulus, big-endian. The parts are checked against each other before anything is signed. Each
+    signature has a random salt, so no two are equal: nothing that must come out the same again is signed with it.
+    """
+
+    algorithm = RSA_PSS
+
+    def __init__(self, public: bytes, *, d: int, p: int, q: int, dp: int, dq: int, qi: int) -> None:
+        self._public = public
+        self._parts = d, p, q, dp, dq, qi
+
+    def sign(self, message: bytes) -> bytes:
+        """Return an RSA-PSS signature of `message` with SHA-512 and a salt of 64 bytes, as HyperBEAM makes it.
+
+        Raises:
+            Refused: the key is too small, its parts do not belong together, or `cryptography` is not installed.
+        """
+        _need_cryptography("signing with")
+        from cryptography.hazmat.primitives.asymmetric import padding
+        from cryptography.hazmat.primitives.hashes import SHA512
+
+        pss = padding.PSS(mgf=padding.MGF1(SHA512()), salt_length=padding.PSS.DIGEST_LENGTH)
+        try:
+            signature = self._private.sign(message, pss, SHA512())
+        except ValueError:
+            signature = b""
+        # It is verified because a signature that came out wrong can reveal the key.
+        if not _verify_rsa(self.public, message, signature):
+            raise _mismatch()
+        return signature
+
+    @cached_property
+    def _private(self) -> RSAPrivateKey:
+        from cryptography.hazmat.primitives.asymmetric import rsa
+
+        d, p, q, dp, dq, qi = self._parts
+        modulus = int.from_bytes(self.public, "big")
+        if modulus.bit_length() not in RSA_BITS:
+            raise Refused(f"an RSA key must have 2048 to 4096 bits, got {modulus.bit_length()}")
+        # Divisors are looked at first: those of an honest key are odd, and neither is 1.
+        fits = p > 1 < q and p * q == modulus and modulus % 2 == 1 and d < modulus
+        if not fits or any(
+            (
+                RSA_EXPONENT * d % (p - 1) != 1,
+                RSA_EXPONENT * d % (q - 1) != 1,
+                dp != d % (p - 1),
+                dq != d % (q - 1),
+                qi >= p or qi * q % p != 1,
+            )
+        ):
+            raise _mismatch()
+        numbers = rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, rsa.RSAPublicNumbers(RSA_EXPONENT, modulus))
+        # That p and q are prime is not checked, which takes 0.3 s: `sign` checks what comes out.
+        return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+
+
+def _mismatch() -> Refused:
+    return Refused("the parts of this RSA key do not belong together")
 
 
 def signature_name(address: str) -> str:
@@ -182,22 +249,28 @@ def _verify_ed25519(public: bytes, base: bytes, signature: bytes) -> bool:
     return True
 
 
-def _verify_rsa(public: bytes, base: bytes, signature: bytes) -> bool:
+def _need_cryptography(doing: str) -> None:
     try:
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric import padding, rsa
-        from cryptography.hazmat.primitives.hashes import SHA512
+        import cryptography.exceptions
+        import cryptography.hazmat.primitives.asymmetric.rsa  # noqa: F401
     except ImportError:
         raise Refused(
-            f"verifying {RSA_PSS} needs the package `cryptography`, which is not installed",
+            f"{doing} {RSA_PSS} needs the package `cryptography`, which is not installed",
             hint="pip install 'hb-ao[rsa]'",
         ) from None
 
-    if len(public) not in _RSA_BYTES:
+
+def _verify_rsa(public: bytes, base: bytes, signature: bytes) -> bool:
+    _need_cryptography("verifying")
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+    from cryptography.hazmat.primitives.hashes import SHA512
+
+    if len(public) not in RSA_BYTES:
         return False
     pss = padding.PSS(mgf=padding.MGF1(SHA512()), salt_length=padding.PSS.AUTO)
     try:
-        key = rsa.RSAPublicNumbers(_RSA_EXPONENT, int.from_bytes(public, "big")).public_key()
+        key = rsa.RSAPublicNumbers(RSA_EXPONENT, int.from_bytes(public, "big")).public_key()
         key.verify(signature, base, pss, SHA512())
     except (InvalidSignature, ValueError):
         return False
