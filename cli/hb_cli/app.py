@@ -44,6 +44,8 @@ COMMANDS = (
     "attest",
     "verify",
     "list",
+    "name",
+    "rm",
     "key",
     "message",
     "module",
@@ -102,6 +104,16 @@ class _Commands(TyperGroup):
         lazy.shared_options = [option for option in self.params if option.name != "version"]
         self.commands = lazy
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that `args` begin with. `help COMMAND` is COMMAND --help, and `version` is --version."""
+        if args[:1] == ["version"]:
+            _print_version(True)
+        if args[:1] == ["help"]:
+            if args[1:] in ([], ["help"], ["version"]):
+                _print_help(ctx)
+            args = [*args[1:], "--help"]
+        return super().resolve_command(ctx, args)
+
 
 def _remember_home(ctx: typer.Context, value: str | None) -> None:
     if value is not None:
@@ -119,6 +131,13 @@ def _remember_lock_timeout(ctx: typer.Context, value: float | None) -> None:
     if value != value:  # noqa: PLR0124  not a number, which no range excludes
         raise arguments.misuse("--lock-timeout is a number of seconds, got nan")
     session_of(ctx).lock_timeout_s = value
+
+
+def _print_help(ctx: Any) -> None:
+    from hb_cli.terminal import output
+
+    output.line(ctx.get_help())
+    raise typer.Exit
 
 
 def _print_version(value: bool) -> None:
@@ -200,6 +219,7 @@ def hb(
     \b
     PROCESS is a name, a process ID, or the first 4 or more characters of an ID.
     A slot (REF) is a number, `now`, `now~1` (the one before), or the ID of its message or assignment.
+    `hb help COMMAND` says how a command is used.
     """
     if ctx.invoked_subcommand is None:
         from hb_cli.terminal import output

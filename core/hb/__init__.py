@@ -43,6 +43,7 @@ _WHERE = {
     "ProcessView": "history.views",
     "PublicKey": "keyring",
     "Pushed": "push.engine",
+    "Removable": "schedule.removal",
     "ReplayDifference": "compute.comparison:Difference",
     "Rerun": "history.rerun",
     "Result": "library.result",

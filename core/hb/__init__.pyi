@@ -57,6 +57,7 @@ from hb.records.crons import Cron as Cron
 from hb.schedule.cron import Tick as Tick
 from hb.schedule.cron import Trouble as CronTrouble
 from hb.schedule.crontab import CronView as CronView
+from hb.schedule.removal import Removable as Removable
 from hb.schedule.scheduler import Scheduled as Scheduled
 from hb.verify.evidence import Finding as Finding
 from hb.verify.replay import Note as Note
@@ -105,6 +106,7 @@ __all__ = [
     "PublicKey",
     "Pushed",
     "Refused",
+    "Removable",
     "ReplayDifference",
     "Rerun",
     "Result",

@@ -1,5 +1,6 @@
 """A home: the directory that holds everything hb keeps.
 
+    .gitignore    keeps all of it out of a Git repository, the keys above all
     config.toml   settings, for a person to edit
     keys/         signing keys, readable by their owner only
     store/        the store
@@ -235,6 +236,7 @@ def _fill(home: Home, seed: bytes | None) -> None:
     for directory in (home.keys, home.storage.store, home.cache):
         directory.mkdir(mode=0o700)
     for file, content in (
+        (home.path / ".gitignore", b"*\n"),
         (home.config, config.template()),
         (home.storage.lock, b""),
         (lock.queue_of(home.storage.lock), b""),

@@ -111,3 +111,19 @@ def test_the_home_of_another_user_is_a_sentence_and_exit_1() -> None:
             assert ran.returncode == 1, ran
             assert ran.stderr.startswith("hb: error: cannot look at ")
             assert "Permission denied" in ran.stderr
+
+
+def test_git_never_sees_a_home(shell: Shell) -> None:
+    shell.ok("init")
+    shell.write("mine.txt", "mine")
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e"]
+    subprocess.run([*git, "init", "-q"], cwd=shell.directory, check=True)
+    subprocess.run([*git, "add", "--all"], cwd=shell.directory, check=True)
+    status = subprocess.run(
+        [*git, "status", "--porcelain", "--untracked-files=all"],
+        cwd=shell.directory,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert status.stdout == "A  mine.txt\n"

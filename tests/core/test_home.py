@@ -81,9 +81,9 @@ class TestFind:
 class TestCreate:
     def test_a_new_home_has_its_parts_for_its_owner_only(self, made: Home) -> None:
         assert home.open_home(made.path) == made
-        parts = {"config.toml", "keys", "store", "cache", "lock", "lock.queue"}
+        parts = {".gitignore", "config.toml", "keys", "store", "cache", "lock", "lock.queue"}
         assert {file.name for file in made.path.iterdir()} == parts
-        assert [file.stat().st_mode & 0o077 for file in (made.path, *made.path.iterdir())] == [0] * 7
+        assert [file.stat().st_mode & 0o077 for file in (made.path, *made.path.iterdir())] == [0] * 8
         assert config.load(made.config) == config.Config()
         assert keyring.names(made.keys) == ["default"]
         with made.storage.session() as store:

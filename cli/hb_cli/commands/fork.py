@@ -25,6 +25,9 @@ def fork(
     process: options.Process,
     slot: options.Slot = "now",
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="A name for the fork.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Move the name here from the process that has it.", show_default=False)
+    ] = False,
     module: Annotated[
         str | None,
         typer.Option(
@@ -56,6 +59,8 @@ def fork(
       hb fork counter --slot now~1 --module counter2.wasm --name upgraded
     """
     session = context.session_of(ctx)
+    if replace and name is None:
+        raise arguments.misuse("--replace moves a name: give the --name")
     given_tags = arguments.tags(tag or [])
     with progress.Bar() as bar:
         home = context.existing_home(session, bar.advance)
@@ -64,6 +69,7 @@ def fork(
             slot,
             module=None if module is None else arguments.read_module(module, limit_bytes=limit_bytes),
             name=name,
+            replace=replace,
             tags=given_tags,
             anchor=anchor,
             signer=as_key,

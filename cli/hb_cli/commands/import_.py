@@ -10,6 +10,7 @@ import hb
 from hb_cli import context
 from hb_cli.inputs import arguments, options
 from hb_cli.terminal import output, progress
+from hb_cli.views.counting import counted
 
 if TYPE_CHECKING:
     from hb_cli.context import Session
@@ -23,6 +24,9 @@ def import_(
     *,
     file: options.HistoryFile,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="A name for the process.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Move the name here from the process that has it.", show_default=False)
+    ] = False,
     replay: Annotated[
         bool,
         typer.Option(
@@ -47,9 +51,13 @@ def import_(
       hb import mine.history --no-replay
     """
     session = context.session_of(ctx)
+    if replace and name is None:
+        raise arguments.misuse("--replace moves a name: give the --name")
     hb.file_form(file)  # no home is made for a file that is none
     with progress.Bar() as bar:
-        taken = context.writable_home(session, bar.advance).import_history(file, name=name, replay=replay)
+        taken = context.writable_home(session, bar.advance).import_history(
+            file, name=name, replace=replace, replay=replay
+        )
     assert taken.imported is not None
     for note in taken.imported.notes:
         output.note(note.sentence)
@@ -66,12 +74,11 @@ def _tell(session: Session, done: hb.Imported, name: str | None) -> None:
         }
         output.json_line(told | ({"name": name} if name else {}))
         return
-    slots = "1 slot" if done.slots == 1 else f"{done.slots} slots"
+    slots = counted(done.slots, "slot")
     if done.is_new:
         session.note(f"imported {slots}, {done.records} computed")
     elif done.slots or done.records:
-        records = "1 record" if done.records == 1 else f"{done.records} records"
-        session.note(f"it was here already; added {slots} and {records}")
+        session.note(f"it was here already; added {slots} and {counted(done.records, 'record')}")
     else:
         session.note("it is here already, with all that is in the file; nothing was stored")
     output.line(done.process)

@@ -33,6 +33,9 @@ _Module = Annotated[
     ),
 ]
 _Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="A name for the process.")]
+_Replace = Annotated[
+    bool, typer.Option("--replace", help="Move the name here from the process that has it.", show_default=False)
+]
 _InitialState = Annotated[
     str | None,
     typer.Option("--initial-state", metavar="JSON|@FILE|-", help="The state before the first message."),
@@ -81,6 +84,7 @@ def spawn(
     *,
     module: _Module = None,
     name: _Name = None,
+    replace: _Replace = False,
     initial_state: _InitialState = None,
     tag: options.Tags = None,
     device: _Devices = None,
@@ -113,6 +117,8 @@ def spawn(
     if module is None and definition is None:
         raise arguments.misuse("give a MODULE, or a --definition that names an image")
     # No home is made for what can be refused without one.
+    if module is not None:
+        arguments.refuse_lua(module)
     table = {} if definition is None else _read_definition(definition)
     given_tags = arguments.tags(tag or [])
     home = context.writable_home(session)
@@ -128,11 +134,14 @@ def spawn(
     asked.devices = device or asked.devices
     asked.name = name or asked.name
     asked.anchor = asked.anchor if anchor is None else anchor
+    if replace and asked.name is None:
+        raise arguments.misuse("--replace moves a name: give the --name")
     if asked.image is None:
         raise arguments.misuse("give a MODULE: the definition names no image")
     spawned = home.spawn(
         asked.image,
         name=asked.name,
+        replace=replace,
         initial_state=asked.initial_state,
         tags=asked.tags,
         devices=asked.devices,

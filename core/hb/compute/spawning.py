@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 class Wanted(NamedTuple):
     """What a new process is to be: what its definition says beside the image. A part that is None is left out.
 
-    If `authority` is None, it is the scheduler; if it is empty, the definition has none.
+    If `authority` is None, it is the scheduler; if it is empty, the definition has none. With `replace`, `name` moves
+    here from the process that has it.
     """
 
     limits: Limits
@@ -39,6 +40,7 @@ class Wanted(NamedTuple):
     anchor: str | None = None
     name: str | None = None
     authority: Sequence[str] | None = None
+    replace: bool = False
 
 
 def spawn(context: Context, image: bytes | str, wanted: Wanted, *, signer: Key, environment: Environment) -> Scheduled:
@@ -83,7 +85,7 @@ def spawn(context: Context, image: bytes | str, wanted: Wanted, *, signer: Key, 
         message_id(definition), definition, key=scheduler_key, environment=environment
     )
     context.run(lambda inner: transition.initialise(definition, assignment, machine.under(inner.cancellation)))
-    made = keep(context.session, definition, opened, scheduled, taken.stored, wanted.name)
+    made = keep(context.session, definition, opened, scheduled, taken.stored, wanted.name, replace=wanted.replace)
     context.storage.announce()
     return made
 
@@ -95,11 +97,15 @@ def keep(
     scheduled: Scheduled,
     images: Mapping[str, bytes],
     name: str | None,
+    *,
+    replace: bool = False,
 ) -> Scheduled:
     """Store the process of `definition`, whose schedule `opened` opens, or return the one that is here already.
 
+    With `replace`, `name` moves here from the process that has it.
+
     Raises:
-        Refused: `name` cannot be a name, or another process has it.
+        Refused: `name` cannot be a name; or another process has it, and `replace` is not set.
     """
     process = message_id(definition)
     opened.puts[keys.definition_key(process)] = dumps(definition)
@@ -109,7 +115,7 @@ def keep(
         already = scheduler.find_scheduled(store, process, process)
         batch = Batch(sync=True) if already else Batch(puts={**opened.puts}, expects={**opened.expects}, sync=True)
         if name is not None:
-            names.give(store, batch, name, process)
+            names.give(store, batch, name, process, replace=replace)
         if batch.puts:
             store.commit(batch)
         return already or scheduled

@@ -170,8 +170,12 @@ class _Out:
 # -- in
 
 
-def import_history(context: Context, path: Path, *, name: str | None = None, replay: bool = True) -> Imported:
+def import_history(
+    context: Context, path: Path, *, name: str | None = None, replay: bool = True, replace: bool = False
+) -> Imported:
     """Verify the history in a file, with `replay` run it again too, and store it. Give the process the name `name`.
+
+    With `replace`, the name moves here from the process that has it.
 
     If the process is here already, what both have must be equal, and only the slots and records that are not here are
     added. Records of unequal engines are equal if they differ in nothing but gas; those that are here stay. Proofs of
@@ -196,18 +200,26 @@ def import_history(context: Context, path: Path, *, name: str | None = None, rep
             plans.append(_plan(context.session, staged, at, plans[-1] if plans else None))
         if name is not None:
             with context.session() as store:
-                names.give(store, Batch(), name, staged.process)
+                names.give(store, Batch(), name, staged.process, replace=replace)
         _check_senders(context.session, staged)
         _store_proofs(context.session, staged)
         source = lineage.View(staged.store)
         for at, plan, before in zip(staged.line, plans, [None, *plans[:-1]], strict=True):
             again = partial(_plan, context.session, staged, at, before)
             with context.lease(plan.process):
-                _store_again(context, source, plan, name if plan.process == staged.process else None, again)
+                named = _Naming(name, replace) if name is not None and plan.process == staged.process else None
+                _store_again(context, source, plan, named, again)
         context.storage.announce()
     slots, records = (sum(plan.added()[part] for plan in plans) for part in (0, 1))
     is_new, newest = plans[-1].head is None, max(plans[-1].here, plans[-1].last)
     return Imported(staged.process, is_new, slots, records, newest, tuple(notes))
+
+
+class _Naming(NamedTuple):
+    """A name that the process is to have; with `replace`, it moves here from the process that has it."""
+
+    name: str
+    replace: bool
 
 
 class _Plan(NamedTuple):
@@ -368,7 +380,7 @@ def _is_proven(store: Store, proof: Proof) -> bool:
 
 
 def _store_again(
-    context: Context, source: Store, plan: _Plan, name: str | None, plan_again: Callable[[], _Plan]
+    context: Context, source: Store, plan: _Plan, name: _Naming | None, plan_again: Callable[[], _Plan]
 ) -> None:
     """Store what the plan says. If the schedule here went on meanwhile, plan again and store what is missing then."""
     for _ in range(MOST_TRIES):
@@ -379,7 +391,7 @@ def _store_again(
     return _store(context, source, plan, name)
 
 
-def _store(context: Context, source: Store, plan: _Plan, name: str | None) -> None:
+def _store(context: Context, source: Store, plan: _Plan, name: _Naming | None) -> None:
     """Store what the plan says, a stretch of slots in each slice."""
     batch = Batch(sync=True)
     if plan.head is None:
@@ -399,10 +411,10 @@ def _store(context: Context, source: Store, plan: _Plan, name: str | None) -> No
         _commit(context, batch, name, plan.process)
 
 
-def _commit(context: Context, batch: Batch, name: str | None, process: str) -> None:
+def _commit(context: Context, batch: Batch, name: _Naming | None, process: str) -> None:
     with context.session() as store:
         if name is not None:
-            names.give(store, batch, name, process)
+            names.give(store, batch, name.name, process, replace=name.replace)
         store.commit(batch)
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hb import ids
 from hb.compute import driver, spawning
-from hb.errors import IntegrityError, Refused
+from hb.errors import Conflict, IntegrityError, NotFound, Refused
 from hb.history import references
 from hb.protocol import definition as definitions
 from hb.protocol.commitment import Key, message_id, sign
 from hb.protocol.definition import Origin
-from hb.records import lineage, links, names, schedules
+from hb.records import keys, lineage, links, names, schedules
 from hb.schedule import scheduler
 
 if TYPE_CHECKING:
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 
 
 class _Left(NamedTuple):
-    """Where a fork leaves: the origin's slot and hashpath, its definition, and the head of its schedule at that
-    slot."""
+    """Where a fork leaves: the origin's slot and hashpath, its definition, the head of its schedule at that slot, and
+    the stored assignment of the slot."""
 
     origin: Origin
     definition: Message
     head: scheduler.Head
+    assignment: bytes | None
 
 
 def fork(
@@ -46,12 +47,13 @@ def fork(
     tags: Message | None = None,
     anchor: str | None = None,
     name: str | None = None,
+    replace: bool = False,
 ) -> Scheduled:
     """Make a process that shares the history of `process` up to `slot`. The slot is computed if it was not.
 
     Its definition is signed by `signer` and is the message in its first own slot, the one after `slot`. If `module` is
     given, the bytes of an image, the fork runs it from there on. A fork that is repeated with the same anchor is the
-    same process, and is not made twice.
+    same process, and is not made twice. With `replace`, `name` moves here from the process that has it.
 
     Raises:
         NotFound: there is no such process or slot.
@@ -91,7 +93,13 @@ def fork(
     opened, scheduled, _ = scheduler.open_schedule(
         message_id(definition), definition, key=scheduler_key, environment=environment, after=left.head
     )
-    made = spawning.keep(context.session, definition, opened, scheduled, {} if taken is None else taken.stored, name)
+    # The slot may have been removed meanwhile.
+    opened.expects[keys.assignment_key(owner, number)] = left.assignment
+    stored = {} if taken is None else taken.stored
+    try:
+        made = spawning.keep(context.session, definition, opened, scheduled, stored, name, replace=replace)
+    except Conflict as error:
+        raise NotFound(f"slot {number} of process {owner} was removed meanwhile") from error
     context.storage.announce()
     return made
 
@@ -104,4 +112,5 @@ def _left(store: Store, owner: str, slot: int) -> _Left:
         Origin(owner, slot, record.hashpath),
         lineage.get_definition(store, owner),
         scheduler.head_after(schedules.get_assignment(store, owner, slot)),
+        store.get(keys.assignment_key(owner, slot)),
     )

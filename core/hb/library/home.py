@@ -77,6 +77,7 @@ class Home(Scope):
         module: bytes | str | os.PathLike[str],
         *,
         name: str | None = None,
+        replace: bool = False,
         initial_state: Mapping[str, Value] | None = None,
         tags: Mapping[str, Value] | None = None,
         devices: Sequence[str] = (),
@@ -91,8 +92,9 @@ class Home(Scope):
     ) -> Process:
         """Make a process of `module`: its bytes, a .wasm or .wat file, or the ID of a stored image.
 
-        `name` is a name for it in this home, `initial_state` the public keys before the first message, and `devices`
-        what executes it (by default, what the module asks for). Limits that are not given are the home's settings.
+        `name` is a name for it in this home; with `replace`, it moves here from the process that has it.
+        `initial_state` are the public keys before the first message, and `devices` what executes it (by default, what
+        the module asks for). Limits that are not given are the home's settings.
         `authority` are the addresses that may deliver what processes send to it: by default the home's own. With an
         empty list nobody may. A tag of that name takes their place.
 
@@ -113,6 +115,7 @@ class Home(Scope):
             tags=dict(tags or {}),
             anchor=anchor,
             name=name,
+            replace=replace,
             authority=[authority] if isinstance(authority, str) else authority,
         )
         made = spawning.spawn(
@@ -316,11 +319,13 @@ class Home(Scope):
 
     # -- files
 
-    def import_history(self, path: str | os.PathLike[str], *, name: str | None = None, replay: bool = True) -> Process:
+    def import_history(
+        self, path: str | os.PathLike[str], *, name: str | None = None, replace: bool = False, replay: bool = True
+    ) -> Process:
         """Take in the history in a file. All of it is verified, and with `replay` run again, before anything is stored.
 
         If the process is here already, what is missing is added, if everything that both have is equal.
-        `process.imported` says what was stored.
+        `process.imported` says what was stored. With `replace`, `name` moves here from the process that has it.
 
         Raises:
             NotFound: there is no such file.
@@ -330,7 +335,7 @@ class Home(Scope):
         """
         from hb.files import transfer
 
-        done = transfer.import_history(self.context, Path(path), name=name, replay=replay)
+        done = transfer.import_history(self.context, Path(path), name=name, replay=replay, replace=replace)
         return Process(self, done.process, imported=done)
 
     def attest(

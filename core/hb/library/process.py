@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hb.errors import ProgramFailed, Unfinished
-from hb.library.past import Past
+from hb.library.kept import Kept
 
 if TYPE_CHECKING:
     import os
@@ -80,7 +80,7 @@ class Sent:
         return list(self.process.tree(self.slot))
 
 
-class Process(Past):
+class Process(Kept):
     """A process of a home: its schedule, and the state at each slot. Safe to use from several threads.
 
     `made` is how it came to be, if the call that returned it made it: a `Scheduled`. `imported` says what an import
@@ -407,6 +407,7 @@ class Process(Past):
         *,
         module: bytes | str | os.PathLike[str] | None = None,
         name: str | None = None,
+        replace: bool = False,
         tags: Mapping[str, Value] | None = None,
         anchor: str | None = None,
         signer: str | Key | None = None,
@@ -416,6 +417,7 @@ class Process(Past):
         """Make a process that shares this one's history up to `slot` and continues on its own.
 
         With `module`, bytes or a .wasm or .wat file, it continues with other code: an upgrade tried on real history.
+        With `replace`, `name` moves here from the process that has it.
 
         >>> other = ledger.fork(slot=1)
         >>> other.send("Balance", 1).result().output, ledger.send("Balance", 1).result().output
@@ -438,6 +440,7 @@ class Process(Past):
             tags=dict(tags or {}),
             anchor=anchor,
             name=name,
+            replace=replace,
         )
         return Process(self.home, made.process, made=made)
 

@@ -92,17 +92,71 @@ def _is_here(store: Store, process: str) -> bool:
     return store.get(keys.head_key(process)) is not None or store.get(keys.definition_key(process)) is not None
 
 
-def give(store: Store, batch: Batch, name: str, process: str) -> None:
-    """Have `batch` give `process` a name that no other process has.
+def of_process(store: Store, process: str) -> list[str]:
+    """Return the names of a process, sorted."""
+    return [name for name, raw in _stored(store) if raw == process.encode()]
+
+
+def rename(store: Store, batch: Batch, process: str, name: str, *, also: bool, replace: bool) -> tuple[str, list[str]]:
+    """Have `batch` give a process another name. Return the process's ID, and the names that it loses.
+
+    If `process` is a name, it loses that one. If it is an ID, it loses the only name that it has. With `also`, it keeps
+    all. With `replace`, the name moves here from the process that has it.
 
     Raises:
-        Refused: it cannot be a name, or another process has it.
+        NotFound, IntegrityError: as `resolve`.
+        Refused: as `resolve` and `give`; or an ID is given, and it is not clear which of several names is to go.
+    """
+    pid = resolve(store, process)
+    had = of_process(store, pid)
+    keeps_all = also or (process not in had and name in had)
+    lost = [] if keeps_all else [each for each in ([process] if process in had else had) if each != name]
+    if len(lost) > 1:
+        raise Refused(
+            f"process {pid} has {len(lost)} names: {', '.join(lost[:10])}",
+            hint="say which one is to change, or keep them: --also",
+        )
+    give(store, batch, name, pid, replace=replace)
+    for each in lost:
+        _take(batch, each, pid)
+    return pid, lost
+
+
+def remove(store: Store, batch: Batch, name: str) -> str:
+    """Have `batch` take a name away from its process. Return what the name stood for.
+
+    The process need not be here, so that a name that is left over can go.
+
+    Raises:
+        NotFound: there is no such name.
+    """
+    raw = store.get(keys.name_key(name)) if _NAME.match(name) else None
+    if raw is None:
+        raise NotFound(f"no name {name!r} here", hint=_HINT)
+    batch.deletes.add(keys.name_key(name))
+    batch.expects[keys.name_key(name)] = raw
+    return raw.decode("ascii", "backslashreplace")
+
+
+def _take(batch: Batch, name: str, process: str) -> None:
+    batch.deletes.add(keys.name_key(name))
+    batch.expects[keys.name_key(name)] = process.encode()
+
+
+def give(store: Store, batch: Batch, name: str, process: str, *, replace: bool = False) -> None:
+    """Have `batch` give `process` a name. With `replace`, it moves here from the process that has it.
+
+    Raises:
+        Refused: it cannot be a name; or another process has it, and `replace` is not set.
     """
     check(name)
     holder = store.get(keys.name_key(name))
     batch.expects[keys.name_key(name)] = holder
-    if holder is not None and holder != process.encode():
-        raise Refused(f"the name {name!r} is taken by process {_decode(name, holder)}", hint="give another --name")
+    if holder is not None and holder != process.encode() and not replace:
+        raise Refused(
+            f"the name {name!r} is taken by process {_decode(name, holder)}",
+            hint="give another name, or move this one: --replace",
+        )
     batch.puts[keys.name_key(name)] = process.encode()
 
 
