@@ -28,10 +28,12 @@ def test_it_prints_the_answer_alone(speaker: Shell) -> None:
         ("q", "deep\n"),
         ("j", '{"b":1}\n'),
         ("m", "sent\n"),
-        ("c", "\x1b[32mgreen\x1b[0m\x1b[2J\x1b]0;x\x07\n"),
+        ("c", "green\n"),
     ],
 )
-def test_what_is_printed_comes_first_and_then_the_answer_as_it_is(speaker: Shell, code: str, printed: str) -> None:
+def test_what_is_printed_comes_first_and_then_the_answer_without_colours(
+    speaker: Shell, code: str, printed: str
+) -> None:
     outcome = speaker.ok("eval", "me", code)
     assert (outcome.out, outcome.err) == (printed, "")
 
@@ -71,6 +73,21 @@ def test_code_from_a_file_and_from_standard_input(speaker: Shell) -> None:
         assert outcome.json()["results"]["data"] == "2"
         assert speaker.ok("message", "show", outcome.json()["message"]).json()["data"] == code
     assert speaker.ok("eval", "me", "-5").out == "?\n"
+
+
+def test_the_stored_results_keep_their_colours_and_force_color_lets_them_into_a_pipe(speaker: Shell) -> None:
+    colours = "\x1b[32mgreen\x1b[0m\x1b[2J\x1b]0;x\x07"
+    assert speaker.ok("eval", "me", "c", "--json").json()["results"]["data"] == colours
+    assert speaker.ok("result", "me").json()["data"] == colours
+    assert speaker.ok("send", "me", "Eval", "--data", "c", "--wait").lines()[1]["data"] == colours
+    assert speaker.ok("inspect", "me", "--slot", "1").json()["results"]["data"] == colours
+    assert speaker.ok("tree", "me", "1").json()["answer"] == "green"
+    assert speaker.ok("eval", "me", "c", env={"FORCE_COLOR": "1"}).out == f"{colours}\n"
+    assert speaker.ok("eval", "me", "c", env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).out == "green\n"
+    for words in (["result", "me"], ["tree", "me", "1"], ["inspect", "me"], ["inspect", "me", "--slot", "1"]):
+        shown = speaker.terminal(*words, env={"NO_COLOR": "1"}).out
+        assert "green\\u001b[2J" in shown or "green…" in shown, words
+        assert "[32m" not in shown
 
 
 def test_an_error_goes_to_stderr_with_exit_code_15(speaker: Shell) -> None:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aowat import says
 from cli.conftest import prepared
+from hb.home import open_home
+from hb.records import keys
+from hb.storage.store import Batch
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -17,6 +21,11 @@ _FIELDS = {
     "process", "slot", "timestamp", "sender", "message", "assignment", "action", "parameters",
     "computed", "results", "state", "changed", "gas", "image", "hashpath",
 }  # fmt: skip
+
+
+def _slots(text: str) -> list[int]:
+    """Return the slots of a table."""
+    return [int(line.split()[0]) for line in text.splitlines() if line[:4].strip().isdigit()]
 
 
 @prepared("playground")
@@ -108,10 +117,69 @@ def test_a_long_history_comes_in_one_piece_and_in_order(counter: Shell) -> None:
     counter.ok("send", "counter", "--batch", "-", stdin='{"action": "Increment"}\n' * 1100)
     counter.ok("compute", "counter")
     assert [row["slot"] for row in counter.ok("inspect", "counter").lines()] == list(range(1101))
-    text = counter.terminal("inspect", "counter").text
-    rows = [line for line in text.splitlines() if line[:4].strip().isdigit()]
-    assert [int(row.split()[0]) for row in rows] == list(range(1101))
+    text = counter.terminal("inspect", "counter", "--all", columns=130).text
+    assert _slots(text) == list(range(1101))
     assert text.count("hashpath") == 1
+    assert len({len(line.rstrip()) for line in text.splitlines() if line.startswith(("   1", "1100"))}) == 1
+
+
+def test_a_terminal_shows_the_newest_fifty_and_says_so(counter: Shell) -> None:
+    counter.ok("send", "counter", "--batch", "-", stdin='{"action": "Increment"}\n' * 59 + '{"action": "Nope"}\n')
+    text = counter.terminal("inspect", "counter").text
+    assert _slots(text) == list(range(11, 61))
+    assert "the newest 50 of 61 slots; --all shows all" in text
+    assert _slots(counter.terminal("inspect", "counter", "--reverse").text) == list(range(60, 10, -1))
+    text = counter.terminal("inspect", "counter", "--action", "Increment").text
+    assert _slots(text) == list(range(10, 60))
+    assert "the newest 50 that match; --all shows all" in text
+    for words, slots in (
+        (["--all"], range(61)),
+        (["-n", "55"], range(55)),
+        (["--from", "1"], range(1, 61)),
+        (["--to", "now~1"], range(60)),
+        (["--action", "Nope"], range(60, 61)),
+    ):
+        text = counter.terminal("inspect", "counter", *words).text
+        assert _slots(text) == list(slots), words
+        assert "--all" not in text
+    assert len(counter.ok("inspect", "counter").lines()) == 61
+
+
+def test_a_table_is_as_wide_as_what_it_holds(told: Shell) -> None:
+    for columns in (60, 80, 130, 300):
+        lines = told.terminal("inspect", "play", columns=columns).text.splitlines()
+        [ruler] = [line for line in lines if line.startswith("──")]
+        assert len(ruler) <= min(columns, 160)
+        assert all(len(line.rstrip()) <= len(ruler) for line in lines if line[:4].strip().isdigit())
+    # What one column does not need, another one gets: nothing is cut where there is room.
+    assert not any("…" in line for line in lines)
+
+
+def test_the_id_of_a_slot_is_enough_to_name_it(told: Shell) -> None:
+    [line] = [line for line in told.terminal("inspect", "play").text.splitlines() if line.startswith("   2")]
+    [row] = told.ok("inspect", "play", f"--slot={line.split()[1]}").lines()
+    assert (row["slot"], row["message"][:8]) == (2, line.split()[1])
+
+
+def test_nothing_that_matches_is_said_on_a_terminal(told: Shell) -> None:
+    for words in (["--action", "Nope"], ["--from", "3", "--to", "1"]):
+        text = told.terminal("inspect", "play", *words).text
+        assert "no slot matches" in text
+        assert "changed nothing" not in text
+        assert told.ok("inspect", "play", *words).out == ""
+
+
+def test_who_sent_a_message_goes_by_name(talkers: Shell) -> None:
+    pong = talkers.records()[keys.name_key("pong")].decode()
+    ping = talkers.records()[keys.name_key("ping")].decode()
+    talkers.ok("send", "ping", "Go", "--push", "--data", says({"Target": pong, "Action": "Hello"}))
+    rows = talkers.terminal("inspect", "pong").text.splitlines()
+    assert any(line.startswith("   1") and " ping " in line and "Hello" in line for line in rows)
+    assert any(line.startswith("   0") and " default " in line for line in rows)
+    panel = talkers.terminal("inspect", "pong", "--slot", "1", columns=160).text
+    assert f"ping ({ping})" in panel
+    assert "default (" in panel
+    assert "to pong Hello" in talkers.terminal("inspect", "ping", "--slot", "1", columns=160).text
 
 
 def test_wide_characters_keep_their_columns(playground: Shell) -> None:
@@ -203,3 +271,13 @@ def test_a_follower_shows_what_others_compute(crowd: Shell) -> None:
 def test_a_follower_ends_when_it_has_seen_enough(crowd: Shell) -> None:
     rows = crowd.ok("inspect", "counter", "--follow", "--from", "0", "-n", "3").lines()
     assert [row["slot"] for row in rows] == [0, 1, 2]
+
+
+def test_a_damaged_name_keeps_nobody_from_looking_at_a_slot(talkers: Shell) -> None:
+    pong = talkers.records()[keys.name_key("pong")].decode()
+    talkers.ok("send", "ping", "Go", "--push", "--data", says({"Target": pong, "Action": "Hello"}))
+    with open_home(talkers.home).storage.session() as store:
+        store.commit(Batch(puts={keys.name_key("bad"): b"no process ID"}))
+    outcome = talkers.terminal("inspect", "ping", "--slot", "1", columns=160)
+    assert outcome.code == 0, outcome.text
+    assert f"to {pong[:10]} Hello" in outcome.text

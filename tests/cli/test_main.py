@@ -26,6 +26,38 @@ def test_version(shell: Shell) -> None:
     assert outcome.err == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        (["help"], ["--help"]),
+        (["help", "inspect"], ["inspect", "--help"]),
+        (["help", "key", "new"], ["key", "new", "--help"]),
+        (["--json", "help", "send"], ["send", "--help"]),
+        (["version"], ["--version"]),
+    ],
+)
+def test_help_and_version_are_words_too(shell: Shell, words: list[str], same: list[str]) -> None:
+    outcome = shell.ok(*words)
+    assert (outcome.out, outcome.err) == (shell.ok(*same).out, "")
+
+
+def test_a_name_that_no_process_has_is_told_with_the_nearest(counter: Shell) -> None:
+    for words in (["state", "conter"], ["send", "Counter", "Increment"], ["diff", "countre", "0"], ["inspect", "coun"]):
+        outcome = counter.hb(*words)
+        assert (outcome.code, outcome.out) == (12, "")
+        assert "hint: did you mean 'counter'? hb list shows" in outcome.err
+    assert "did you mean" in json.loads(counter.hb("state", "conter", "--json").err)["hint"]
+    for words in (["state", "zzz"], ["state", "counter", "--slot", "9"], ["send", "counter", "A", "--as", "conter"]):
+        outcome = counter.hb(*words)
+        assert outcome.code == 12
+        assert "did you mean" not in outcome.err
+
+
+def test_no_help_speaks_of_the_types_of_a_language(shell: Shell) -> None:
+    for name in COMMANDS:
+        assert "<int" not in shell.ok(name, "--help").out, name
+
+
 def test_help_lists_every_command_on_a_line_of_its_own(shell: Shell) -> None:
     outcome = shell.ok("--help")
     listed = [line.split()[0] for line in outcome.out.partition("Commands:")[2].splitlines() if line.strip()]
@@ -63,6 +95,8 @@ def test_nothing_at_all_gets_the_help_on_stderr(shell: Shell) -> None:
     ("command", "says"),
     [
         (["stat"], "No such command 'stat'. Did you mean 'state'?"),
+        (["inspct"], "No such command 'inspct'. Did you mean 'inspect'"),
+        (["help", "inspct"], "No such command 'inspct'. Did you mean 'inspect'"),
         (["state"], "Missing argument 'PROCESS'"),
         (["state", "p", "path", "more"], "Got unexpected extra argument"),
         (["send", "p", "--wiat"], "No such option: --wiat"),

@@ -57,6 +57,21 @@ def test_what_is_not_plainly_visible_is_shown_as_an_escape(text: str, shown: str
     assert output.printable(text) == shown
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[1;31mred\x1b[0m, plain", "red, plain"),
+        ("\x1b[38;2;1;2;3mdeep\x1b[K", "deep"),
+        ("a\x1b[?25l\x1b[2Jb\x9b31mc", "abc"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x07", "link"),
+        ("\x1b(Ba\x1b7b\x1bcc", "abc"),
+        ("tab\tbell\x07 [31m", "tab\tbell\x07 [31m"),
+    ],
+)
+def test_bare_text_has_nothing_that_steers_a_terminal_and_all_else(text: str, shown: str) -> None:
+    assert output.bare(text) == shown
+
+
 @given(st.text())
 def test_no_control_character_is_ever_printable(text: str) -> None:
     shown = output.printable(text)

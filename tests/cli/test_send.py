@@ -420,3 +420,46 @@ def test_ctrl_c_while_it_pushes_leaves_the_slot_on_the_screen(talkers: Shell) ->
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, b"")
     assert err == b"hb: error: the push was interrupted; the next one goes on where it was\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["vote", "vote"], "no function 'vote' is exported; there are: Add, Increment"),
+        (["increment"], "did you mean 'Increment'?"),
+        (["Add"], "'Add' takes 1 parameter, got 0"),
+        (["Increment", "1", "2"], "'Increment' takes 0 parameters, got 2"),
+        ([], "the message names no function"),
+    ],
+)
+def test_strict_refuses_what_the_program_has_no_function_for(counter: Shell, words: list[str], says: str) -> None:
+    before = counter.records()
+    outcome = counter.hb("send", "counter", *words, "--strict")
+    assert (outcome.code, outcome.out) == (13, "")
+    assert says in outcome.err
+    assert "nothing was sent" in outcome.err
+    assert counter.records() == before
+
+
+def test_strict_checks_each_line_of_a_batch_and_sends_what_the_program_can_answer(counter: Shell) -> None:
+    lines = '{"action": "Increment"}\n{"action": "Add", "parameters": [5]}\n'
+    assert counter.ok("send", "counter", "--batch", "-", "--strict", stdin=lines).out == "1\n2\n"
+    before = counter.records()
+    outcome = counter.hb("send", "counter", "--batch", "-", "--strict", stdin=lines + '{"action": "Nope"}\n')
+    assert (outcome.code, outcome.out) == (13, "")
+    assert "line 3 of the batch: no function 'Nope'" in outcome.err
+    assert counter.records() == before
+    assert counter.ok("send", "counter", "Add", "5", "--strict").out == "3\n"
+
+
+def test_a_program_of_the_ao_abi_is_not_judged(speaker: Shell) -> None:
+    assert speaker.ok("send", "me", "Anything", "at", "all", "--strict").out == "1\n"
+
+
+def test_on_a_terminal_a_wait_says_beforehand_what_cannot_be_answered(counter: Shell) -> None:
+    shown = counter.terminal("send", "counter", "Nope", "--wait").text
+    assert shown.startswith("hb: no function 'Nope' is exported")
+    assert "the outcome will be an error\n1\n" in shown
+    assert "will be" not in counter.terminal("send", "counter", "Increment", "--wait").text
+    outcome = counter.hb("send", "counter", "Nope", "--wait")
+    assert (outcome.code, outcome.err) == (15, "")

@@ -184,6 +184,17 @@ def test_a_name_is_taken_once(counter: Shell) -> None:
     assert counter.records() == before
 
 
+def test_a_file_of_lua_is_told_how_it_gets_into_a_process(shell: Shell) -> None:
+    for words in (["spawn", "token.lua"], ["module", "inspect", "token.LUA"]):
+        outcome = shell.hb(*words)
+        assert (outcome.code, outcome.out) == (13, "")
+        assert "code for an aos process" in outcome.err
+        assert f"`hb eval NAME @{words[-1]}`" in outcome.err
+    assert not list(shell.directory.iterdir())
+    shell.write("c.toml", "image = 'token.lua'\n")
+    assert "code for an aos process" in shell.hb("spawn", "--definition", "c.toml").err
+
+
 def test_a_refusal_makes_no_home(shell: Shell) -> None:
     shell.hb("spawn", "--definition", "nosuch.toml")
     shell.hb("spawn", "nosuch.wasm", "--tag", "bad")

@@ -33,6 +33,7 @@ _HEAVY = {
     "numpy",
     "http_sf",
     "prompt_toolkit",
+    "hb_cli.nearest",
 }
 
 
@@ -102,3 +103,8 @@ def test_importing_the_program_loads_next_to_nothing() -> None:
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     loaded = set(json.loads(ran.stdout))
     assert not loaded & (_HEAVY | {"typer", "plyvel"})
+
+
+def test_a_plain_send_does_not_load_the_module(counter: Shell) -> None:
+    assert not _loaded(counter, "send", "counter", "Nope")[1] & {"wasmtime", "hb_cli.functions", "hb.wasm.module"}
+    assert "hb_cli.functions" in _loaded(counter, "send", "counter", "Increment", "--strict")[1]

@@ -247,3 +247,8 @@ def test_a_home_level_record_is_mended_with_one_process_too(talked) -> None:
     assert talked.hb("verify", "pong").lines()[0]["what"] == f"budget of a push {'N' * 43}"
     assert talked.ok("verify", "pong", "--repair").lines()[-1]["findings"] == 0
     assert talked.records() == intact
+
+
+def test_one_of_each_is_not_many(counter) -> None:
+    assert "1 process, 1 slot: 0 findings" in counter.terminal("verify", "counter").text
+    assert ": 1 slot, 0 computed, of " in counter.terminal("export", "counter", "-o", "c.history", columns=200).text

@@ -38,7 +38,12 @@ def compute(
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", min=1, max=256, help="Programs that compute at once. Default: one per core.", show_default=False
+            "--jobs",
+            metavar="N",
+            min=1,
+            max=256,
+            help="Programs that compute at once. Default: one per core.",
+            show_default=False,
         ),
     ] = None,
 ) -> int:

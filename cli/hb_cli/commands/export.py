@@ -10,6 +10,7 @@ import typer
 from hb_cli import context
 from hb_cli.inputs import arguments, options
 from hb_cli.terminal import output, progress
+from hb_cli.views.counting import counted
 
 if TYPE_CHECKING:
     from hb_cli.context import Session
@@ -77,7 +78,9 @@ def _tell(session: Session, path: Path, told: dict[str, object]) -> None:
     size = path.stat().st_size
     if not session.for_person:
         output.json_line({"file": str(path), "bytes": size, **told})
-    elif "slots" in told:
-        output.line(f"{path}: {told['slots']} slots, {told['computed']} computed, of {told['process']}: {size:,} bytes")
+        return
+    length = counted(size, "byte")
+    if isinstance(slots := told.get("slots"), int):
+        output.line(f"{path}: {counted(slots, 'slot')}, {told['computed']} computed, of {told['process']}: {length}")
     else:
-        output.line(f"{path}: slot {told['slot']} of {told['process']}: {size:,} bytes")
+        output.line(f"{path}: slot {told['slot']} of {told['process']}: {length}")

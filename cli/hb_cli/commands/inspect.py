@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 import hb
-from hb_cli import context, exits
+from hb.errors import IntegrityError, NotFound
+from hb_cli import context, exits, pushing
 from hb_cli.inputs import arguments, options
 from hb_cli.terminal import output
 from hb_cli.views import fields as views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from hb_cli.context import Session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_NEWEST = 50
+"""Maximum slots on a terminal, unless it is said how many."""
 
 _Since = Annotated[
     str | None,
@@ -45,6 +49,7 @@ _Error = Annotated[
     bool | None, typer.Option("--error/--no-error", help="Only computed slots whose outcome is, or is not, an error.")
 ]
 _Most = Annotated[int | None, typer.Option("-n", metavar="N", min=1, help="At most N slots.")]
+_All = Annotated[bool, typer.Option("--all", help="On a terminal, show all of them, not only the newest 50.")]
 _Follow = Annotated[bool, typer.Option("--follow", help="Show slots as others compute them, until Ctrl-C.")]
 
 
@@ -57,6 +62,16 @@ class _Chosen(NamedTuple):
     filter: hb.Filter
     reverse: bool
     most: int | None
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it says itself how far it goes."""
+        return (self.first, self.last, self.most) != (None, None, None)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether not every slot of its range is wanted."""
+        return self.since_ms is not None or self.filter != hb.Filter()
 
 
 @app.command(cls=arguments.Command)
@@ -80,6 +95,7 @@ def inspect(
     error: _Error = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="Show the newest first.")] = False,
     most: _Most = None,
+    everything: _All = False,
     follow: _Follow = False,
     definition: Annotated[
         bool, typer.Option("--definition", help="Show the definition as TOML, for `hb spawn --definition`.")
@@ -89,6 +105,8 @@ def inspect(
 
     If --sender or --action is repeated, one of them must match. --follow shows the slots that others compute from now
     on (or from --from or --since on) until Ctrl-C.
+
+    On a terminal, the newest 50 slots are shown unless --all, -n, --from or --to is given. A pipe gets all of them.
 
     \b
     Examples:
@@ -102,11 +120,11 @@ def inspect(
       hb inspect counter --definition > counter.toml
     """
     session = context.session_of(ctx)
-    chooses = any((since, sender, action, error is not None, reverse, most, follow))
+    chooses = any((since, sender, action, error is not None, reverse, most, everything, follow))
     _check(slot, [ref for ref in (first, last) if ref is not None], definition=definition, chooses=chooses)
     if follow and (reverse or last is not None):
         raise arguments.misuse("--follow shows what comes next: it takes no --reverse and no --to")
-    home = context.existing_home(session, keep_open=follow)
+    home = context.existing_home(session, keep_open=follow or session.for_person)
     found = home.process(process, look_up=False)
     if definition:
         _print_definition(session, found)
@@ -116,12 +134,13 @@ def inspect(
     chosen = _Chosen(first, last, _since_ms(since), _filter(home, sender, action, error), reverse, most)
     if follow:
         return _follow(session, found, chosen)
-    slots = _slots(found, chosen)
-    if session.for_person:
-        _show(home, found, slots, is_one=slot is not None)
-    else:
-        for view in slots:
+    if not session.for_person:
+        for view in _slots(found, chosen):
             output.json_line(views.slot_fields(view))
+    elif slot is not None:
+        _show_one(home, _slots(found, chosen))
+    else:
+        _show(home, found, chosen, is_cut=not (everything or chosen.is_bounded))
     return exits.DONE
 
 
@@ -189,24 +208,65 @@ def _print_definition(session: Session, process: hb.Process) -> None:
     output.line(tomli_w.dumps(definitions.to_table(found)).rstrip("\n"))
 
 
-def _show(home: hb.Home, process: hb.Process, slots: Iterator[hb.SlotView], *, is_one: bool) -> None:
-    from hb_cli.views import history, render
+class _Callers:
+    """What keys and processes are called, and whom a message comes from."""
 
-    sender_name = _sender_names(home)
-    if is_one:
-        for view in slots:
-            output.show(render.slot_panel(view, sender_name(view.sender)))
-        return
-    about = process.view()
-    width = output.screen_width()
-    output.show(render.process_line(about))
-    output.show_each(history.tables(slots, history.layout(width, about.slots, about.devices), sender_name))
-    output.show(history.legend())
+    def __init__(self, home: hb.Home) -> None:
+        self._home = home
+        self._keys = context.addresses(home)
+        self._processes = pushing.Names(home)
+
+    def called(self, identifier: str) -> str:
+        """Return the name of the key or of the process with an ID, or the beginning of the ID."""
+        from hb_cli.views import render
+
+        try:
+            return self._keys.get(identifier) or self._processes.called(identifier)
+        except IntegrityError:
+            return render.short(identifier)  # a name that is damaged must not keep anybody from looking
+
+    def source(self, view: hb.SlotView) -> str | None:
+        """Return the process that a slot's message comes from; None if somebody else has sent it."""
+        if view.slot == 0 or view.origin is not None:
+            return None
+        try:
+            source = self._home.message(view.message).get("from-process")
+        except NotFound:
+            return None
+        return source if isinstance(source, str) else None
+
+    def sender(self, view: hb.SlotView) -> str:
+        """Return what the sender of a slot's message is called: the process that it comes from, or the key."""
+        sender = self.source(view) or view.sender
+        return "" if sender is None else self.called(sender)
 
 
-def _sender_names(home: hb.Home) -> Callable[[str | None], str]:
-    """Return a function that names a sender: the name of a key of this home, or the beginning of the address."""
+def _show_one(home: hb.Home, slots: Iterator[hb.SlotView]) -> None:
     from hb_cli.views import render
 
-    names = context.addresses(home)
-    return lambda address: names.get(address or "") or render.short(address)
+    callers = _Callers(home)
+    for view in slots:
+        output.show(render.slot_panel(view, callers.source(view), callers.called))
+
+
+def _show(home: hb.Home, process: hb.Process, chosen: _Chosen, *, is_cut: bool) -> None:
+    """Show slots as a table, and what there is to say about them. If it `is_cut`, only the newest."""
+    from hb_cli.views import history, render
+
+    callers, width, about = _Callers(home), output.screen_width(), process.view()
+    output.show(render.process_line(about, callers.called))
+    layout = history.layout(width, about.slots, about.devices)
+    slots, more = _slots(process, chosen), False
+    if is_cut:
+        newest = list(_slots(process, chosen._replace(reverse=True, most=_NEWEST + 1)))
+        more = len(newest) > _NEWEST
+        slots = iter(newest[:_NEWEST] if chosen.reverse else newest[:_NEWEST][::-1])
+    first = next(slots, None)
+    if first is None:
+        output.show(history.remark("no slot matches"))
+        return
+    output.show_each(history.tables(chain([first], slots), layout, callers.sender, callers.called))
+    if more:
+        of = "that match" if chosen.is_filtered else f"of {about.slots:,} slots"
+        output.show(history.remark(f"the newest {_NEWEST} {of}; --all shows all"))
+    output.show(history.legend())

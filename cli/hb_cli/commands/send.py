@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,12 @@ _Push = Annotated[
     bool, typer.Option("--push", help="Deliver what its results ask for, and what follows from that; print the tree.")
 ]
 _Wait = Annotated[bool, typer.Option("--wait", help="Compute the slot, and print its results too.")]
+_Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Send nothing (exit 13) that names no function of the program, or has not its parameters."
+    ),
+]
 _Batch = Annotated[
     str | None,
     typer.Option("--batch", metavar="FILE|-", help="Take the messages from a file: JSON, one per line."),
@@ -45,6 +52,7 @@ def send(
     depth: options.Depth = None,
     messages_: options.Messages = None,
     gas: options.Gas = None,
+    strict: _Strict = False,
     batch: _Batch = None,
     anchor: options.Anchor = None,
     timestamp: options.Timestamp = None,
@@ -58,6 +66,10 @@ def send(
     With --push, what its results ask for is delivered too, as `hb push` does it. Its tree is printed after its slot; in
     a pipe, --wait adds all of its results to that. The exit code is 15 if an outcome in the tree is an error, and 1 if
     --depth, --messages or --gas stopped it: `hb push` goes on. It is 14 if a process is damaged.
+
+    A message has its slot for good, even if the program has no function for it. With --strict, such a message is
+    refused and nothing is sent. On a terminal, --wait and --push say so before it is sent. A program of the AO ABI
+    decides itself what it answers, and is not asked.
 
     \b
     Examples:
@@ -79,7 +91,9 @@ def send(
     if not push and (depth, messages_, gas) != (None, None, None):
         raise arguments.misuse("--depth, --messages and --gas go with --push: nothing else delivers")
     bar, tally = progress.Bar(), progress.Tally()
-    home = context.existing_home(session, tally.count_slot if push else bar.advance, keep_open=push)
+    # With these the module is loaded anyway. Nobody else waits for it: a plain send takes as long as it did.
+    warns = (wait or push) and not session.json and output.is_terminal(sys.stderr)
+    home = context.existing_home(session, tally.count_slot if push else bar.advance, keep_open=push or strict or warns)
     if batch is None:
         target = home.process(process, look_up=False)
         message = messages.build(action, parameter or [], anchor=anchor, tags=arguments.tags(tag or []))
@@ -89,6 +103,8 @@ def send(
     else:
         target = home.process(process)  # a wrong name is told before a wrong line
         numbered = messages.read_batch(batch, home.settings)
+    if strict or warns:
+        _doubt(session, target, numbered, strict=strict)
     try:
         sent = target.send_all(
             list(numbered.values()), signer=as_key, timestamp_ms=timestamp, block_height=block_height
@@ -105,6 +121,25 @@ def send(
         return _wait(session, target, sent, bar)
     _print_slots(session, sent)
     return exits.DONE
+
+
+def _doubt(session: Session, process: hb.Process, numbered: dict[int, Message], *, strict: bool) -> None:
+    """Say which message the program cannot answer: the first one, by its line in the batch.
+
+    Raises:
+        Refused: it is `strict`.
+    """
+    from hb_cli import functions
+
+    doubt = functions.doubter(process)
+    for number, message in numbered.items():
+        if (why := doubt(message)) is not None:
+            error = Refused(why, hint="nothing was sent; without --strict it is, and its outcome is an error")
+            if strict:
+                raise messages.at_line(number, error) if number else error
+            where = f"line {number} of the batch: " if number else ""
+            session.note(f"{where}{why}; the outcome will be an error")
+            return
 
 
 def _placed(error: Refused, lines: list[int]) -> Refused:

@@ -14,6 +14,7 @@ from hb_cli import context, exits
 from hb_cli.inputs import arguments, options
 from hb_cli.terminal import output, progress
 from hb_cli.views import fields
+from hb_cli.views.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -209,9 +210,8 @@ class _Check:
     def sum_up(self, processes: int) -> None:
         """Print the last line."""
         if self.session.for_person:
-            found = f"{self.found} findings" if self.found != 1 else "1 finding"
-            how = ", replayed" if self.replay else ""
-            output.line(f"{processes} process{'es' if processes != 1 else ''}, {self.slots} slots{how}: {found}")
+            what = f"{counted(processes, 'process', 'processes')}, {counted(self.slots, 'slot')}"
+            output.line(f"{what}{', replayed' if self.replay else ''}: {counted(self.found, 'finding')}")
             return
         output.json_line({"findings": self.found, "processes": processes, "replayed": self.replay, "slots": self.slots})
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperCommand
 
 import hb
-from hb.errors import Refused
+from hb.errors import NotFound, Refused
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message, Value
@@ -42,6 +42,24 @@ class Command(TyperCommand):
             if not any(word in (param.metavar or "") for word in _FILE_WORDS):
                 _check_text(ctx.params.get(param.name), param.metavar or "an argument")
         return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. If a process is not there, the error names those whose names are nearest.
+
+        Raises:
+            HbError: the command failed.
+        """
+        try:
+            return super().invoke(ctx)
+        except NotFound as error:
+            from hb_cli import nearest
+
+            raise nearest.suggested(error, ctx, self._processes(ctx)) from error
+
+    def _processes(self, ctx: Any) -> list[str]:
+        """Return the words that stand for processes."""
+        given = [ctx.params.get(param.name) for param in self.params if (param.metavar or "").startswith("PROCESS")]
+        return [word for words in given for word in ([words] if isinstance(words, str) else words or ())]
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return what Typer does, without its braces around what is required."""
@@ -185,10 +203,24 @@ def read_module(name: str, *, limit_bytes: int) -> bytes:
     Raises:
         Refused: it cannot be read, or is not WebAssembly text.
     """
+    refuse_lua(name)
     content = read(name, limit_bytes=limit_bytes, what="the module")
     if not name.endswith(".wat"):
         return content
     return hb.wat(text(content, f"the module {name!r}"))
+
+
+def refuse_lua(name: str) -> None:
+    """Refuse a file of Lua where a module is wanted.
+
+    Raises:
+        Refused: `name` is that of a Lua file; the hint says how Lua gets into a process.
+    """
+    if name.lower().endswith(".lua"):
+        raise Refused(
+            f"{name!r} is Lua, which is code for an aos process and no module",
+            hint=f"spawn an aos module (`hb spawn aos.wasm --name NAME`), then `hb eval NAME @{name}`",
+        )
 
 
 def text(data: bytes, what: str) -> str:

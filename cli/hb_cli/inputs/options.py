@@ -67,7 +67,8 @@ AsKey = Annotated[
     typer.Option(
         "--as",
         metavar="KEY",
-        help="The key that signs. Default: the sender in the settings.",
+        help="The key that signs: a name, or the file of a key or a wallet (FILE.json, or a path with a slash). "
+        "Default: the sender in the settings.",
         autocompletion=completion.keys,
         show_default=False,
     ),

@@ -33,6 +33,8 @@ _COLOUR = r"(?:0?[0-4]?|2[2-4]|3[0-79]|9[0-7]|38;5;\d{1,3}|38;2;\d{1,3};\d{1,3};
 # Texts and not compiled patterns: compiling takes a millisecond, and few commands need them.
 _COLOURS = rf"(\x1b\[{_COLOUR}(?:;{_COLOUR})*m)"
 _SETS_LOOK = r"\x1b\[[0-9;]*m"
+# All that steers a terminal: CSI and OSC sequences, and short ones.
+_STEERS = r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]"
 _BLOCK_LINES = 1000
 
 
@@ -114,6 +116,11 @@ def plain(text: str, *, keep: str = "") -> str:
     return printable(re.sub(_SETS_LOOK, "", text), keep=keep)
 
 
+def bare(text: str) -> str:
+    """Return `text` without the sequences that steer a terminal. All else stays as it is."""
+    return re.sub(_STEERS, "", text) if "\x1b" in text or "\x9b" in text else text
+
+
 def coloured(text: str, *, keep: str = "") -> str:
     """Return `text` as `plain` does, but with its colours, which end where it ends."""
     pieces = re.split(_COLOURS, text)
@@ -122,13 +129,16 @@ def coloured(text: str, *, keep: str = "") -> str:
 
 
 def program_text(text: str, environ: Mapping[str, str]) -> None:
-    """Write a program's text to stdout, as lines. On a terminal, of its control sequences only colours pass."""
-    if not is_terminal(sys.stdout):
-        shown = text
-    elif has_colour(sys.stdout, environ):
-        shown = coloured(text, keep="\n\t")
+    """Write a program's text to stdout, as lines.
+
+    On a terminal, of its control sequences only colours pass. A pipe gets none of them, except with FORCE_COLOR, which
+    lets the text through as it is.
+    """
+    has_colours = has_colour(sys.stdout, environ)
+    if is_terminal(sys.stdout):
+        shown = coloured(text, keep="\n\t") if has_colours else plain(text, keep="\n\t")
     else:
-        shown = plain(text, keep="\n\t")
+        shown = text if has_colours else bare(text)
     write(shown.removesuffix("\n").encode("utf-8", "backslashreplace") + b"\n")
 
 

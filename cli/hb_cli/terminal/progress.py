@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from hb_cli.terminal import output
+from hb_cli.views.counting import counted
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -117,7 +118,7 @@ class Tally:
             if self._shown is None:
                 self._shown = _open_tally()
             bar, task = self._shown
-            bar.update(task, slots=f"{self._slots:,}", deliveries=f"{self._deliveries:,}")
+            bar.update(task, slots=counted(self._slots, "slot"), deliveries=f"{self._deliveries:,}")
         finally:
             self._drawing.release()
 
@@ -127,9 +128,9 @@ def _open_tally() -> tuple[Progress, TaskID]:
 
     bar = Progress(
         SpinnerColumn(),
-        TextColumn("{task.fields[deliveries]} delivered, {task.fields[slots]} slots computed"),
+        TextColumn("{task.fields[deliveries]} delivered, {task.fields[slots]} computed"),
         console=output.console(sys.stderr),
         transient=True,
     )
     bar.start()
-    return bar, bar.add_task("pushing", total=None, slots="0", deliveries="0")
+    return bar, bar.add_task("pushing", total=None, slots=counted(0, "slot"), deliveries="0")

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hb_cli.terminal.output import printable
+from hb_cli.views.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def size(count: int) -> str:
     for unit, least in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if count >= least:
             return f"{count / least:.1f}".removesuffix(".0") + f" {unit}"
-    return f"{count} bytes"
+    return counted(count, "byte")
 
 
 def _rows(info: hb.ModuleInfo) -> Iterator[tuple[str, RenderableType]]:
@@ -65,7 +66,7 @@ def _rows(info: hb.ModuleInfo) -> Iterator[tuple[str, RenderableType]]:
     if info.hidden_globals:
         yield "kept too", Text(f"{info.hidden_globals} mutable globals that are not exported")
     if info.table_elements:
-        yield "tables", Text(f"{info.table_elements:,} elements")
+        yield "tables", Text(counted(info.table_elements, "element"))
     if info.has_start:
         yield "start", Text("a function runs when it is instantiated")
     if info.unsaveable:
@@ -94,7 +95,7 @@ def _memory(memory: hb.MemoryInfo | None) -> Text:
 
 
 def _pages(count: int) -> str:
-    return f"{count:,} page{'' if count == 1 else 's'} ({size(count * _PAGE_BYTES)})"
+    return f"{counted(count, 'page')} ({size(count * _PAGE_BYTES)})"
 
 
 def _imports(info: hb.ModuleInfo) -> list[Text]:

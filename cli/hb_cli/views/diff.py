@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hb_cli.terminal.output import plain, printable
+from hb_cli.views.counting import counted
 from hb_cli.views.render import compact
 
 if TYPE_CHECKING:
@@ -128,10 +129,10 @@ def _memory_line(memory: hb.MemoryDifference) -> Text:
     count = len(memory.ranges) + memory.left_out
     line = Text("the same")
     if memory.changed_bytes:
-        bytes_, pages = _counted(memory.changed_bytes, "byte"), _counted(memory.changed_pages, "page")
-        line = Text(f"{bytes_} changed, in {_counted(count, 'range')} on {pages}")
+        bytes_, pages = counted(memory.changed_bytes, "byte"), counted(memory.changed_pages, "page")
+        line = Text(f"{bytes_} changed, in {counted(count, 'range')} on {pages}")
     if memory.pages_before != memory.pages_after:
-        line.append(f"; from {memory.pages_before:,} pages to {memory.pages_after:,}")
+        line.append(f"; from {counted(memory.pages_before, 'page')} to {memory.pages_after:,}")
     else:
         line.append(f" of {memory.pages_after:,}" if memory.changed_bytes else "", _DIM)
     return line
@@ -142,7 +143,7 @@ def _ranges(memory: hb.MemoryDifference) -> list[RenderableType]:
         return []
     shown = memory.ranges[:_MOST_RANGES]
     places = [f"page {each.page:,} +{each.offset:#06x}" for each in shown]
-    sizes = [_counted(each.size, "byte") for each in shown]
+    sizes = [counted(each.size, "byte") for each in shown]
     lines: list[RenderableType] = [
         Text.assemble(
             (place.ljust(max(map(len, places))), _KEY),
@@ -171,7 +172,3 @@ def _texts(each: hb.MemoryRange) -> list[str | tuple[str, str]]:
 
 def _more(count: int) -> list[RenderableType]:
     return [Text(f"… and {count:,} more", _DIM)] if count > 0 else []
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

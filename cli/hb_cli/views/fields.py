@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from hb.protocol import outcome
+from hb_cli.views import results as words
 
 if TYPE_CHECKING:
     import hb
@@ -62,7 +63,8 @@ def node_fields(node: hb.TreeNode, sender: str | None) -> Message:
     """Return one message of a tree, or a delivery that was not made, which has no slot but a `reason`.
 
     What is not computed yet is null. A message whose outcome is an error has `kind` and `error`, and one that answers
-    something an `answer`. `repeated` and `altered` are there only if they are true.
+    something an `answer`. These are texts to read, without colours; `hb result` has them as they are stored. `repeated`
+    and `altered` are there only if they are true.
     """
     view = node.view
     fields: Message = {
@@ -100,9 +102,9 @@ def _leaf_fields(node: hb.TreeNode) -> Message:
 def _outcome_fields(results: Message) -> Message:
     fields: Message = {"type": results.get("type")}
     if outcome.failed(results):
-        return {**fields, "kind": results.get("kind"), "error": results.get("error")}
+        return {**fields, "kind": results.get("kind"), "error": words.uncoloured(results.get("error"))}
     answer = outcome.answer(results)
-    return fields if answer is None else {**fields, "answer": answer}
+    return fields if answer is None else {**fields, "answer": words.uncoloured(answer)}
 
 
 def finding_fields(finding: hb.Finding) -> Message:

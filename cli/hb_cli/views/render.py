@@ -23,7 +23,7 @@ from hb_cli.terminal.output import plain, printable
 from hb_cli.views import results
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -67,7 +67,9 @@ def compact(value: Value, limit: int = _LONGEST_VALUE) -> str:
 
 def pairs(message: Message) -> str:
     """Return a message on one line: `key=value key=value`."""
-    return " ".join(f"{printable(key)}={compact(value, 200)}" for key, value in sorted(message.items()))
+    return " ".join(
+        f"{printable(key)}={compact(results.uncoloured(value), 200)}" for key, value in sorted(message.items())
+    )
 
 
 def moment(timestamp_ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
@@ -96,15 +98,18 @@ def outcome(found: Message | None, limit: int = _LONGEST_VALUE) -> Text:
     return text or Text("ok", _GOOD)
 
 
-def request(slot: hb.SlotView, *, with_data: bool = True) -> Text:
-    """Return what a slot's message asked for, on one line: its action, parameters and data."""
+def request(slot: hb.SlotView, *, with_data: bool = True, called: Callable[[str], str] = short) -> Text:
+    """Return what a slot's message asked for, on one line: its action, parameters and data.
+
+    `called` returns what a process with an ID is called.
+    """
     if slot.slot == 0:
         return Text("spawn", _DIM)
     if slot.origin is not None:
-        return Text(f"fork of {short(slot.origin.process)} at slot {slot.origin.slot}", _DIM)
-    text = Text(printable(slot.action or "(no action)"), "" if slot.action else _DIM)
+        return Text(f"fork of {printable(called(slot.origin.process))} at slot {slot.origin.slot}", _DIM)
+    text = Text(plain(slot.action or "(no action)"), "" if slot.action else _DIM)
     for parameter in slot.parameters:
-        text.append(" " + compact(parameter, 200), _NUMBER)
+        text.append(" " + compact(results.uncoloured(parameter), 200), _NUMBER)
     if with_data and slot.data not in (None, ""):
         text.append(" " + _one_line(results.text_of(slot.data), 200), _DIM)
     return text
@@ -194,12 +199,15 @@ def _or_nothing(value: Value) -> str:
     return "nothing" if value is None else compact(value, 200)
 
 
-def process_line(view: hb.ProcessView) -> Text:
-    """Return a process on one line: names, ID, devices. A fork has a second line: where it left."""
+def process_line(view: hb.ProcessView, called: Callable[[str], str]) -> Text:
+    """Return a process on one line: names, ID, devices. A fork has a second line: where it left.
+
+    `called` returns what a process with an ID is called.
+    """
     names = printable(", ".join(view.names)) + ("  " if view.names else "")
     line = Text.assemble((names, _NAME), (printable(view.process), _KEY), ("  " + executed_by(view.devices), _DIM))
     if view.origin is not None:
-        line.append(f"\nleft {printable(view.origin.process)} at slot {view.origin.slot}", _DIM)
+        line.append(f"\nleft {printable(called(view.origin.process))} at slot {view.origin.slot}", _DIM)
     return line
 
 
@@ -259,8 +267,11 @@ def error_panel(slot: int, found: Message) -> Panel:
     return Panel(_lines(error, _BAD), title=title, title_align="left", expand=False, border_style=_BAD)
 
 
-def results_rows(found: Message | None) -> dict[str, RenderableType]:
-    """Return the parts of a slot's results by name. `result`, the answer or the error, is always there."""
+def results_rows(found: Message | None, called: Callable[[str], str] = short) -> dict[str, RenderableType]:
+    """Return the parts of a slot's results by name. `result`, the answer or the error, is always there.
+
+    `called` returns what a process or a key with an ID is called.
+    """
     rows: dict[str, RenderableType] = {"result": outcome(found)}
     if not found:
         return rows
@@ -275,20 +286,21 @@ def results_rows(found: Message | None) -> dict[str, RenderableType]:
     for name in ("outbox", "spawns", "assignments", "patches"):
         entries = results.parts(found.get(name))
         if entries:
-            lines = [_entry(number, entry) for number, entry in entries[:_MOST_ENTRIES]]
+            lines = [_entry(number, entry, called) for number, entry in entries[:_MOST_ENTRIES]]
             more = len(entries) - len(lines)
             rows[name] = Group(*lines, *([Text(f"… and {more:,} more", _DIM)] if more else []))
     return rows
 
 
-def _entry(number: str, entry: Value) -> Text:
+def _entry(number: str, entry: Value, called: Callable[[str], str]) -> Text:
     """Return a message that a program sent, on one line: target, action, tags and data."""
     line = Text.assemble((f"{printable(number)} ", _DIM))
+    entry = results.uncoloured(entry)
     if not isinstance(entry, dict):
         return line.append(compact(entry, 200))
     target, action = entry.get("target"), entry.get("action")
     if isinstance(target, str) and target:
-        line.append(f"to {short(target) if len(target) == 43 else compact(target, 60)} ", _KEY)
+        line.append(f"to {printable(called(target)) if len(target) == 43 else compact(target, 60)} ", _KEY)
     if isinstance(action, str):
         line.append(compact(action, 60) + " ", _NUMBER)
     tags = {key: tag for key, tag in entry.items() if key not in _TOLD_ELSEWHERE}
@@ -313,14 +325,19 @@ def _lines(text: str, style: str, mark: str = "") -> Text:
     return body
 
 
-def slot_panel(view: hb.SlotView, sender: str) -> RenderableType:
-    """Return all that is known of one slot."""
+def slot_panel(view: hb.SlotView, source: str | None, called: Callable[[str], str]) -> RenderableType:
+    """Return all that is known of one slot.
+
+    `source` is the process that its message comes from, if it comes from one. `called` returns what a process or a key
+    with an ID is called.
+    """
     values: dict[str, object] = {
         "when": moment(view.timestamp_ms),
-        "sender": f"{sender} ({view.sender})" if view.sender and sender != short(view.sender) else view.sender or "",
-        "asked": request(view, with_data=False),
+        "from": _named(source, called),
+        "sender": _named(view.sender, called),
+        "asked": request(view, with_data=False, called=called),
         "data": "" if view.slot == 0 or view.data in (None, "") else _lines(results.text_of(view.data), ""),
-        **results_rows(view.results if view.computed else None),
+        **results_rows(view.results if view.computed else None, called),
         "state": value(view.state) if view.state else Text("" if view.computed else "pending", _WAIT),
         "changed": "" if view.changed is None else ("yes" if view.changed else "nothing"),
         "gas": "" if view.gas is None else f"{view.gas:,}",
@@ -332,6 +349,14 @@ def slot_panel(view: hb.SlotView, sender: str) -> RenderableType:
     }
     shown = {name: content for name, content in values.items() if content not in ("", Text(""))}
     return fields(shown, title=f"slot {view.slot}")
+
+
+def _named(identifier: str | None, called: Callable[[str], str]) -> str:
+    """Return an ID, after what it is called if that is more than its beginning."""
+    if not identifier:
+        return ""
+    name = called(identifier)
+    return identifier if identifier.startswith(name) else f"{name} ({identifier})"
 
 
 def _grid(values: Mapping[str, object]) -> Table:

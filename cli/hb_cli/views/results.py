@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hb.protocol.outcome import answer, failed, parts
+from hb_cli.terminal.output import bare
 
 if TYPE_CHECKING:
     from hb.protocol.message import Message, Value
 
-__all__ = ["answer", "counts", "failed", "parts", "printed", "prompt", "text_of"]
+__all__ = ["answer", "counts", "failed", "parts", "printed", "prompt", "text_of", "uncoloured"]
 
 _LONGEST_PROMPT = 200
 # What else results can hold, in the order in which it is told: singular and plural.
@@ -26,7 +27,10 @@ _COUNTED = {
 
 
 def text_of(value: Value) -> str:
-    """Return a value as a person reads it: text as it is, a list of one element as that, None as nothing, else JSON."""
+    """Return a value as a person reads it: text as it is, a list of one element as that, None as nothing, else JSON.
+
+    JSON has no colours: in it, they would be escapes.
+    """
     from hb.protocol import message
 
     if value is None:
@@ -35,7 +39,16 @@ def text_of(value: Value) -> str:
         return value.decode("utf-8", "replace")
     if isinstance(value, list) and len(value) == 1:
         return text_of(value[0])
-    return value if isinstance(value, str) else message.dumps(value).decode()
+    return value if isinstance(value, str) else message.dumps(uncoloured(value)).decode()
+
+
+def uncoloured(value: Value) -> Value:
+    """Return a value whose texts have none of the sequences that steer a terminal. Keys stay as they are."""
+    if isinstance(value, str):
+        return bare(value)
+    if isinstance(value, dict):
+        return {key: uncoloured(entry) for key, entry in value.items()}
+    return [uncoloured(entry) for entry in value] if isinstance(value, list) else value
 
 
 def printed(results: Message) -> str:

@@ -19,6 +19,7 @@ from rich.tree import Tree
 
 from hb_cli.terminal.output import plain, printable
 from hb_cli.views import render, results
+from hb_cli.views.counting import counted
 from hb_cli.views.render import compact
 
 if TYPE_CHECKING:
@@ -139,11 +140,11 @@ def _memory(trace: hb.Trace) -> Text:
     else:
         changed = sum(change.bytes for change in trace.pages)
         line = Text(
-            f"{_counted(len(trace.pages), 'page')} of {trace.pages_after:,} changed, {_counted(changed, 'byte')}: "
+            f"{counted(len(trace.pages), 'page')} of {trace.pages_after:,} changed, {counted(changed, 'byte')}: "
         )
         line.append(_ranges([change.page for change in trace.pages]), _DIM)
     if trace.pages_after != trace.pages_before:
-        line.append(f"; it grew from {trace.pages_before:,} pages to {trace.pages_after:,}")
+        line.append(f"; it grew from {counted(trace.pages_before, 'page')} to {trace.pages_after:,}")
     return line
 
 
@@ -173,8 +174,4 @@ def _numbers(values: Sequence[int | float]) -> str:
 
 
 def _more(count: int, what: str) -> list[Text]:
-    return [Text(f"… and {_counted(count, f'more {what}')}", _DIM)] if count else []
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return [Text(f"… and {counted(count, f'more {what}')}", _DIM)] if count else []
