@@ -21,19 +21,12 @@ _MOST_NAMES = 10
 def doubter(process: hb.Process) -> Callable[[Message], str | None]:
     """Return a function that says why the program of a process cannot answer a message; None if it may.
 
-    The module is loaded for that: tens of milliseconds, or as long as it takes to compile if that was never done.
-
     Raises:
         NotFound: there is no such process.
     """
-    from hb.protocol import definition as definitions
-
-    definition = process.definition
-    devices = definitions.execution_devices(definition)
-    if "wasm64@1.0" not in devices or "json-iface@1.0" in devices:
+    parameters = process.functions()
+    if parameters is None:
         return lambda message: None
-    module = process.home.context.machine().load_module(definitions.runs(definition))
-    parameters = {name: len(type_.params) for name, type_ in module.info.functions.items()}
     return lambda message: _doubt(message, parameters)
 
 

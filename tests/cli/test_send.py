@@ -456,10 +456,12 @@ def test_a_program_of_the_ao_abi_is_not_judged(speaker: Shell) -> None:
     assert speaker.ok("send", "me", "Anything", "at", "all", "--strict").out == "1\n"
 
 
-def test_on_a_terminal_a_wait_says_beforehand_what_cannot_be_answered(counter: Shell) -> None:
+def test_on_a_terminal_a_line_says_beforehand_what_cannot_be_answered(counter: Shell) -> None:
     shown = counter.terminal("send", "counter", "Nope", "--wait").text
     assert shown.startswith("hb: no function 'Nope' is exported")
     assert "the outcome will be an error\n1\n" in shown
     assert "will be" not in counter.terminal("send", "counter", "Increment", "--wait").text
+    plain = counter.terminal("send", "counter", "Nope", "1").text
+    assert plain.startswith("hb: no function 'Nope' is exported"), "a plain send says so, too"
     outcome = counter.hb("send", "counter", "Nope", "--wait")
     assert (outcome.code, outcome.err) == (15, "")

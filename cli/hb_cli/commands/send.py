@@ -68,8 +68,8 @@ def send(
     --depth, --messages or --gas stopped it: `hb push` goes on. It is 14 if a process is damaged.
 
     A message has its slot for good, even if the program has no function for it. With --strict, such a message is
-    refused and nothing is sent. On a terminal, --wait and --push say so before it is sent. A program of the AO ABI
-    decides itself what it answers, and is not asked.
+    refused and nothing is sent. On a terminal, a line says so before it is sent. A program of the AO ABI decides itself
+    what it answers, and is not asked.
 
     \b
     Examples:
@@ -91,8 +91,7 @@ def send(
     if not push and (depth, messages_, gas) != (None, None, None):
         raise arguments.misuse("--depth, --messages and --gas go with --push: nothing else delivers")
     bar, tally = progress.Bar(), progress.Tally()
-    # With these the module is loaded anyway. Nobody else waits for it: a plain send takes as long as it did.
-    warns = (wait or push) and not session.json and output.is_terminal(sys.stderr)
+    warns = not session.json and output.is_terminal(sys.stderr)
     home = context.existing_home(session, tally.count_slot if push else bar.advance, keep_open=push or strict or warns)
     if batch is None:
         target = home.process(process, look_up=False)

@@ -98,6 +98,19 @@ class Past:
             self._id = process = names.resolve(store, self.name)
             return views.process_view(store, process, names.read_all(store))
 
+    def functions(self) -> dict[str, int] | None:
+        """Return the functions that its messages can call, each with its number of parameters.
+
+        None for a program of the AO ABI, which decides itself what it answers.
+
+        Raises:
+            NotFound: there is no such process.
+            IntegrityError: what is stored of it is damaged.
+        """
+        from hb.history import functions
+
+        return functions.exported(self.home.context.session, self.name)
+
     # -- states
 
     def state(self, slot: int | str = "now") -> dict[str, Any]:
