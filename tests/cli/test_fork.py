@@ -162,3 +162,17 @@ def test_killed_at_any_moment_there_is_all_of_a_fork_or_nothing(counted: Shell) 
             assert counted.ok("verify", name, "--replay").json()["findings"] == 0
         assert new or not is_whole
     assert counted.ok("verify", "--all").lines()[-1]["findings"] == 0
+
+
+def test_a_module_with_its_data_elsewhere_is_refused_unless_it_is_forced(shell: Shell) -> None:
+    text = '(module (memory 1) (data (i32.const 0) "{0}") (func (export "F") (result i32) (i32.load (i32.const 0))))'
+    for name, data in (("old", "abcd"), ("new", "abcdefgh")):
+        (shell.directory / f"{name}.wat").write_text(text.replace("{0}", data))
+    shell.ok("spawn", "old.wat", "--name", "it")
+    refused = shell.hb("fork", "it", "--module", "new.wat")
+    assert refused.code == 13
+    assert "so what the memory points to is not there" in refused.err
+    assert "--force" in refused.err
+    assert shell.hb("fork", "it", "--force").code == 2
+    assert shell.ok("fork", "it", "--module", "new.wat", "--force", "--name", "forced").code == 0
+    assert shell.ok("call", "forced", "F").code == 0

@@ -37,6 +37,10 @@ def fork(
             show_default=False,
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Take the module even if its data lie in other places.", show_default=False),
+    ] = False,
     tag: options.Tags = None,
     anchor: options.Anchor = None,
     as_key: options.AsKey = None,
@@ -51,7 +55,8 @@ def fork(
     The fork's definition is the message in its first own slot, the one after --slot, and changes nothing.
 
     With --module, the fork continues with other code on the same memory and globals. It is refused if the code does not
-    fit them.
+    fit them: other globals, or data and tables of functions in other places, which the memory points to. --force takes
+    it all the same in the last case.
 
     \b
     Examples:
@@ -61,6 +66,8 @@ def fork(
     session = context.session_of(ctx)
     if replace and name is None:
         raise arguments.misuse("--replace moves a name: give the --name")
+    if force and module is None:
+        raise arguments.misuse("--force is about a module: give the --module")
     given_tags = arguments.tags(tag or [])
     with progress.Bar() as bar:
         home = context.existing_home(session, bar.advance)
@@ -68,6 +75,7 @@ def fork(
         made = home.process(process, look_up=False).fork(
             slot,
             module=None if module is None else arguments.read_module(module, limit_bytes=limit_bytes),
+            force=force,
             name=name,
             replace=replace,
             tags=given_tags,

@@ -44,6 +44,7 @@ def fork(
     signer: Key,
     environment: Environment,
     module: bytes | None = None,
+    force: bool = False,
     tags: Message | None = None,
     anchor: str | None = None,
     name: str | None = None,
@@ -52,8 +53,9 @@ def fork(
     """Make a process that shares the history of `process` up to `slot`. The slot is computed if it was not.
 
     Its definition is signed by `signer` and is the message in its first own slot, the one after `slot`. If `module` is
-    given, the bytes of an image, the fork runs it from there on. A fork that is repeated with the same anchor is the
-    same process, and is not made twice. With `replace`, `name` moves here from the process that has it.
+    given, the bytes of an image, the fork runs it from there on; with `force` also if its data lie in other places. A
+    fork that is repeated with the same anchor is the same process, and is not made twice. With `replace`, `name` moves
+    here from the process that has it.
 
     Raises:
         NotFound: there is no such process or slot.
@@ -78,7 +80,7 @@ def fork(
         from hb.records import images
 
         taken = images.take(module)
-        code = upgrade.code(context, left.definition, left.origin, taken)
+        code = upgrade.code(context, left.definition, left.origin, taken, force=force)
     definition = sign(
         definitions.fork(
             left.definition,

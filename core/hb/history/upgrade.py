@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hb.binary.layout import layout
 from hb.compute.standing import worker_at
 from hb.devices.device import execution_for
 from hb.errors import IntegrityError, Refused
 from hb.protocol import definition as definitions
 from hb.protocol.message import normal_key
+from hb.records import images
 
 if TYPE_CHECKING:
     from hb.compute.context import Context
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
 _ABI = {"ao": "the AO ABI", "function": "plain functions"}
 
 
-def code(context: Context, definition: Message, origin: Origin, taken: Taken) -> Message:
+def code(context: Context, definition: Message, origin: Origin, taken: Taken, *, force: bool = False) -> Message:
     """Return the keys that a fork's definition needs to run the module `taken`.
 
-    `definition` is that of the process, and `origin` the slot where the fork leaves it.
+    `definition` is that of the process, and `origin` the slot where the fork leaves it. With `force`, data and tables
+    may lie in other places.
 
     Raises:
         Refused: the module cannot run here, or does not fit the state at that slot.
@@ -48,6 +51,10 @@ def code(context: Context, definition: Message, origin: Origin, taken: Taken) ->
         said = definitions.code(taken.image, devices, passes, taken.converted)
         live = worker_at(context, origin.process, origin.slot, machine=machine)
         check_fit(old, new, live.base["priv"].instance.memory_pages)
+        if not force:
+            with context.session() as store:
+                had = images.read(store, definitions.runs(definition), IntegrityError)
+            check_layout(had, taken.stored[taken.runs])
         _try_to_load(live, definition, said, machine)
         return said
 
@@ -90,6 +97,29 @@ def check_fit(old: Module, new: Module, pages: int) -> None:
                 f"mutable global {number} of {len(had)} is {_global_text(*other)} in the module, "
                 f"and {_global_text(*one)} in the process"
             )
+
+
+def check_layout(old: bytes, new: bytes) -> None:
+    """Make sure that a module has its data, and its tables of functions, where another one has them.
+
+    The memory of a process holds addresses of data and numbers of functions.
+
+    Raises:
+        Refused: it has not.
+    """
+    had, has = layout(old), layout(new)
+    if had.tables != has.tables:
+        said = f"the module's tables hold {_sizes(has.tables)}, those of the process {_sizes(had.tables)}"
+    elif had.data != has.data:
+        size, was = (sum(length for _, length in each.data) for each in (has, had))
+        said = f"the module has its data in other places ({size:,} bytes; the process {was:,})"
+    else:
+        return
+    raise Refused(f"{said}, so what the memory points to is not there", hint="to try it all the same: --force")
+
+
+def _sizes(tables: tuple[int, ...]) -> str:
+    return f"{', '.join(f'{size:,}' for size in tables) or 'no'} functions"
 
 
 def _check_memory(old: ModuleInfo, new: ModuleInfo, pages: int) -> None:

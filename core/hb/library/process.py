@@ -406,6 +406,7 @@ class Process(Kept):
         slot: int | str = "now",
         *,
         module: bytes | str | os.PathLike[str] | None = None,
+        force: bool = False,
         name: str | None = None,
         replace: bool = False,
         tags: Mapping[str, Value] | None = None,
@@ -417,6 +418,7 @@ class Process(Kept):
         """Make a process that shares this one's history up to `slot` and continues on its own.
 
         With `module`, bytes or a .wasm or .wat file, it continues with other code: an upgrade tried on real history.
+        It is refused if its data or tables lie in other places than those of the process, unless `force` is given.
         With `replace`, `name` moves here from the process that has it.
 
         >>> other = ledger.fork(slot=1)
@@ -437,6 +439,7 @@ class Process(Kept):
             signer=self.home.signer(signer),
             environment=self._environment(timestamp_ms, block_height),
             module=None if module is None else self.home.module(module),
+            force=force,
             tags=dict(tags or {}),
             anchor=anchor,
             name=name,

@@ -40,7 +40,7 @@ def changed(*pairs: tuple[str, str]) -> str:
     return text
 
 
-def fork(shell: Any, process: str, slot: str | int, wasm: bytes | str) -> str:
+def fork(shell: Any, process: str, slot: str | int, wasm: bytes | str, *, force: bool = False) -> str:
     return forks.fork(
         shell.node.context,
         process,
@@ -49,6 +49,7 @@ def fork(shell: Any, process: str, slot: str | int, wasm: bytes | str) -> str:
         environment=shell.environment,
         anchor="f",
         module=module.from_text(wasm) if isinstance(wasm, str) else wasm,
+        force=force,
     ).process
 
 
@@ -79,7 +80,7 @@ def test_other_code_goes_on_from_there(shell) -> None:
 
 def test_memory_and_globals_are_carried_over_and_no_segment_is_written_over_them(shell, notes) -> None:
     upgraded = changed(('"first"', '"FIRST AND MORE"'), ("(i64.const 7)", "(i64.const 70)"), ('"Read"', '"ReadAgain"'))
-    forked = fork(shell, notes, 3, upgraded)
+    forked = fork(shell, notes, 3, upgraded, force=True)
     # "first" begins with "f"; its first four bytes were written over.
     assert shell.call(forked, "ReadAgain")["output"] == [66, 9]
     assert shell.node.state(forked).state["notes"] == 2
@@ -104,6 +105,16 @@ def test_a_fork_of_an_upgraded_fork_keeps_the_upgrade(shell) -> None:
 FROM_ONE_TO_TWO = '(memory (export "memory") 1 4)'
 
 MISFITS = {
+    "longer data": (
+        changed(('"first"', '"FIRST AND MORE"')),
+        "has its data in other places (14 bytes; the process 5)",
+    ),
+    "data at another address": (changed(('(i32.const 0) "first"', '(i32.const 8) "first"')), "has its data in other"),
+    "passive data": (changed(('(data (i32.const 0) "first")', '(data "first")')), "has its data in other places"),
+    "a table": (
+        changed(("(global $notes", "(table 3 funcref) (global $notes")),
+        "the module's tables hold 3 functions, those of the process no functions",
+    ),
     "no wasm at all": (b"not wasm", "not a"),
     "another ABI": (ao_module(), "the module has the AO ABI, the process has plain functions"),
     "no memory": (
@@ -181,3 +192,8 @@ def test_the_devices_are_those_of_the_other_code_unless_others_were_asked_for(sh
     asked = shell.spawn("counter.wasm", devices=["wasi@1.0", "wasm64@1.0"])
     kept = fork(shell, asked, 0, text.replace("(i32.const 1)", "(i32.const 2)"))
     assert definitions.execution_devices(shell.node.definition(kept)) == ["wasi@1.0", "wasm64@1.0"]
+
+
+def test_other_words_in_the_same_places_need_no_force(shell, notes) -> None:
+    forked = fork(shell, notes, 3, changed(('"first"', '"other"')))
+    assert shell.call(forked, "Read")["output"] == [66, 9]
