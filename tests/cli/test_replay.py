@@ -34,6 +34,7 @@ def test_it_names_the_first_slot_that_differs_and_exits_with_1(counted: Shell) -
     assert told == {
         "process": process,
         "to": 2,
+        "asked": 3,
         "differing": 1,
         "first": 2,
         "gas": {"before": 7, "after": 7},
@@ -46,6 +47,8 @@ def test_with_all_it_goes_on_to_the_end(counted: Shell) -> None:
     assert outcome.code == 1
     assert [line["slot"] for line in outcome.lines()[:-1]] == [2, 3]
     assert (outcome.lines()[-1]["to"], outcome.lines()[-1]["differing"]) == (3, 2)
+    stopped = counted.hb("replay", "counter", "--module", counted.samples / "counter2.wat", "--json").lines()[-1]
+    assert (stopped["to"], stopped["asked"]) == (2, 3)
 
 
 def test_it_exits_with_0_where_nothing_differs(counted: Shell) -> None:
@@ -59,6 +62,9 @@ def test_a_terminal_shows_it_in_words(counted: Shell) -> None:
     assert shown.code == 1
     assert "slot 2 differs   gas 5 → 5\n  state/counter  1  →  2" in shown.text
     assert "slots 0 to 3: 2 slots differ; gas 12 → 12" in shown.text
+    assert "stopped" not in shown.text
+    shown = counted.terminal("replay", "counter", "--module", counted.samples / "counter2.wasm")
+    assert "stopped at the first slot that differs; --all looks at slot 3 too" in shown.text
     shown = counted.terminal("replay", "counter", "--module", counted.counter_wasm)
     assert "slots 0 to 3: no slot differs; gas 12 → 12" in shown.text
 

@@ -40,9 +40,11 @@ def replay(
 ) -> int:
     """Run the schedule of a process against other code.
 
-    This names the first slot with another state or other results, and shows what they were and what they would be. Gas
-    does not count as a difference; its sums are shown. Nothing is stored, and the process does not change. If slots are
-    not computed yet, the old code runs too, each time; run `hb compute` first to avoid that.
+    This names the first slot with another state or other results, and shows what they were and what they would be. It
+    stops there, unless --all is given. Memory is not compared. Gas does not count as a difference; its sums are shown.
+
+    Nothing is stored, and the process does not change. If slots are not computed yet, the old code runs too, each time;
+    run `hb compute` first to avoid that.
 
     The exit code is 0 if no slot differs, and 1 if one does.
 
@@ -93,6 +95,7 @@ def _sum_up(found: hb.Rerun, *, for_person: bool) -> None:
             {
                 "process": found.process,
                 "to": found.last,
+                "asked": found.asked,
                 "differing": found.changes,
                 "first": found.first,
                 "gas": {"before": found.gas_before, "after": found.gas_after},
@@ -102,3 +105,6 @@ def _sum_up(found: hb.Rerun, *, for_person: bool) -> None:
     gas = f"gas {found.gas_before:,} → {found.gas_after:,}"
     said = {0: "no slot differs", 1: "1 slot differs"}.get(found.changes, f"{found.changes:,} slots differ")
     output.line(f"slots 0 to {found.last}: {said}; {gas}")
+    if found.last < found.asked:
+        rest = f"slot {found.asked}" if found.asked == found.last + 1 else f"slots {found.last + 1} to {found.asked}"
+        output.line(f"stopped at the first slot that differs; --all looks at {rest} too")

@@ -42,7 +42,10 @@ class Change(NamedTuple):
 
 
 class Rerun(NamedTuple):
-    """The outcome of running a schedule against other code. Slots up to `last` were compared."""
+    """The outcome of running a schedule against other code.
+
+    Slots up to `last` were compared, of those up to `asked`. What their memory holds was not.
+    """
 
     process: str
     last: int
@@ -50,6 +53,7 @@ class Rerun(NamedTuple):
     first: int | None
     gas_before: int
     gas_after: int
+    asked: int
 
 
 def rerun(
@@ -95,7 +99,7 @@ def _compare(
     *,
     every: bool,
 ) -> Rerun:
-    found = Rerun(process, last, 0, None, 0, 0)
+    found = Rerun(process, last, 0, None, 0, 0, last)
     for slot, (old, new) in enumerate(zip(before, after, strict=True)):
         change = Change(slot, _differences(old, new), old.gas or 0, new.gas or 0)
         found = found._replace(
