@@ -199,3 +199,16 @@ def test_a_refusal_makes_no_home(shell: Shell) -> None:
     shell.hb("spawn", "--definition", "nosuch.toml")
     shell.hb("spawn", "nosuch.wasm", "--tag", "bad")
     assert not list(shell.directory.iterdir())
+
+
+def test_a_module_that_the_settings_name_needs_no_file(home: Shell) -> None:
+    first = home.ok("spawn", home.counter_wasm).out.strip()
+    image = home.ok("state", first, "process/image").out.strip()
+    config = home.home / "config.toml"
+    config.write_text(config.read_text() + f'\n[modules]\ncounting = "{image}"\nlost = "{"i" * 43}"\n')
+    named = home.ok("spawn", "counting").out.strip()
+    assert named != first
+    assert home.ok("state", named, "process/image").out.strip() == image
+    assert home.hb("spawn", "lost").code == 12
+    (home.directory / "counting").write_bytes(b"no module")
+    assert home.hb("spawn", "counting").code == 13, "a file of that name is meant first"

@@ -28,7 +28,7 @@ _Module = Annotated[
     str | None,
     typer.Argument(
         metavar="MODULE",
-        help="A .wasm file, a .wat file (compiled first), or - for standard input.",
+        help="A .wasm or .wat file, - for standard input, or a name under [modules] in config.toml.",
         show_default=False,
     ),
 ]
@@ -125,7 +125,8 @@ def spawn(
     settings = home.settings
     asked = _from_table(table, Path(definition or "").parent, settings, wants_image=module is None)
     if module is not None:
-        asked.image = arguments.read_module(module, limit_bytes=settings.module_limit_bytes)
+        is_named = module in settings.modules and not Path(module).exists()
+        asked.image = module if is_named else arguments.read_module(module, limit_bytes=settings.module_limit_bytes)
     if initial_state is not None:
         asked.initial_state = _state(initial_state, settings)
     given_limits = {"gas": gas_limit, "memory_pages": memory_limit, "result_bytes": result_limit}

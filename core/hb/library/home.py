@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hb import ids
 from hb.errors import NotFound, Refused
 from hb.library.process import Process
 from hb.library.scope import Scope
@@ -90,7 +89,8 @@ class Home(Scope):
         timestamp_ms: int | None = None,
         block_height: int = 0,
     ) -> Process:
-        """Make a process of `module`: its bytes, a .wasm or .wat file, or the ID of a stored image.
+        """Make a process of `module`: its bytes, a .wasm or .wat file, the ID of a stored image, or a name that the
+        settings give to one under `[modules]`.
 
         `name` is a name for it in this home; with `replace`, it moves here from the process that has it.
         `initial_state` are the public keys before the first message, and `devices` what executes it (by default, what
@@ -120,7 +120,7 @@ class Home(Scope):
         )
         made = spawning.spawn(
             self.context,
-            module if isinstance(module, str) and ids.is_id(module) else self.module(module),
+            self.image(module),
             wanted,
             signer=self.signer(signer),
             environment=self.environment(timestamp_ms, block_height),

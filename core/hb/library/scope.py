@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
+from hb import ids
 from hb.errors import NotFound, Refused
 
 if TYPE_CHECKING:
@@ -221,6 +222,18 @@ class Scope:
         from hb.environment import system_environment
 
         return system_environment(timestamp_ms=timestamp_ms, block_height=block_height)
+
+    def image(self, module: bytes | str | os.PathLike[str]) -> bytes | str:
+        """Return the ID that a text is, or that the settings name so under `[modules]`; else the bytes of a module.
+
+        Raises:
+            Refused: as `module`.
+        """
+        if isinstance(module, str):
+            named = self.settings.modules.get(module, module)
+            if ids.is_id(named) and not (named != module and Path(module).exists()):
+                return named
+        return self.module(module)
 
     def module(self, module: bytes | str | os.PathLike[str]) -> bytes:
         """Return the bytes of a module: those given, or those of a .wasm or .wat file.
